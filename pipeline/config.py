@@ -1,0 +1,139 @@
+"""Every constant of the pipeline, as frozen settings with units in their names. Presets `paper` and `released`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from schemas.errors import SettingsError
+
+
+def _require(condition: bool, setting: str, value: object, remedy: str) -> None:
+    if not condition:
+        raise SettingsError(f"setting {setting!r} cannot be {value!r}.", remedy=remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings:
+    """Reading clips."""
+
+    sample_fps: float | None = None
+    """Frames per second to keep, by presentation time; None keeps every frame."""
+    cut_threshold: float = 27.0
+    """Threshold of the content detector for shot cuts (PySceneDetect's scale)."""
+    min_shot_s: float = 0.5
+    """Shots shorter than this are skipped."""
+    max_unit_s: float = 20.0
+    """Longer shots are split into windows of at most this length: the unit of work and of memory."""
+
+    def __post_init__(self) -> None:
+        _require(self.sample_fps is None or self.sample_fps > 0, "video.sample_fps", self.sample_fps, "Give frames per second above 0, or null.")
+        _require(self.max_unit_s > 0, "video.max_unit_s", self.max_unit_s, "Give seconds above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSettings:
+    """The assumed camera."""
+
+    medium_focal: float = 500.0 / 224.0
+    """Focal length over crop side where the clip's focal length is not known (method: 500 px at 224, 25 degrees)."""
+    crop_margin: float = 1.2
+    """Side of the square crop over the longer side of the person's box."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """People and bodies per frame."""
+
+    tracker: Literal["landmarks"] = "landmarks"
+    landmark_model: Literal["full"] = "full"
+    detect_every: int = 10
+    """Frames between detections."""
+    detector_threshold: float = 0.6
+    match_distance: float = 0.3
+    """A detection nearer than this (in region sizes) to a live track belongs to it."""
+    merge_distance: float = 0.12
+    """Live tracks nearer than this are one person."""
+    min_presence: float = 0.5
+    """A track ends when the landmark model's presence falls below this."""
+    min_inside: float = 0.6
+    """... or when a smaller share of landmarks lies inside the image."""
+    min_track_frames: int = 15
+    swap_cost: float = 0.015
+    """Cost of the left/right swapped state in the repair, in person heights."""
+    iterations: tuple[int, int] = (100, 200)
+    """Steps of the fit: coarse, then fine."""
+    silhouette_weight: float = 0.35
+    seed: int = 6666
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """Frames that never make samples (they stay in `frames` with their reason)."""
+
+    min_detector_score: float = 0.9
+    max_reprojection_error: float = 0.03
+    min_silhouette_iou: float = 0.7
+    min_border_distance_px: float = 1.0
+    max_overlap: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderingSettings:
+    """Base depth."""
+
+    rasterizer: Literal["auto", "pyrender_gl", "compiled"] = "auto"
+    """`auto` is resolved once at launch: pyrender_gl where a GL context can be made, else compiled."""
+    smoothing_passes: int = 0
+    """Laplacian passes over the base mesh before depth is rendered (preset `released`: 4)."""
+    surface_offset_m: float = 0.0
+    """Distance the base mesh is moved outwards along its normals (preset `released`: 0.026)."""
+    near_m: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """Which pairs and pixels count."""
+
+    candidate_gaps_s: tuple[float, ...] = (1 / 15, 0.1, 2 / 15, 1 / 6, 0.2, 4 / 15, 1 / 3, 0.5)
+    """Time gaps tried on both sides of every target; the nearest kept frame within half a frame counts."""
+    max_references: int = 6
+    target_stride: int = 1
+    """Every n-th kept frame becomes a target."""
+    min_mean_baseline_m: float = 0.5
+    """Pairs whose mean baseline over body pixels is smaller are dropped (the paper's filter)."""
+    max_rotation_deg: float = 40.0
+    """Pairs that turn more share little surface."""
+    max_baseline_over_depth: float = 1.0
+    min_valid_fraction: float = 0.2
+    min_pixel_baseline_m: float = 0.05
+    """A pixel with a smaller |t| is not valid."""
+    depth_tolerance_m: float = 0.03
+    """Tolerance of the visibility test."""
+    jpeg_quality: int = 92
+
+    def __post_init__(self) -> None:
+        _require(bool(self.candidate_gaps_s) and min(self.candidate_gaps_s) > 0, "pairs.candidate_gaps_s", self.candidate_gaps_s, "Give gaps in seconds above 0.")
+        _require(self.max_references >= 1, "pairs.max_references", self.max_references, "Give 1 or more.")
+        _require(self.target_stride >= 1, "pairs.target_stride", self.target_stride, "Give 1 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of the pipeline."""
+
+    video: VideoSettings = field(default_factory=VideoSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    gates: GateSettings = field(default_factory=GateSettings)
+    rendering: RenderingSettings = field(default_factory=RenderingSettings)
+    pairs: PairSettings = field(default_factory=PairSettings)
+
+
+def preset(name: str) -> Settings:
+    """`paper` (the published description, the default) or `released` (what the authors' published demo does)."""
+    if name == "paper":
+        return Settings()
+    if name == "released":
+        return replace(Settings(), rendering=RenderingSettings(smoothing_passes=4, surface_offset_m=0.026))
+    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper' or 'released'.")

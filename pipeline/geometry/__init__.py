@@ -1,0 +1,1 @@
+"""Pure, batched geometry: knows neither files nor frameworks. Conventions: `schemas.conventions`."""

@@ -1,0 +1,122 @@
+"""The values that flow through the pipeline. Shapes: T frames, V vertices, H W pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.motion import PairStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipRef:
+    """A clip to read: the only thing the pipeline starts from. Small, hashable, picklable."""
+
+    clip_id: str
+    """Letters, digits, '.', '_' and '-': it becomes part of file names."""
+    uri: str
+    source_id: str
+    """What splits are made by: clips cut from one video share it."""
+    start_s: float | None = None
+    end_s: float | None = None
+    focal_px: float | None = None
+    """Focal length of the full image in pixels, when known."""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFacts:
+    """What a probe of a file says, after rotation metadata is applied."""
+
+    width_px: int
+    height_px: int
+    mean_fps: float
+    duration_s: float
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A window [start_s, end_s) of presentation time inside one shot: the unit of work, resume and output."""
+
+    clip: ClipRef
+    unit_id: str
+    shot_index: int
+    start_s: float
+    end_s: float
+    video: VideoFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """One decoded frame, upright. `index` counts the clip's frames in presentation order from its very start."""
+
+    index: int
+    pts_s: float
+    image: np.ndarray
+    """(H, W, 3) uint8 sRGB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Quality:
+    """Per-frame scalars of a track, each (T,) float64."""
+
+    detector_score: np.ndarray
+    reprojection_error: np.ndarray
+    """Mean 2-D error over body landmarks as a share of the person's height."""
+    silhouette_iou: np.ndarray
+    acceleration_mm: np.ndarray
+    """Mean landmark acceleration in mm per squared 1/30 s."""
+    border_distance_px: np.ndarray
+    overlap: np.ndarray
+    """Largest box IoU with another person in the frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Track:
+    """One person through one segment: parameters, no pixels."""
+
+    track_id: str
+    person_index: int
+    frame_index: np.ndarray
+    """(T,) int64, increasing."""
+    pts_s: np.ndarray
+    """(T,) float64."""
+    box_px: np.ndarray
+    """(T, 4) left, top, right, bottom in the full image."""
+    crop_px: np.ndarray
+    """(T, 3) centre u, centre v, side of the square crop in the full image."""
+    vector: np.ndarray
+    """(T, 85) float64 bodies, the weak-perspective part relative to the crop."""
+    K: np.ndarray
+    """(T, 3, 3) intrinsics of the crop at schemas.conventions.IMAGE_PX."""
+    quality: Quality
+    reason: tuple[str, ...]
+    """(T,) why a frame is gated out; empty strings where it is kept."""
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(T,) bool: the frames that may become targets or references."""
+        return np.array([not reason for reason in self.reason])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameBody:
+    """A posed body in the camera coordinates of its crop."""
+
+    vertices: np.ndarray
+    """(V, 3) float64 metres."""
+    camera: Camera
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a candidate pair. A dropped pair is data."""
+
+    kept: bool
+    reason: str
+    statistics: PairStatistics
+    estimated: bool
+    """Whether the numbers come from vertices because the pair was dropped before any map was made."""

@@ -1,0 +1,101 @@
+"""Frozen settings and `section.field=value` overrides. An unknown name or a wrong type is an error, never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+from collections.abc import Iterable
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from schemas.errors import SettingsError
+
+SettingsT = TypeVar("SettingsT")
+
+
+def with_overrides(settings: SettingsT, overrides: Iterable[str]) -> SettingsT:
+    """A copy of nested frozen dataclasses with `section.field=value` applied in order.
+
+    Values are read as JSON where the field is not a string, so tuples are written `[1, 2, 3]` and None `null`.
+    Raises SettingsError naming the setting, the value and the nearest known name.
+    """
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator:
+            raise SettingsError(f"{override!r} is not of the form section.field=value.", remedy="Write for example pairs.max_references=6.")
+        settings = _replace(settings, path.strip().split("."), text.strip(), path.strip())
+    return settings
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Settings as plain JSON data, in field order."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def from_dict(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
+    """The inverse of `as_dict`, with the same checks as overrides. Missing fields keep their defaults."""
+    hints = get_type_hints(kind)
+    known: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise _unknown(name, name, hints)
+        hint = hints[name]
+        known[name] = from_dict(hint, value) if dataclasses.is_dataclass(hint) else _checked(value, hint, name)
+    return kind(**known)
+
+
+def _replace(settings: Any, names: list[str], text: str, path: str) -> Any:
+    hints = get_type_hints(type(settings))
+    name = names[0]
+    if name not in hints:
+        raise _unknown(path, name, hints)
+    is_section = dataclasses.is_dataclass(hints[name])
+    if is_section != (len(names) > 1):
+        kind = "a section" if is_section else "a single value"
+        raise SettingsError(f"setting {path!r}: {name!r} is {kind}.", remedy="Write section.field=value.")
+    value = _replace(getattr(settings, name), names[1:], text, path) if is_section else _parsed(text, hints[name], path)
+    return dataclasses.replace(settings, **{name: value})
+
+
+def _parsed(text: str, hint: Any, path: str) -> Any:
+    if hint is str:
+        return text
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text  # a bare word: right for strings and literals, refused by the check below otherwise
+    return _checked(value, hint, path)
+
+
+def _checked(value: Any, hint: Any, path: str) -> Any:
+    if _fits(value, hint):
+        return tuple(value) if isinstance(value, list) else float(value) if hint is float else value
+    name = getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
+    raise SettingsError(f"setting {path!r} takes {name}, got {value!r}.", remedy="See `settings` in the README for names and types.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (types.UnionType, getattr(__import__("typing"), "Union")):
+        return any(_fits(value, arg) for arg in args)
+    if str(origin) == "typing.Literal":
+        return value in args
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        items = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else list(args)
+        return len(items) == len(value) and all(map(_fits, value, items))
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+
+
+def _unknown(path: str, name: str, hints: dict[str, Any]) -> SettingsError:
+    near = difflib.get_close_matches(name, hints, n=1)
+    return SettingsError(
+        f"unknown setting {path!r}.",
+        remedy=f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(hints)}.",
+    )

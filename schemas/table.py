@@ -1,0 +1,151 @@
+"""A table: its name, version and columns; rows in, Arrow tables and checked files out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.column import Column
+from schemas.errors import DatasetError
+
+ROW_GROUP_BYTES = 12 * 2**20
+"""Row groups are cut by bytes, so that one random row never costs more than this to reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """The contract of one table. Rows are mappings from column name to decoded value."""
+
+    name: str
+    version: int
+    columns: tuple[Column, ...]
+    doc: str = ""
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError when there is none."""
+        return {column.name: column for column in self.columns}[name]
+
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema, with the table's name and version in its metadata."""
+        facts = {"humandepth.table": self.name, "humandepth.version": str(self.version), "humandepth.doc": self.doc}
+        return pa.schema([column.arrow_field() for column in self.columns], metadata=facts)
+
+    def encode_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """One row as Arrow cells. A missing or an unknown column is a ValueError, never a silent null."""
+        names = {column.name for column in self.columns}
+        if names != set(row):
+            raise ValueError(
+                f"row of {self.name!r}: missing {sorted(names - set(row))}, unknown {sorted(set(row) - names)}"
+            )
+        return {column.name: column.encode(row[column.name]) for column in self.columns}
+
+    def decode_row(self, cells: Mapping[str, Any]) -> dict[str, Any]:
+        """The inverse of `encode_row`; columns that were not read stay away."""
+        return {column.name: column.decode(cells[column.name]) for column in self.columns if column.name in cells}
+
+    def write(self, rows: Iterable[Mapping[str, Any]], sink: Any) -> int:
+        """Writes rows to a file object as Parquet and returns how many there were.
+
+        Blobs get neither dictionary, statistics nor column compression (their cells are compressed already);
+        scalars get all three and a page index. Pages carry checksums.
+        """
+        blobs, scalars = _leaf_paths(self.columns)
+        schema = self.arrow_schema()
+        count, batch, batch_bytes = 0, [], 0
+        with pq.ParquetWriter(
+            sink,
+            schema,
+            compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
+            use_dictionary=[path for path in scalars if path not in blobs],
+            write_statistics=list(scalars),
+            write_page_index=True,
+            write_page_checksum=True,
+            store_schema=True,
+        ) as writer:
+            for row in rows:
+                cells = self.encode_row(row)
+                batch.append(cells)
+                batch_bytes += _cell_bytes(cells)
+                count += 1
+                if batch_bytes >= ROW_GROUP_BYTES:
+                    writer.write_table(pa.Table.from_pylist(batch, schema=schema), row_group_size=len(batch))
+                    batch, batch_bytes = [], 0
+            if batch or not count:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema), row_group_size=max(1, len(batch)))
+        return count
+
+    def read(self, path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Decoded rows of one checked file, in order, one row group in memory at a time."""
+        self.check_file(path)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                for cells in file.read_row_group(group, columns=columns).to_pylist():
+                    yield self.decode_row(cells)
+
+    def check_file(self, path: str | Path) -> None:
+        """Raises DatasetError unless the file is readable Parquet of this table, version and schema."""
+        try:
+            schema = pq.read_schema(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DatasetError(
+                f"{path} is not a readable Parquet file: {error}.", remedy="Run the pipeline again; it remakes what is missing."
+            ) from error
+        facts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+        found = (facts.get("humandepth.table"), facts.get("humandepth.version"))
+        if found != (self.name, str(self.version)):
+            raise DatasetError(
+                f"{path} holds table {found[0]!r} version {found[1]!r}, expected {self.name!r} version {self.version}.",
+                remedy="Use the humandepth version that wrote the dataset, or run the pipeline again.",
+            )
+        if not schema.equals(self.arrow_schema()):
+            raise DatasetError(
+                f"{path}: the columns of table {self.name!r} are not those of version {self.version}.",
+                remedy="Run the pipeline again into a new folder.",
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """Name, version and columns as plain data, for `info.json` and the README."""
+        return {"name": self.name, "version": self.version, "columns": [_column_facts(c) for c in self.columns]}
+
+
+def _column_facts(column: Column) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": column.name, "dtype": column.dtype, "unit": column.unit, "codec": column.codec}
+    facts["shape"] = list(column.shape)
+    if column.scale is not None:
+        facts["scale"] = column.scale
+    if column.fields:
+        facts["fields"] = [_column_facts(field) for field in column.fields]
+    return json.loads(json.dumps(facts | {"doc": column.doc}))
+
+
+def _leaf_paths(columns: tuple[Column, ...], prefix: str = "") -> tuple[list[str], list[str]]:
+    """Parquet leaf paths of blob columns and of all others."""
+    blobs: list[str] = []
+    scalars: list[str] = []
+    for column in columns:
+        path = prefix + column.name
+        if column.codec == "list":
+            inner_blobs, inner_scalars = _leaf_paths(column.fields, f"{path}.list.element.")
+            blobs += inner_blobs
+            scalars += inner_scalars
+        elif column.is_blob:
+            blobs.append(path)
+        else:
+            scalars.append(f"{path}.list.element" if column.shape else path)
+    return blobs, scalars
+
+
+def _cell_bytes(cell: Any) -> int:
+    if isinstance(cell, bytes):
+        return len(cell)
+    if isinstance(cell, dict):
+        return sum(_cell_bytes(value) for value in cell.values())
+    if isinstance(cell, list):
+        return sum(_cell_bytes(value) for value in cell)
+    return 8
