@@ -1,0 +1,179 @@
+"""The dataset folder: where everything lies, which work is finished, and how to open it.
+
+    README.md                    dataset card
+    meta/info.json               format, conventions, tables with their columns
+    meta/settings.json           resolved settings of the run that made it
+    meta/records/<unit>.json     one completion record per unit of work, written last
+    <table>/<unit>.parquet       one shard per unit and table
+
+A shard counts only if a completion record names it with its size and SHA-256: nothing half-written is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import DatasetError
+from schemas.tables import TABLES
+
+FORMAT_VERSION = 1
+INFO_PATH = "meta/info.json"
+SETTINGS_PATH = "meta/settings.json"
+RECORDS_PATH = "meta/records"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardFacts:
+    """One file of a finished unit."""
+
+    table: str
+    path: str
+    """Relative to the dataset's root, always with forward slashes."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkRecord:
+    """A finished unit of work: what it was made from and the files it left."""
+
+    unit_id: str
+    fingerprint: str
+    """SHA-256 of everything the rows depend on: code, settings, schema, models, input."""
+    outcome: str
+    """`kept`, or the reason why the unit has no samples."""
+    shards: tuple[ShardFacts, ...]
+
+    def to_json(self) -> str:
+        """Deterministic JSON."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkRecord:
+        """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
+        values = json.loads(text)
+        shards = tuple(ShardFacts(**shard) for shard in values.pop("shards"))
+        return cls(shards=shards, **values)
+
+
+def shard_path(table: str, unit_id: str) -> str:
+    """Where a unit's shard of a table lies, relative to the root."""
+    return f"{table}/{unit_id}.parquet"
+
+
+def record_path(unit_id: str) -> str:
+    """Where a unit's completion record lies, relative to the root."""
+    return f"{RECORDS_PATH}/{unit_id}.json"
+
+
+def dataset_info() -> dict[str, Any]:
+    """The content of `meta/info.json`: format, conventions and tables."""
+    return {
+        "format": "humandepth",
+        "format_version": FORMAT_VERSION,
+        "conventions": {
+            "camera_axes": "x right, y down, z forward, metres; depth = z, 0 = background",
+            "pixel_centres": "+0.5; (u, v) = (column, row)",
+            "motion": "reference_from_target: x_reference = R x_target + t; t = p + d - R p",
+            "body_vector": "[s, tx, ty | 72 pose | 10 betas]",
+        },
+        "tables": [table.facts() for table in TABLES.values()],
+    }
+
+
+class Dataset:
+    """A dataset opened for reading: finished shards only."""
+
+    def __init__(self, root: Path, records: tuple[WorkRecord, ...]) -> None:
+        self.root = root
+        self.records = records
+
+    @classmethod
+    def open(cls, root: str | Path) -> Dataset:
+        """Reads the folder's metadata. Raises DatasetError when it is not a dataset or of another version."""
+        root = Path(root)
+        try:
+            info = json.loads((root / INFO_PATH).read_text())
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{root} is not a dataset: {INFO_PATH} cannot be read ({error}).",
+                remedy="Give the folder that `pipeline run --out` made.",
+            ) from error
+        if info.get("format") != "humandepth" or info.get("format_version") != FORMAT_VERSION:
+            raise DatasetError(
+                f"{root} has format {info.get('format')!r} version {info.get('format_version')!r}, "
+                f"expected 'humandepth' version {FORMAT_VERSION}.",
+                remedy="Use the humandepth version that wrote it.",
+            )
+        return cls(root, tuple(read_records(root)))
+
+    def shards(self, table: str) -> list[Path]:
+        """Paths of the finished shards of a table, ordered by unit. Raises DatasetError if one has gone missing."""
+        paths = []
+        for record in self.records:
+            for shard in record.shards:
+                if shard.table == table:
+                    path = self.root / shard.path
+                    if not path.is_file() or path.stat().st_size != shard.bytes:
+                        raise DatasetError(
+                            f"{path} is missing or not {shard.bytes} bytes long, as its record says.",
+                            remedy="Run the pipeline again on this folder: it remakes the unit.",
+                        )
+                    paths.append(path)
+        return paths
+
+    def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Decoded rows of a table in unit order."""
+        for path in self.shards(table):
+            yield from TABLES[table].read(path, columns)
+
+    def row_count(self, table: str) -> int:
+        """How many rows the finished shards of a table hold."""
+        return sum(shard.rows for record in self.records for shard in record.shards if shard.table == table)
+
+    def content_hash(self) -> str:
+        """SHA-256 over every finished shard's path and hash: equal exactly when all tables are byte-identical."""
+        digest = hashlib.sha256()
+        for record in self.records:
+            for shard in record.shards:
+                digest.update(f"{shard.path} {shard.rows} {shard.sha256}\n".encode())
+        return digest.hexdigest()
+
+    def verify(self) -> list[str]:
+        """Rehashes every shard and checks its schema; returns what is wrong, one line each."""
+        problems = []
+        for record in self.records:
+            for shard in record.shards:
+                try:
+                    TABLES[shard.table].check_file(self.root / shard.path)
+                except DatasetError as error:
+                    problems.append(str(error))
+                    continue
+                if file_sha256(self.root / shard.path) != shard.sha256:
+                    problems.append(f"{shard.path}: content differs from its record's SHA-256.")
+        return problems
+
+
+def read_records(root: Path) -> list[WorkRecord]:
+    """All completion records of a folder, ordered by unit id. Raises DatasetError on a damaged one."""
+    records = []
+    for path in sorted((root / RECORDS_PATH).glob("*.json")):
+        try:
+            records.append(WorkRecord.from_json(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f"completion record {path} is damaged ({error!r}).", remedy="Delete it; the unit is then made again."
+            ) from error
+    return records
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, streamed."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
