@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import PairStatistics
+from schemas.errors import HumandepthError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +121,46 @@ class Verdict:
     statistics: PairStatistics
     estimated: bool
     """Whether the numbers come from vertices because the pair was dropped before any map was made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a clip or a unit gave nothing. An expected failure is a value; a bug keeps its traceback."""
+
+    stage: str
+    """`probe`, `track` or `render`."""
+    reason: str
+    message: str
+    remedy: str
+    retryable: bool
+
+    @classmethod
+    def of(cls, stage: str, error: HumandepthError) -> Failure:
+        """The failure that an error of a stage stands for."""
+        return cls(
+            stage=stage, reason=error.reason, message=error.message, remedy=error.remedy, retryable=error.retryable
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackedSegment:
+    """What the tracking step hands on: parameters only, no pixels."""
+
+    segment: Segment
+    tracks: tuple[Track, ...]
+    frames_read: int
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCounts:
+    """What came of a unit, in numbers."""
+
+    unit_id: str
+    outcome: str
+    """`kept`, or the reason of its failure."""
+    tracks: int = 0
+    frames_kept: int = 0
+    pairs_kept: int = 0
+    pairs_dropped: int = 0
+    samples: int = 0

@@ -1,0 +1,117 @@
+"""Rows of the tables from the values that flow. One function a table; the columns are `schemas.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.records import ClipRef, Failure, Segment, Track, UnitCounts, Verdict
+
+Row = dict[str, Any]
+Emit = Callable[[str, Mapping[str, Any]], None]
+"""Takes a table's name and one row. The sink's `emit`, or a list's append in a plain loop."""
+
+
+def frame_row(segment: Segment, track: Track, at: int) -> Row:
+    """Row of `frames` for one frame of a track."""
+    quality = track.quality
+    return {
+        "source_id": segment.clip.source_id,
+        "clip_id": segment.clip.clip_id,
+        "track_id": track.track_id,
+        "shot_index": segment.shot_index,
+        "person_index": track.person_index,
+        "frame_index": int(track.frame_index[at]),
+        "pts_s": float(track.pts_s[at]),
+        "box_px": track.box_px[at],
+        "crop_px": track.crop_px[at],
+        "K": track.K[at],
+        "body_vector": track.vector[at],
+        "detector_score": float(quality.detector_score[at]),
+        "reprojection_error": float(quality.reprojection_error[at]),
+        "silhouette_iou": float(quality.silhouette_iou[at]),
+        "acceleration_mm": float(quality.acceleration_mm[at]),
+        "border_distance_px": float(quality.border_distance_px[at]),
+        "overlap": float(quality.overlap[at]),
+        "kept": not track.reason[at],
+        "reason": track.reason[at],
+    }
+
+
+def pair_row(
+    segment: Segment,
+    track: Track,
+    target: int,
+    reference: int,
+    verdict: Verdict,
+    *,
+    target_depth_m: float,
+    focal_px: float,
+    photo_error: float | None,
+) -> Row:
+    """Row of `pairs` for one candidate pair, kept or dropped."""
+    return {
+        "source_id": segment.clip.source_id,
+        "clip_id": segment.clip.clip_id,
+        "track_id": track.track_id,
+        "target_frame": int(track.frame_index[target]),
+        "reference_frame": int(track.frame_index[reference]),
+        "gap_frames": int(track.frame_index[reference] - track.frame_index[target]),
+        "gap_s": float(track.pts_s[reference] - track.pts_s[target]),
+        "estimated": verdict.estimated,
+        **asdict(verdict.statistics),
+        "target_depth_m": target_depth_m,
+        "focal_px": focal_px,
+        "photo_error": photo_error,
+        "kept": verdict.kept,
+        "reason": verdict.reason,
+    }
+
+
+def clip_row(segment: Segment, counts: UnitCounts, frames_read: int) -> Row:
+    """Row of `clips` for one unit of work."""
+    return _clip_row(segment.clip, counts) | {
+        "input_sha256": segment.video.sha256,
+        "shot_index": segment.shot_index,
+        "start_s": segment.start_s,
+        "end_s": segment.end_s,
+        "width_px": segment.video.width_px,
+        "height_px": segment.video.height_px,
+        "frames_read": frames_read,
+    }
+
+
+def unread_clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
+    """Row of `clips` for an input that could not even be probed."""
+    return _clip_row(clip, counts) | {
+        "input_sha256": "",
+        "shot_index": 0,
+        "start_s": 0.0,
+        "end_s": 0.0,
+        "width_px": 0,
+        "height_px": 0,
+        "frames_read": 0,
+    }
+
+
+def failure_row(clip: ClipRef, unit_id: str, failure: Failure) -> Row:
+    """Row of `failures`."""
+    return {"source_id": clip.source_id, "clip_id": clip.clip_id, "unit_id": unit_id, "uri": clip.uri} | asdict(failure)
+
+
+def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
+    return {
+        "source_id": clip.source_id,
+        "clip_id": clip.clip_id,
+        "unit_id": counts.unit_id,
+        "uri": clip.uri,
+        "licence": clip.licence,
+        "tracks": counts.tracks,
+        "frames_kept": counts.frames_kept,
+        "pairs_kept": counts.pairs_kept,
+        "samples": counts.samples,
+        "outcome": counts.outcome,
+    }
+
+

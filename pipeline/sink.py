@@ -1,0 +1,181 @@
+"""Finished or absent: shards are written under a temporary name, synced, renamed, and only then recorded.
+
+Works on local folders and, through Beam's FileSystems, on any bucket Beam can write to. A unit is finished only if
+its completion record, its fingerprint and its files agree; everything else is made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from schemas.dataset import RECORDS_PATH, ShardFacts, WorkRecord, file_sha256, record_path, shard_path
+from schemas.table import TableWriter
+from schemas.tables import TABLES
+
+
+def is_remote(root: str) -> bool:
+    """Whether a dataset root is a bucket rather than a folder."""
+    return "://" in root
+
+
+def join(root: str, relative: str) -> str:
+    """A path below a dataset's root."""
+    return f"{root.rstrip('/')}/{relative}"
+
+
+def publish_file(local: Path, root: str, relative: str) -> None:
+    """Moves a complete local file to its final name: the name exists with all bytes, or not at all."""
+    final = join(root, relative)
+    folder, _, name = final.rpartition("/")
+    temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+    if is_remote(root):
+        with open(local, "rb") as source, FileSystems.create(
+            temporary, compression_type=CompressionTypes.UNCOMPRESSED
+        ) as sink:
+            shutil.copyfileobj(source, sink)
+        if FileSystems.exists(final):
+            FileSystems.delete([final])
+        FileSystems.rename([temporary], [final])
+        return
+    os.makedirs(folder, exist_ok=True)
+    try:
+        with open(local, "rb") as source, open(temporary, "xb") as sink:
+            shutil.copyfileobj(source, sink)
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(temporary, final)
+        _sync_folder(folder)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def publish_text(text: str, root: str, relative: str) -> None:
+    """`publish_file` for a string."""
+    with tempfile.TemporaryDirectory() as spool:
+        local = Path(spool) / "text"
+        local.write_text(text)
+        publish_file(local, root, relative)
+
+
+class UnitSink:
+    """The shards of one unit of work. Used as a context: leaving it without an error publishes, otherwise nothing stays."""
+
+    def __init__(self, root: str, unit_id: str, fingerprint: str) -> None:
+        self._root, self._unit_id, self._fingerprint = root, unit_id, fingerprint
+        self._writers: dict[str, TableWriter] = {}
+        self._spool = tempfile.TemporaryDirectory(prefix="humandepth-")
+        self.outcome = "kept"
+
+    def emit(self, table: str, row: Mapping[str, Any]) -> None:
+        """Adds one row to the unit's shard of a table."""
+        if table not in self._writers:
+            self._writers[table] = TableWriter(TABLES[table], self._local(table))
+        self._writers[table].add(row)
+
+    def _local(self, table: str) -> Path:
+        return Path(self._spool.name) / f"{table}.parquet"
+
+    def _publish(self) -> WorkRecord:
+        discard_unit(self._root, self._unit_id)
+        shards = []
+        for table in TABLES:
+            if table not in self._writers:
+                continue
+            self._writers[table].close()
+            local, relative = self._local(table), shard_path(table, self._unit_id)
+            facts = ShardFacts(
+                table=table,
+                path=relative,
+                rows=self._writers[table].rows,
+                bytes=local.stat().st_size,
+                sha256=file_sha256(local),
+            )
+            publish_file(local, self._root, relative)
+            shards.append(facts)
+        record = WorkRecord(
+            unit_id=self._unit_id, fingerprint=self._fingerprint, outcome=self.outcome, shards=tuple(shards)
+        )
+        publish_text(record.to_json(), self._root, record_path(self._unit_id))
+        return record
+
+    def __enter__(self) -> UnitSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._publish()
+        finally:
+            self._spool.cleanup()
+
+
+def discard_unit(root: str, unit_id: str) -> None:
+    """Removes a unit: its record first, so that no shard is ever missing from a record that still stands."""
+    for relative in (record_path(unit_id), *(shard_path(table, unit_id) for table in TABLES)):
+        path = join(root, relative)
+        if is_remote(root):
+            if FileSystems.exists(path):
+                FileSystems.delete([path])
+        else:
+            Path(path).unlink(missing_ok=True)
+
+
+def finished_record(root: str, unit_id: str, fingerprint: str) -> WorkRecord | None:
+    """The unit's record if it is finished: same fingerprint, every shard there with its size and SHA-256."""
+    try:
+        record = WorkRecord.from_json(_read_text(join(root, record_path(unit_id))))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if record.fingerprint != fingerprint:
+        return None
+    return record if all(_agrees(root, shard) for shard in record.shards) else None
+
+
+def record_count(root: str) -> int:
+    """How many completion records a folder holds."""
+    pattern = join(root, f"{RECORDS_PATH}/*.json")
+    return len(FileSystems.match([pattern])[0].metadata_list)
+
+
+def read_json(root: str, relative: str) -> Any | None:
+    """A JSON file below the root, or None when it is not there."""
+    try:
+        return json.loads(_read_text(join(root, relative)))
+    except OSError:
+        return None
+
+
+def _agrees(root: str, shard: ShardFacts) -> bool:
+    path = join(root, shard.path)
+    if is_remote(root):
+        return FileSystems.exists(path) and FileSystems.match([path])[0].metadata_list[0].size_in_bytes == shard.bytes
+    local = Path(path)
+    return local.is_file() and local.stat().st_size == shard.bytes and file_sha256(local) == shard.sha256
+
+
+def _read_text(path: str) -> str:
+    if not is_remote(path):
+        return Path(path).read_text()
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read().decode()
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

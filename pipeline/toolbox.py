@@ -1,0 +1,56 @@
+"""The heavy things a worker needs, each built when first asked for and once per process."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+from pipeline.body.model import BodyModel
+from pipeline.config import Settings
+from pipeline.geometry.rings import Rings, two_ring
+from pipeline.rendering import Rasterizer, make_rasterizer
+from pipeline.rendering.base_mesh import BaseMesh
+from pipeline.tracking.tracker import LandmarkTracker, Tracker
+
+
+class Toolbox:
+    """Body, rings, base mesh, tracker and rasteriser for one set of settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def body(self) -> BodyModel:
+        """The open body."""
+        return BodyModel.open_body()
+
+    @cached_property
+    def rings(self) -> Rings:
+        """Two-ring neighbourhoods of the body's mesh."""
+        return two_ring(self.body.faces, self.body.vertex_count)
+
+    @cached_property
+    def mesh(self) -> BaseMesh:
+        """What the settings do to the posed body before depth is rendered."""
+        rendering = self.settings.rendering
+        return BaseMesh(
+            self.body.faces,
+            self.body.vertex_count,
+            smoothing_passes=rendering.smoothing_passes,
+            surface_offset_m=rendering.surface_offset_m,
+        )
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The tracker; loads its models from the cache folder."""
+        return LandmarkTracker(self.body, self.settings)
+
+    @cached_property
+    def rasterizer(self) -> Rasterizer:
+        """The rasteriser that `rendering.rasterizer` names."""
+        return make_rasterizer(self.settings.rendering.rasterizer)
+
+
+@lru_cache(maxsize=1)
+def shared_toolbox(settings: Settings) -> Toolbox:
+    """One toolbox per process: steps that run in the same worker share models and GL contexts."""
+    return Toolbox(settings)
