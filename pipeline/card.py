@@ -12,7 +12,9 @@ from schemas.tables import TABLES
 def dataset_card(dataset: Dataset) -> str:
     """Markdown for the dataset's README.md; the same dataset gives the same text."""
     licences = sorted({row["licence"] or "not stated" for row in dataset.rows("clips", ["licence"])})
-    counts = "\n".join(f"| `{name}` | {dataset.row_count(name)} | {table.doc} |" for name, table in TABLES.items())
+    counts = "\n".join(
+        f"| `{name}` | {dataset.row_count(name)} | {table.doc} |" for name, table in TABLES.items()
+    )
     configs = "\n".join(
         f"- config_name: {name}\n  data_files: {name}/*.parquet" for name in TABLES if dataset.row_count(name)
     )
@@ -44,7 +46,9 @@ def column_tables() -> str:
     parts = []
     for table in TABLES.values():
         rows = "\n".join(_column_lines(table.columns))
-        parts.append(f"#### `{table.name}`\n\n{table.doc}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n{rows}\n")
+        parts.append(
+            f"#### `{table.name}`\n\n{table.doc}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n{rows}\n"
+        )
     return "\n".join(parts)
 
 
@@ -54,6 +58,8 @@ def _column_lines(columns: Iterable[Column], prefix: str = "") -> list[str]:
         shape = "x".join(map(str, column.shape))
         kind = {"image": "JPEG ", "map": "map ", "list": "list of "}.get(column.codec, "") + column.dtype
         scale = f", x {column.scale:g}" if column.scale is not None else ""
-        lines.append(f"| `{prefix}{column.name}` | {kind}{f' [{shape}]' if shape else ''}{scale} | {column.unit} | {column.doc.replace('|', chr(92) + '|')} |")
+        lines.append(
+            f"| `{prefix}{column.name}` | {kind}{f' [{shape}]' if shape else ''}{scale} | {column.unit} | {column.doc.replace('|', chr(92) + '|')} |"
+        )
         lines += _column_lines(column.fields, f"{prefix}{column.name}[].")
     return lines

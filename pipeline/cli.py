@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in ("schemas", "pipeline"):
             raise
-        print(f"error: {error.name} is not installed. Run: pip install 'humandepth[pipeline]'", file=sys.stderr)
+        print(
+            f"error: {error.name} is not installed. Run: pip install 'humandepth[pipeline]'", file=sys.stderr
+        )
         return 1
 
 
@@ -40,12 +42,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=_DESCRIPTION)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    fetch = commands.add_parser("fetch", help="download models and the demo clip into the cache, with SHA-256 checks")
+    fetch = commands.add_parser(
+        "fetch", help="download models and the demo clip into the cache, with SHA-256 checks"
+    )
     fetch.add_argument("names", nargs="*", help="assets to fetch (default: all that the demo needs)")
     fetch.set_defaults(command=_fetch)
 
-    run = commands.add_parser("run", help="preprocess clips into a dataset; goes on where an earlier run stopped")
-    run.add_argument("inputs", nargs="+", help="video files, folders, globs, or a manifest (.csv, .jsonl, .parquet)")
+    run = commands.add_parser(
+        "run", help="preprocess clips into a dataset; goes on where an earlier run stopped"
+    )
+    run.add_argument(
+        "inputs", nargs="+", help="video files, folders, globs, or a manifest (.csv, .jsonl, .parquet)"
+    )
     run.add_argument("--out", required=True, help="dataset folder, or a bucket Beam can write to")
     run.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
     run.add_argument("--focal-px", type=float, help="focal length of the full image in pixels, where known")
@@ -57,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--json", help="also write every figure to this file")
     audit.set_defaults(command=_audit)
 
-    gallery = commands.add_parser("gallery", help="a page of pictures: photo, body, depth, motion, validity, refined depth")
+    gallery = commands.add_parser(
+        "gallery", help="a page of pictures: photo, body, depth, motion, validity, refined depth"
+    )
     gallery.add_argument("dataset")
     gallery.add_argument("--out", required=True, help="HTML file to write")
     gallery.add_argument("--predictions", help="folder of `python -m trainer predict`")
@@ -76,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="paper", help="`paper` (default) or `released`")
     parser.add_argument(
-        "--set", dest="overrides", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="change a setting"
+        "--set",
+        dest="overrides",
+        metavar="SECTION.FIELD=VALUE",
+        action="append",
+        default=[],
+        help="change a setting",
     )
 
 
@@ -116,7 +131,9 @@ def _gallery(options: argparse.Namespace) -> int:
     from pipeline.audit.gallery import write_gallery
     from schemas.dataset import Dataset
 
-    shown = write_gallery(Dataset.open(options.dataset), options.out, options.predictions, per_track=options.per_track)
+    shown = write_gallery(
+        Dataset.open(options.dataset), options.out, options.predictions, per_track=options.per_track
+    )
     print(f"wrote {options.out} ({shown} frames)")
     return 0
 

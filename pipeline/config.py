@@ -27,7 +27,12 @@ class VideoSettings:
     """Longer shots are split into windows of at most this length: the unit of work and of memory."""
 
     def __post_init__(self) -> None:
-        _require(self.sample_fps is None or self.sample_fps > 0, "video.sample_fps", self.sample_fps, "Give frames per second above 0, or null.")
+        _require(
+            self.sample_fps is None or self.sample_fps > 0,
+            "video.sample_fps",
+            self.sample_fps,
+            "Give frames per second above 0, or null.",
+        )
         _require(self.max_unit_s > 0, "video.max_unit_s", self.max_unit_s, "Give seconds above 0.")
 
 
@@ -113,7 +118,12 @@ class PairSettings:
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
-        _require(bool(self.candidate_gaps_s) and min(self.candidate_gaps_s) > 0, "pairs.candidate_gaps_s", self.candidate_gaps_s, "Give gaps in seconds above 0.")
+        _require(
+            bool(self.candidate_gaps_s) and min(self.candidate_gaps_s) > 0,
+            "pairs.candidate_gaps_s",
+            self.candidate_gaps_s,
+            "Give gaps in seconds above 0.",
+        )
         _require(self.max_references >= 1, "pairs.max_references", self.max_references, "Give 1 or more.")
         _require(self.target_stride >= 1, "pairs.target_stride", self.target_stride, "Give 1 or more.")
 

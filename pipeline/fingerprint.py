@@ -24,7 +24,9 @@ def code_digest() -> str:
         root = Path(str(package.__file__)).parent
         for path in sorted(root.rglob("*")):
             if path.suffix in (".py", ".npz", ".json") and "__pycache__" not in path.parts:
-                digest.update(f"{root.name}/{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+                digest.update(
+                    f"{root.name}/{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes()
+                )
     return digest.hexdigest()
 
 

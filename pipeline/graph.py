@@ -1,6 +1,6 @@
 """The Beam graph on one page. Clip references in, shards out; only parameters and scalars cross a shuffle.
 
-    Clips -> Cut -> (shuffle) -> Track -> (shuffle) -> Render, which writes the unit's shards itself
+Clips -> Cut -> (shuffle) -> Track -> (shuffle) -> Render, which writes the unit's shards itself
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def build(
         | "Spread segments" >> beam.Reshuffle()
         | "Track" >> beam.ParDo(TrackPeople(settings, progress_folder)).with_resource_hints(min_ram="4GB")
         | "Spread tracks" >> beam.Reshuffle()
-        | "Render" >> beam.ParDo(RenderAndWrite(settings, root, progress_folder)).with_resource_hints(min_ram="4GB")
+        | "Render"
+        >> beam.ParDo(RenderAndWrite(settings, root, progress_folder)).with_resource_hints(min_ram="4GB")
     )
 
 
@@ -88,7 +89,9 @@ class RenderAndWrite(beam.DoFn):
         unit_id = tracked.segment.unit_id
         report = ProgressFile(self._progress_folder, unit_id)
         with UnitSink(self._root, unit_id, fingerprint(tracked.segment, self._settings)) as sink:
-            counts = render_segment(tracked, shared_toolbox(self._settings), self._settings, sink.emit, report)
+            counts = render_segment(
+                tracked, shared_toolbox(self._settings), self._settings, sink.emit, report
+            )
             sink.outcome = counts.outcome
         _count(counts)
         yield counts

@@ -8,7 +8,9 @@ from pipeline.config import PairSettings
 from pipeline.geometry.motion import MotionField, PairStatistics
 
 
-def candidate_references(pts_s: np.ndarray, kept: np.ndarray, target: int, gaps_s: tuple[float, ...]) -> list[int]:
+def candidate_references(
+    pts_s: np.ndarray, kept: np.ndarray, target: int, gaps_s: tuple[float, ...]
+) -> list[int]:
     """Positions in the track tried as references of `target`, in order of time.
 
     For every gap g and sign, the kept frame nearest to t + g counts if it lies within half a frame of it (the

@@ -11,9 +11,22 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-_STAGES = {"track": "finding people", "fit": "fitting bodies", "crop": "cutting crops", "render": "motion and maps"}
+_STAGES = {
+    "track": "finding people",
+    "fit": "fitting bodies",
+    "crop": "cutting crops",
+    "render": "motion and maps",
+}
 _WRITE_EVERY_S = 0.25
 _LINE_EVERY_S = 15.0
 

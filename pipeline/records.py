@@ -138,7 +138,11 @@ class Failure:
     def of(cls, stage: str, error: HumandepthError) -> Failure:
         """The failure that an error of a stage stands for."""
         return cls(
-            stage=stage, reason=error.reason, message=error.message, remedy=error.remedy, retryable=error.retryable
+            stage=stage,
+            reason=error.reason,
+            message=error.message,
+            remedy=error.remedy,
+            retryable=error.retryable,
         )
 
 

@@ -97,7 +97,12 @@ def unread_clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
 
 def failure_row(clip: ClipRef, unit_id: str, failure: Failure) -> Row:
     """Row of `failures`."""
-    return {"source_id": clip.source_id, "clip_id": clip.clip_id, "unit_id": unit_id, "uri": clip.uri} | asdict(failure)
+    return {
+        "source_id": clip.source_id,
+        "clip_id": clip.clip_id,
+        "unit_id": unit_id,
+        "uri": clip.uri,
+    } | asdict(failure)
 
 
 def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
@@ -113,5 +118,3 @@ def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
         "samples": counts.samples,
         "outcome": counts.outcome,
     }
-
-

@@ -54,7 +54,12 @@ class RunSummary:
 
 
 def run(
-    clips: Sequence[ClipRef], root: str, settings: Settings, *, workers: int = 1, beam_args: Sequence[str] = ()
+    clips: Sequence[ClipRef],
+    root: str,
+    settings: Settings,
+    *,
+    workers: int = 1,
+    beam_args: Sequence[str] = (),
 ) -> RunSummary:
     """Preprocesses clips into the dataset at `root`; units finished before with the same fingerprint are skipped.
 
@@ -149,7 +154,9 @@ class _worker_guard:
 
 def _summary(result: PipelineResult) -> RunSummary:
     found = {
-        counter.key.metric.name: int(counter.committed if counter.committed is not None else counter.attempted)
+        counter.key.metric.name: int(
+            counter.committed if counter.committed is not None else counter.attempted
+        )
         for counter in result.metrics().query()["counters"]
         if counter.key.metric.namespace == graph.NAMESPACE
     }

@@ -40,9 +40,10 @@ def publish_file(local: Path, root: str, relative: str) -> None:
     folder, _, name = final.rpartition("/")
     temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
     if is_remote(root):
-        with open(local, "rb") as source, FileSystems.create(
-            temporary, compression_type=CompressionTypes.UNCOMPRESSED
-        ) as sink:
+        with (
+            open(local, "rb") as source,
+            FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as sink,
+        ):
             shutil.copyfileobj(source, sink)
         if FileSystems.exists(final):
             FileSystems.delete([final])
@@ -161,7 +162,10 @@ def read_json(root: str, relative: str) -> Any | None:
 def _agrees(root: str, shard: ShardFacts) -> bool:
     path = join(root, shard.path)
     if is_remote(root):
-        return FileSystems.exists(path) and FileSystems.match([path])[0].metadata_list[0].size_in_bytes == shard.bytes
+        return (
+            FileSystems.exists(path)
+            and FileSystems.match([path])[0].metadata_list[0].size_in_bytes == shard.bytes
+        )
     local = Path(path)
     return local.is_file() and local.stat().st_size == shard.bytes and file_sha256(local) == shard.sha256
 

@@ -1,6 +1,6 @@
 """The method as plain functions: a segment in, rows out. No framework; Beam only carries these about.
 
-    process_segment = track_segment (pixels -> bodies) + render_segment (bodies -> maps, pairs, samples)
+process_segment = track_segment (pixels -> bodies) + render_segment (bodies -> maps, pairs, samples)
 """
 
 from __future__ import annotations
@@ -81,7 +81,12 @@ def render_segment(
 
 
 def _render_tracks(
-    tracked: TrackedSegment, toolbox: Toolbox, settings: Settings, emit: Emit, report: Report, counts: UnitCounts
+    tracked: TrackedSegment,
+    toolbox: Toolbox,
+    settings: Settings,
+    emit: Emit,
+    report: Report,
+    counts: UnitCounts,
 ) -> UnitCounts:
     jpegs = _cropped_frames(tracked, settings, report)
     stride, window_s = settings.pairs.target_stride, max(settings.pairs.candidate_gaps_s) + 1.0

@@ -106,5 +106,7 @@ def photo_error(target: View, reference: View, warp_px: np.ndarray, valid: np.nd
     if not valid.any():
         return None
     source = np.where(valid[..., None], warp_px, 0.0).astype(np.float32) - np.float32(0.5)
-    warped = cv2.remap(reference.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.remap(
+        reference.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return float(np.abs(target.image - warped)[valid].mean(dtype=np.float64))

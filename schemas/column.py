@@ -53,7 +53,12 @@ class Column:
 
     def arrow_field(self) -> pa.Field:
         """The Arrow field, with shape, unit, codec and meaning in its metadata."""
-        facts = {"dtype": self.dtype, "shape": ",".join(map(str, self.shape)), "unit": self.unit, "codec": self.codec}
+        facts = {
+            "dtype": self.dtype,
+            "shape": ",".join(map(str, self.shape)),
+            "unit": self.unit,
+            "codec": self.codec,
+        }
         if self.scale is not None:
             facts["scale"] = repr(self.scale)
         facts["doc"] = self.doc
@@ -74,7 +79,9 @@ class Column:
             return [{field.name: field.encode(item[field.name]) for field in self.fields} for item in value]
         if self.codec == "image":
             if not isinstance(value, bytes) or not value:
-                raise ValueError(f"column {self.name!r} takes encoded image bytes, got {type(value).__name__}")
+                raise ValueError(
+                    f"column {self.name!r} takes encoded image bytes, got {type(value).__name__}"
+                )
             return value
         if self.codec == "map":
             return _encode_map(self, np.asarray(value))
@@ -116,7 +123,8 @@ def _encode_map(column: Column, values: np.ndarray) -> bytes:
             raise ValueError(
                 f"map {column.name!r} spans {kept.max() * column.scale:.3f} {column.unit}, more than {limit * column.scale:.3f}"
             )
-    stored = np.ascontiguousarray(kept.T).astype(np.dtype(column.dtype).newbyteorder("<"))
+    with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused just below
+        stored = np.ascontiguousarray(kept.T).astype(np.dtype(column.dtype).newbyteorder("<"))
     if not np.isfinite(stored).all():
         raise ValueError(f"map {column.name!r} overflows {column.dtype}")
     planes = stored.view(np.uint8).reshape(stored.shape[0], -1, stored.itemsize).transpose(0, 2, 1)
@@ -136,7 +144,8 @@ def _decode_map(column: Column, cell: bytes) -> np.ndarray:
         planes = raw[mask_bytes:].reshape(channels, dtype.itemsize, int(mask.sum()))
     except (struct.error, OSError, ValueError) as error:
         raise DatasetError(
-            f"map {column.name!r} cannot be decoded: {error}.", remedy="The shard is damaged; run `verify` on the dataset."
+            f"map {column.name!r} cannot be decoded: {error}.",
+            remedy="The shard is damaged; run `verify` on the dataset.",
         ) from error
     stored = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(dtype.newbyteorder("<"))[..., 0].T
     if column.scale is None:

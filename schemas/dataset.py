@@ -168,7 +168,8 @@ def read_records(root: Path) -> list[WorkRecord]:
             records.append(WorkRecord.from_json(path.read_text()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(
-                f"completion record {path} is damaged ({error!r}).", remedy="Delete it; the unit is then made again."
+                f"completion record {path} is damaged ({error!r}).",
+                remedy="Delete it; the unit is then made again.",
             ) from error
     return records
 

@@ -7,7 +7,7 @@ import difflib
 import json
 import types
 from collections.abc import Iterable
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from schemas.errors import SettingsError
 
@@ -23,7 +23,10 @@ def with_overrides(settings: SettingsT, overrides: Iterable[str]) -> SettingsT:
     for override in overrides:
         path, separator, text = override.partition("=")
         if not separator:
-            raise SettingsError(f"{override!r} is not of the form section.field=value.", remedy="Write for example pairs.max_references=6.")
+            raise SettingsError(
+                f"{override!r} is not of the form section.field=value.",
+                remedy="Write for example pairs.max_references=6.",
+            )
         settings = _replace(settings, path.strip().split("."), text.strip(), path.strip())
     return settings
 
@@ -41,7 +44,9 @@ def from_dict(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
         if name not in hints:
             raise _unknown(name, name, hints)
         hint = hints[name]
-        known[name] = from_dict(hint, value) if dataclasses.is_dataclass(hint) else _checked(value, hint, name)
+        known[name] = (
+            from_dict(hint, value) if dataclasses.is_dataclass(hint) else _checked(value, hint, name)
+        )
     return kind(**known)
 
 
@@ -54,7 +59,11 @@ def _replace(settings: Any, names: list[str], text: str, path: str) -> Any:
     if is_section != (len(names) > 1):
         kind = "a section" if is_section else "a single value"
         raise SettingsError(f"setting {path!r}: {name!r} is {kind}.", remedy="Write section.field=value.")
-    value = _replace(getattr(settings, name), names[1:], text, path) if is_section else _parsed(text, hints[name], path)
+    value = (
+        _replace(getattr(settings, name), names[1:], text, path)
+        if is_section
+        else _parsed(text, hints[name], path)
+    )
     return dataclasses.replace(settings, **{name: value})
 
 
@@ -70,16 +79,28 @@ def _parsed(text: str, hint: Any, path: str) -> Any:
 
 def _checked(value: Any, hint: Any, path: str) -> Any:
     if _fits(value, hint):
-        return tuple(value) if isinstance(value, list) else float(value) if hint is float else value
+        return _converted(value, hint)
     name = getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
-    raise SettingsError(f"setting {path!r} takes {name}, got {value!r}.", remedy="See `settings` in the README for names and types.")
+    raise SettingsError(
+        f"setting {path!r} takes {name}, got {value!r}.",
+        remedy="See `settings` in the README for names and types.",
+    )
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """Lists become tuples, and whole numbers become floats where only floats are meant."""
+    if isinstance(value, list):
+        return tuple(value)
+    accepted = get_args(hint) or (hint,)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and float in accepted and int not in accepted else value
 
 
 def _fits(value: Any, hint: Any) -> bool:
     origin, args = get_origin(hint), get_args(hint)
-    if origin in (types.UnionType, getattr(__import__("typing"), "Union")):
+    if origin in (types.UnionType, Union):
         return any(_fits(value, arg) for arg in args)
-    if str(origin) == "typing.Literal":
+    if origin is Literal:
         return value in args
     if origin is tuple:
         if not isinstance(value, list | tuple):

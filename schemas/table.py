@@ -33,7 +33,11 @@ class TableSpec:
 
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema, with the table's name and version in its metadata."""
-        facts = {"humandepth.table": self.name, "humandepth.version": str(self.version), "humandepth.doc": self.doc}
+        facts = {
+            "humandepth.table": self.name,
+            "humandepth.version": str(self.version),
+            "humandepth.doc": self.doc,
+        }
         return pa.schema([column.arrow_field() for column in self.columns], metadata=facts)
 
     def encode_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,38 +51,16 @@ class TableSpec:
 
     def decode_row(self, cells: Mapping[str, Any]) -> dict[str, Any]:
         """The inverse of `encode_row`; columns that were not read stay away."""
-        return {column.name: column.decode(cells[column.name]) for column in self.columns if column.name in cells}
+        return {
+            column.name: column.decode(cells[column.name]) for column in self.columns if column.name in cells
+        }
 
     def write(self, rows: Iterable[Mapping[str, Any]], sink: Any) -> int:
-        """Writes rows to a file object as Parquet and returns how many there were.
-
-        Blobs get neither dictionary, statistics nor column compression (their cells are compressed already);
-        scalars get all three and a page index. Pages carry checksums.
-        """
-        blobs, scalars = _leaf_paths(self.columns)
-        schema = self.arrow_schema()
-        count, batch, batch_bytes = 0, [], 0
-        with pq.ParquetWriter(
-            sink,
-            schema,
-            compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
-            use_dictionary=[path for path in scalars if path not in blobs],
-            write_statistics=list(scalars),
-            write_page_index=True,
-            write_page_checksum=True,
-            store_schema=True,
-        ) as writer:
+        """Writes rows to a path or file object as Parquet and returns how many there were."""
+        with TableWriter(self, sink) as writer:
             for row in rows:
-                cells = self.encode_row(row)
-                batch.append(cells)
-                batch_bytes += _cell_bytes(cells)
-                count += 1
-                if batch_bytes >= ROW_GROUP_BYTES:
-                    writer.write_table(pa.Table.from_pylist(batch, schema=schema), row_group_size=len(batch))
-                    batch, batch_bytes = [], 0
-            if batch or not count:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema), row_group_size=max(1, len(batch)))
-        return count
+                writer.add(row)
+        return writer.rows
 
     def read(self, path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """Decoded rows of one checked file, in order, one row group in memory at a time."""
@@ -94,7 +76,8 @@ class TableSpec:
             schema = pq.read_schema(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DatasetError(
-                f"{path} is not a readable Parquet file: {error}.", remedy="Run the pipeline again; it remakes what is missing."
+                f"{path} is not a readable Parquet file: {error}.",
+                remedy="Run the pipeline again; it remakes what is missing.",
             ) from error
         facts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         found = (facts.get("humandepth.table"), facts.get("humandepth.version"))
@@ -111,11 +94,74 @@ class TableSpec:
 
     def facts(self) -> dict[str, Any]:
         """Name, version and columns as plain data, for `info.json` and the README."""
-        return {"name": self.name, "version": self.version, "columns": [_column_facts(c) for c in self.columns]}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "columns": [_column_facts(c) for c in self.columns],
+        }
+
+
+class TableWriter:
+    """Writes one shard row by row, in bounded memory.
+
+    Blobs get neither dictionary, statistics nor column compression (their cells are compressed already);
+    scalars get all three and a page index. Pages carry checksums.
+    """
+
+    def __init__(self, spec: TableSpec, sink: Any) -> None:
+        blobs, scalars = _leaf_paths(spec.columns)
+        self.rows = 0
+        self._spec = spec
+        self._schema = spec.arrow_schema()
+        self._batch: list[dict[str, Any]] = []
+        self._batch_bytes = 0
+        self._writer = pq.ParquetWriter(
+            sink,
+            self._schema,
+            compression={**dict.fromkeys(scalars, "zstd"), **dict.fromkeys(blobs, "none")},
+            use_dictionary=scalars,
+            write_statistics=scalars,
+            write_page_index=True,
+            write_page_checksum=True,
+        )
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Encodes and buffers one row; a row group is written whenever the buffer is full."""
+        cells = self._spec.encode_row(row)
+        self._batch.append(cells)
+        self._batch_bytes += _cell_bytes(cells)
+        self.rows += 1
+        if self._batch_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is buffered and the footer."""
+        if self._batch or not self.rows:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        table = pa.Table.from_pylist(self._batch, schema=self._schema)
+        self._writer.write_table(table, row_group_size=max(1, len(self._batch)))
+        self._batch, self._batch_bytes = [], 0
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._writer.close()
 
 
 def _column_facts(column: Column) -> dict[str, Any]:
-    facts: dict[str, Any] = {"name": column.name, "dtype": column.dtype, "unit": column.unit, "codec": column.codec}
+    facts: dict[str, Any] = {
+        "name": column.name,
+        "dtype": column.dtype,
+        "unit": column.unit,
+        "codec": column.codec,
+    }
     facts["shape"] = list(column.shape)
     if column.scale is not None:
         facts["scale"] = column.scale

@@ -28,7 +28,11 @@ def _intrinsics(name: str, doc: str) -> Column:
 
 
 _IMAGE = Column(
-    name="image", dtype="uint8", shape=(IMAGE_PX, IMAGE_PX, 3), codec="image", doc="the square crop, JPEG bytes (sRGB)"
+    name="image",
+    dtype="uint8",
+    shape=(IMAGE_PX, IMAGE_PX, 3),
+    codec="image",
+    doc="the square crop, JPEG bytes (sRGB)",
 )
 
 _PAIR_NUMBERS = (
@@ -57,7 +61,11 @@ REFERENCE = (
         doc="per target pixel: rotation vector of R, then displacement d of the surface point p; t = p + d - R p",
     ),
     Column(
-        name="validity", dtype="uint8", shape=(MAP_PX, MAP_PX), codec="map", doc="bits of schemas.conventions.VALID_*"
+        name="validity",
+        dtype="uint8",
+        shape=(MAP_PX, MAP_PX),
+        codec="map",
+        doc="bits of schemas.conventions.VALID_*",
     ),
     *_PAIR_NUMBERS,
 )
@@ -93,7 +101,9 @@ SAMPLES = TableSpec(
             scale=1e-4,
             doc="base depth at map size, 0 = background",
         ),
-        Column(name="body_vector", dtype="float32", shape=(VECTOR_SIZE,), doc="[s, tx, ty | 72 pose | 10 betas]"),
+        Column(
+            name="body_vector", dtype="float32", shape=(VECTOR_SIZE,), doc="[s, tx, ty | 72 pose | 10 betas]"
+        ),
         _integer("reference_count", "how many references follow"),
         _real("mean_baseline_m", "mean over the references", "m"),
         _real("valid_fraction", "mean over the references", "1"),
@@ -113,10 +123,20 @@ FRAMES = TableSpec(
         _integer("person_index", "person within the shot"),
         _integer("frame_index", "frame of the clip, counted in decoding order"),
         _real("pts_s", "presentation time", "s"),
-        Column(name="box_px", dtype="float64", shape=(4,), unit="px", doc="person box left, top, right, bottom"),
-        Column(name="crop_px", dtype="float64", shape=(3,), unit="px", doc="square crop: centre u, centre v, side"),
+        Column(
+            name="box_px", dtype="float64", shape=(4,), unit="px", doc="person box left, top, right, bottom"
+        ),
+        Column(
+            name="crop_px",
+            dtype="float64",
+            shape=(3,),
+            unit="px",
+            doc="square crop: centre u, centre v, side",
+        ),
         _intrinsics("K", "intrinsics of the crop at image size"),
-        Column(name="body_vector", dtype="float32", shape=(VECTOR_SIZE,), doc="[s, tx, ty | 72 pose | 10 betas]"),
+        Column(
+            name="body_vector", dtype="float32", shape=(VECTOR_SIZE,), doc="[s, tx, ty | 72 pose | 10 betas]"
+        ),
         _real("detector_score", "confidence that a person is there", "1"),
         _real("reprojection_error", "mean 2-D landmark error as a share of the person's height", "1"),
         _real("silhouette_iou", "overlap of the body's silhouette with the segmentation", "1"),
@@ -140,11 +160,16 @@ PAIRS = TableSpec(
         _integer("reference_frame", "frame index of the reference"),
         _integer("gap_frames", "reference minus target"),
         _real("gap_s", "the same in presentation time", "s"),
-        _flag("estimated", "the numbers come from vertices; maps were not rendered because the pair was dropped before"),
+        _flag(
+            "estimated",
+            "the numbers come from vertices; maps were not rendered because the pair was dropped before",
+        ),
         *_PAIR_NUMBERS,
         _real("target_depth_m", "mean base depth of the target", "m"),
         _real("focal_px", "focal length at map size that these numbers assume", "px"),
-        _real("photo_error", "mean |I_t - I_r warped by the base depth| over valid pixels", "1", nullable=True),
+        _real(
+            "photo_error", "mean |I_t - I_r warped by the base depth| over valid pixels", "1", nullable=True
+        ),
         _flag("kept", "whether the pair is a reference of a sample"),
         _text("reason", "why not; empty when kept"),
     ),

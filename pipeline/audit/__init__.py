@@ -1,0 +1,1 @@
+"""What was kept, what was dropped, and why: figures and pictures from the tables alone."""

@@ -1,0 +1,118 @@
+"""One self-contained HTML page of pictures: for some frames of every person, everything the dataset says about them."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.audit import pictures
+from schemas.dataset import Dataset
+from schemas.errors import DatasetError
+from schemas.prediction import Prediction, prediction_path
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1500px;padding:0 1rem;color:#1b1b1b;background:#fff}
+h2{margin:2rem 0 .2rem} .row{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.5rem;margin:.6rem 0 1.4rem}
+figure{margin:0} img{width:100%;display:block;border:1px solid #ccc} figcaption{font-size:.8rem;color:#444}
+.key span{display:inline-block;margin-right:1rem} .key i{display:inline-block;width:.9em;height:.9em;margin-right:.35em;vertical-align:-.1em;border:1px solid #888}
+"""
+
+
+def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_track: int) -> int:
+    """Writes the page and returns how many frames it shows. Raises DatasetError when there is no sample.
+
+    With `predictions` (the folder of `python -m trainer predict`), frames that were predicted are shown; without,
+    `per_track` frames evenly spread over every track.
+    """
+    folder = Path(predictions) if predictions else None
+    chosen = choose_samples(dataset, folder, per_track)
+    if not chosen:
+        raise DatasetError(
+            f"{dataset.root} holds no sample to show.", remedy="Run the pipeline on clips with people first."
+        )
+    sections: dict[str, list[str]] = {}
+    for row in _rows(dataset, set(chosen)):
+        prediction = Prediction.load(prediction_path(folder, row["sample_id"])) if folder else None
+        sections.setdefault(row["track_id"], []).append(_frame_html(row, prediction))
+    body = "".join(f"<h2>{html.escape(track)}</h2>{''.join(frames)}" for track, frames in sections.items())
+    key = "".join(
+        f'<span><i style="background:rgb{colour}"></i>{html.escape(name)}</span>'
+        for name, colour in pictures.VALIDITY_COLOURS.items()
+    )
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>humandepth: {html.escape(dataset.root.name)}</title><style>{_STYLE}</style>"
+        f"<h1>What was found, and what was learned</h1><p class=key>Validity: {key}</p>{body}</html>"
+    )
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    Path(out).write_text(page)
+    return len(chosen)
+
+
+def choose_samples(dataset: Dataset, predictions: Path | None, per_track: int) -> list[str]:
+    """Ids of the samples to show: those predicted, or `per_track` evenly spread over every track."""
+    by_track: dict[str, list[str]] = {}
+    for row in dataset.rows("samples", ["sample_id", "track_id"]):
+        if predictions is None or prediction_path(predictions, row["sample_id"]).is_file():
+            by_track.setdefault(row["track_id"], []).append(row["sample_id"])
+    chosen = []
+    for ids in by_track.values():
+        places = np.linspace(0, len(ids) - 1, per_track + 2)[1:-1].round().astype(int)
+        chosen += [ids[place] for place in sorted(set(places.tolist()))] if len(ids) > per_track else ids
+    return chosen
+
+
+def _rows(dataset: Dataset, wanted: set[str]) -> Iterator[dict[str, Any]]:
+    return (row for row in dataset.rows("samples") if row["sample_id"] in wanted)
+
+
+def _frame_html(row: dict[str, Any], prediction: Prediction | None) -> str:
+    reference = max(row["references"], key=lambda item: item["valid_fraction"])
+    camera = pictures.map_camera(row)
+    carried, error = pictures.warped_reference(row, reference)
+    panels = [
+        ("photo", pictures.photo(row)),
+        ("body on the photo", pictures.overlay(row)),
+        ("base depth", pictures.depth_picture(row["base_depth"], camera)),
+        (f"baseline to frame {reference['frame_index']}, 0-2 m", pictures.baseline_picture(row, reference)),
+        (f"frame {reference['frame_index']}, the reference", pictures.photo(reference)),
+        (f"carried to the target, error {error:.3f}", carried),
+        (
+            f"validity, {100 * reference['valid_fraction']:.0f} % of the body",
+            pictures.validity_picture(reference),
+        ),
+    ]
+    if prediction is not None:
+        panels.append(
+            ("refined depth", pictures.depth_picture(prediction.depth_m, camera, row["base_depth"]))
+        )
+        panels.append(("offset, -5 to +5 cm", offset_picture(prediction.depth_m, row["base_depth"])))
+    figures = "".join(
+        f'<figure><img alt="{html.escape(caption)}" src="data:image/jpeg;base64,{_jpeg(picture)}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        for caption, picture in panels
+    )
+    return f"<p>frame {row['frame_index']}, {row['pts_s']:.2f} s</p><div class=row>{figures}</div>"
+
+
+def offset_picture(refined_m: np.ndarray, base_m: np.ndarray) -> np.ndarray:
+    """Refined minus base depth, -5 to +5 cm: blue nearer, red farther, white unchanged."""
+    import matplotlib
+
+    mask = (base_m > 0) & (refined_m > 0)
+    offset_m = np.where(mask, refined_m - base_m, 0.0)
+    picture = np.full((*mask.shape, 3), 255, np.uint8)
+    coloured = 255 * matplotlib.colormaps["RdBu_r"](np.clip(offset_m / 0.1 + 0.5, 0, 1))[..., :3]
+    picture[mask] = coloured[mask].astype(np.uint8)
+    return picture
+
+
+def _jpeg(picture: np.ndarray) -> str:
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return base64.b64encode(data.tobytes()).decode()

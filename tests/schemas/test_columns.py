@@ -1,0 +1,80 @@
+"""Cells: what goes in comes out, to the stated precision; damage and wrong shapes are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from schemas.column import Column
+from schemas.errors import DatasetError
+from schemas.tables import REFERENCE, SAMPLES
+
+
+def person(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """A random blob-shaped mask."""
+    v, u = np.mgrid[0 : shape[0], 0 : shape[1]]
+    return ((u - shape[1] / 2) / (shape[1] / 5)) ** 2 + (
+        (v - shape[0] / 2) / (shape[0] / 2.2)
+    ) ** 2 + 0.1 * rng.standard_normal(shape) < 1
+
+
+@pytest.mark.parametrize("distance_m", [0.3, 4.5, 25.0])
+def test_depth_keeps_a_twentieth_of_a_millimetre_at_any_distance(distance_m: float) -> None:
+    rng = np.random.default_rng(1)
+    column = SAMPLES.column("base_depth")
+    depth = np.where(person(rng, (256, 256)), distance_m + rng.uniform(0, 2, (256, 256)), 0.0)
+    decoded = column.decode(column.encode(depth))
+    assert decoded.dtype == np.float32
+    assert np.array_equal(decoded > 0, depth > 0)
+    float32_m = np.spacing(np.float32(distance_m + 2))
+    assert np.abs(decoded - depth).max() <= 0.5e-4 + float32_m
+
+
+def test_motion_and_validity_come_back_bit_for_bit() -> None:
+    rng = np.random.default_rng(2)
+    mask = person(rng, (256, 256))
+    fields = {field.name: field for field in REFERENCE}
+    motion = np.where(mask[..., None], rng.standard_normal((256, 256, 6)), 0).astype(np.float16)
+    validity = np.where(mask, rng.integers(1, 32, (256, 256)), 0).astype(np.uint8)
+    assert np.array_equal(fields["motion"].decode(fields["motion"].encode(motion)), motion)
+    assert np.array_equal(fields["validity"].decode(fields["validity"].encode(validity)), validity)
+
+
+def test_a_cell_costs_what_its_pixels_cost() -> None:
+    column = SAMPLES.column("base_depth")
+    depth = np.zeros((256, 256))
+    assert len(column.encode(depth)) < 64
+    depth[100:110, 100:110] = 4.0 + np.random.default_rng(0).uniform(0, 1, (10, 10))
+    assert len(column.encode(depth)) < 64 + 2 * 100 + 100
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (3, 8, 2)])
+def test_odd_sizes_round_trip(shape: tuple[int, ...]) -> None:
+    column = Column(name="m", dtype="float16", shape=shape, codec="map")
+    values = np.random.default_rng(3).integers(-3, 3, shape).astype(np.float16)
+    assert np.array_equal(column.decode(column.encode(values)), values)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    column = SAMPLES.column("base_depth")
+    with pytest.raises(ValueError, match="takes shape"):
+        column.encode(np.zeros((255, 256)))
+    with pytest.raises(ValueError, match="NaN"):
+        column.encode(np.full((256, 256), np.nan))
+    deep = np.zeros((256, 256))
+    deep[0, 0], deep[0, 1] = 1.0, 9.0
+    with pytest.raises(ValueError, match="spans"):
+        column.encode(deep)
+    motion = {field.name: field for field in REFERENCE}["motion"]
+    with pytest.raises(ValueError, match="overflows"):
+        motion.encode(np.full((256, 256, 6), 1e6))
+    with pytest.raises(ValueError, match="must not be empty"):
+        SAMPLES.column("clip_id").encode(None)
+
+
+def test_a_damaged_cell_is_a_dataset_error() -> None:
+    column = SAMPLES.column("base_depth")
+    cell = column.encode(np.pad(np.full((10, 10), 3.0), 123))
+    for damaged in (cell[:5], cell[:-4], cell[:12] + b"\x00" * (len(cell) - 12)):
+        with pytest.raises(DatasetError, match="base_depth"):
+            column.decode(damaged)
