@@ -57,9 +57,9 @@ def _column_lines(columns: Iterable[Column], prefix: str = "") -> list[str]:
     for column in columns:
         shape = "x".join(map(str, column.shape))
         kind = {"image": "JPEG ", "map": "map ", "list": "list of "}.get(column.codec, "") + column.dtype
-        scale = f", x {column.scale:g}" if column.scale is not None else ""
-        lines.append(
-            f"| `{prefix}{column.name}` | {kind}{f' [{shape}]' if shape else ''}{scale} | {column.unit} | {column.doc.replace('|', chr(92) + '|')} |"
-        )
+        kind += f" [{shape}]" if shape else ""
+        kind += f", x {column.scale:g}" if column.scale is not None else ""
+        meaning = column.doc.replace("|", "\\|")
+        lines.append(f"| `{prefix}{column.name}` | {kind} | {column.unit} | {meaning} |")
         lines += _column_lines(column.fields, f"{prefix}{column.name}[].")
     return lines

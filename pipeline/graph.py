@@ -44,7 +44,7 @@ def build(
 
 
 class CutIntoSegments(beam.DoFn):
-    """ClipRef -> the Segments that are not finished yet. A clip that cannot be read leaves its rows and goes no further."""
+    """ClipRef -> the Segments that are not finished yet. A clip that cannot be read leaves its rows and ends here."""
 
     def __init__(self, settings: Settings, root: str) -> None:
         self._settings, self._root = settings, root

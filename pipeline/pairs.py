@@ -45,7 +45,7 @@ def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_val
 
 
 def viewpoint(field: MotionField) -> np.ndarray:
-    """Where the reference camera stands for the median vertex, in the target's camera frame: median of -R^T t, (3,) metres."""
+    """Where the reference camera stands for the median vertex, in the target's camera: median of -R^T t, (3,) m."""
     centres = -np.einsum("vij,vi->vj", field.rotation, field.translation)
     return np.asarray(np.median(centres, axis=0))
 

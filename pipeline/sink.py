@@ -70,7 +70,7 @@ def publish_text(text: str, root: str, relative: str) -> None:
 
 
 class UnitSink:
-    """The shards of one unit of work. Used as a context: leaving it without an error publishes, otherwise nothing stays."""
+    """The shards of one unit. Used as a context: leaving it without an error publishes, otherwise nothing stays."""
 
     def __init__(self, root: str, unit_id: str, fingerprint: str) -> None:
         self._root, self._unit_id, self._fingerprint = root, unit_id, fingerprint

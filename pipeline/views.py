@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from pipeline.body.model import BodyModel
-from pipeline.config import RenderingSettings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.surface import Raster
 from pipeline.records import FrameBody, Track

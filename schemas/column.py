@@ -121,7 +121,8 @@ def _encode_map(column: Column, values: np.ndarray) -> bytes:
         kept = codes - base
         if kept.size and kept.max() > limit:
             raise ValueError(
-                f"map {column.name!r} spans {kept.max() * column.scale:.3f} {column.unit}, more than {limit * column.scale:.3f}"
+                f"map {column.name!r} spans {kept.max() * column.scale:.3f} {column.unit}, "
+                f"more than {limit * column.scale:.3f}"
             )
     with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused just below
         stored = np.ascontiguousarray(kept.T).astype(np.dtype(column.dtype).newbyteorder("<"))

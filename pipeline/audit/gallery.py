@@ -18,9 +18,13 @@ from schemas.prediction import Prediction, prediction_path
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1500px;padding:0 1rem;color:#1b1b1b;background:#fff}
-h2{margin:2rem 0 .2rem} .row{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.5rem;margin:.6rem 0 1.4rem}
+h2{margin:2rem 0 .2rem}
+.row{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.5rem;
+margin:.6rem 0 1.4rem}
 figure{margin:0} img{width:100%;display:block;border:1px solid #ccc} figcaption{font-size:.8rem;color:#444}
-.key span{display:inline-block;margin-right:1rem} .key i{display:inline-block;width:.9em;height:.9em;margin-right:.35em;vertical-align:-.1em;border:1px solid #888}
+.key span{display:inline-block;margin-right:1rem}
+.key i{display:inline-block;width:.9em;height:.9em;
+margin-right:.35em;vertical-align:-.1em;border:1px solid #888}
 """
 
 

@@ -1,0 +1,55 @@
+# make demo   the main job: video -> dataset -> trained network -> pictures (build/demo)
+# make test   lint, types and all tests
+# make bench  benchmarks with ratios (build/benchmarks.json)
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Plain `torch` from PyPI brings gigabytes of CUDA on Linux. Where no NVIDIA driver is seen, the CPU build is
+# tried first; if that index cannot be reached, PyPI's own build does.
+TORCH := torch==2.13.0
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+DEMO := build/demo
+FIT_MINUTES ?= 3
+
+.PHONY: demo test lint typecheck unit bench fetch clean install
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml tools/make_venv.py
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) tools/make_venv.py $(VENV)
+	@if command -v nvidia-smi >/dev/null 2>&1; then $(PIP_INSTALL) "$(TORCH)"; else \
+	  $(PIP_INSTALL) --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) "$(TORCH)" >/dev/null 2>&1 \
+	  || $(PIP_INSTALL) "$(TORCH)"; fi
+	@$(PIP_INSTALL) --editable ".[pipeline,trainer,dev]"
+	@touch $@
+
+fetch: $(STAMP)
+	@$(BIN)/python -m pipeline fetch
+
+demo: fetch
+	@FIT_MINUTES=$(FIT_MINUTES) $(BIN)/python tools/demo.py $(DEMO)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+unit: fetch
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile tests
+
+test: lint unit
+
+bench: fetch
+	@mkdir -p build
+	@$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache
