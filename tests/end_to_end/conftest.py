@@ -1,0 +1,56 @@
+"""A short piece of the demo clip, preprocessed once through the real command line."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.assets import asset_path
+
+CLIP = {"clip_id": "short", "source_id": "demo", "start_s": "2.0", "end_s": "3.0", "licence": "BSD-3-Clause"}
+FAST = ["--set", "tracking.iterations=[40, 60]", "--set", "pairs.target_stride=2", "--set", "pairs.max_references=2"]
+"""Short fits and few pairs: these tests are about the chain, not about its figures."""
+
+
+def command(*arguments: str | Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m ...` and returns what it printed."""
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+
+
+def write_manifest(path: Path, rows: list[dict[str, str]]) -> Path:
+    """A CSV manifest of clips."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["clip_id", "source_id", "uri", "start_s", "end_s", "licence"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_clip() -> Path:
+    """The demo clip out of the cache (`make test` fetches it)."""
+    return asset_path("demo.mp4")
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("end_to_end")
+
+
+@pytest.fixture(scope="session")
+def manifest(work: Path, demo_clip: Path) -> Path:
+    return write_manifest(work / "clips.csv", [CLIP | {"uri": str(demo_clip)}])
+
+
+@pytest.fixture(scope="session")
+def dataset(work: Path, manifest: Path) -> Path:
+    """The dataset of the short clip, made by one process."""
+    done = command("pipeline", "run", manifest, "--out", work / "dataset", *FAST)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return work / "dataset"

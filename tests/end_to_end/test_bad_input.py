@@ -1,0 +1,79 @@
+"""Bad input: one line that names the thing and the remedy, the right exit code, and the others go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.dataset import Dataset
+from tests.end_to_end.conftest import CLIP, FAST, command, write_manifest
+from tests.support.clips import write_clip
+
+
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory: pytest.TempPathFactory, demo_clip: Path) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("this is not a video\n" * 100)
+    (folder / "truncated.mp4").write_bytes(demo_clip.read_bytes()[:200_000])
+    write_clip(folder / "nobody.mp4")
+    return {name: folder / f"{name}.mp4" for name in ("missing", "empty", "text", "truncated", "nobody")}
+
+
+def test_bad_clips_become_failures_and_the_good_one_is_kept(
+    bad_files: dict[str, Path], demo_clip: Path, tmp_path: Path
+) -> None:
+    rows = [{"clip_id": name, "source_id": name, "uri": str(path)} for name, path in bad_files.items()]
+    manifest = write_manifest(tmp_path / "clips.csv", [*rows, CLIP | {"uri": str(demo_clip), "end_s": "2.7"}])
+    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *FAST)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    failures = {row["clip_id"]: row for row in Dataset.open(tmp_path / "out").rows("failures")}
+    assert set(failures) == set(bad_files)
+    for name, row in failures.items():
+        assert str(bad_files[name]) in row["message"], row
+        assert row["remedy"]
+    assert failures["nobody"]["reason"] == "nobody-found"
+    assert failures["missing"]["reason"] == "bad-source"
+    assert {failures[name]["reason"] for name in ("empty", "text", "truncated")} == {"undecodable"}
+    assert Dataset.open(tmp_path / "out").row_count("samples") > 0
+
+
+def test_nothing_kept_is_exit_code_4(bad_files: dict[str, Path], tmp_path: Path) -> None:
+    done = command("pipeline", "run", bad_files["empty"], bad_files["nobody"], "--out", tmp_path / "out", *FAST)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert done.stderr.count("failed: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["pipeline", "run", "x.mp4", "--out", "o", "--set", "pairs.max_refs=3"], 2, "max_references"),
+        (["pipeline", "run", "x.mp4", "--out", "o", "--workers", "0"], 2, "--workers"),
+        (["pipeline", "run", "x.mp4", "--out", "o", "--", "--runner=DaskRunner"], 2, "DaskRunner"),
+        (["pipeline", "run", "--out", "o"], 2, "required"),
+        (["pipeline", "run", "no-such-folder/*.mp4", "--out", "o"], 1, "no-such-folder"),
+        (["pipeline", "fetch", "no-such-asset"], 1, "no-such-asset"),
+        (["pipeline", "audit", "no-such-dataset"], 1, "no-such-dataset"),
+        (["pipeline", "verify", "."], 1, "not a dataset"),
+        (["trainer", "fit", "no-such-dataset", "--out", "o"], 1, "no-such-dataset"),
+        (["trainer", "fit", "no-such-dataset", "--out", "o", "--set", "train.lr=1"], 2, "train.lr"),
+    ],
+)
+def test_usage_errors_are_one_line(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
+    done = command(*arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_models_are_named_before_any_work(
+    tmp_path: Path, demo_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUMANDEPTH_CACHE", str(tmp_path / "empty-cache"))
+    done = command("pipeline", "run", demo_clip, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert "python -m pipeline fetch" in done.stderr
+    assert not (tmp_path / "out").exists()

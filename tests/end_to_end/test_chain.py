@@ -1,0 +1,116 @@
+"""Video to dataset to network to depth, through the real command lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config import preset
+from pipeline.graph import fingerprint
+from pipeline.run import resolve
+from pipeline.sink import UnitSink
+from pipeline.steps import process_segment
+from pipeline.toolbox import Toolbox
+from pipeline.video.shots import segments_of
+from pipeline.video.source import clips_from_arguments
+from schemas.conventions import VALID_ALL, VALID_ON_BODY
+from schemas.dataset import Dataset
+from schemas.prediction import Prediction
+from schemas.settings import with_overrides
+from tests.end_to_end.conftest import FAST, command
+
+pytestmark = pytest.mark.usefixtures("demo_clip")
+
+
+def test_the_dataset_holds_what_it_promises(dataset: Path) -> None:
+    opened = Dataset.open(dataset)
+    assert opened.verify() == []
+    frames, pairs, samples = (list(opened.rows(name)) for name in ("frames", "pairs", "samples"))
+    assert len({row["track_id"] for row in frames}) >= 1
+    assert any(row["kept"] for row in pairs)
+    kept = {(row["track_id"], row["target_frame"], row["reference_frame"]) for row in pairs if row["kept"]}
+    stored = {
+        (row["track_id"], row["frame_index"], reference["frame_index"])
+        for row in samples
+        for reference in row["references"]
+    }
+    assert kept == stored
+    assert all(row["reason"] for row in pairs if not row["kept"])
+    usable = {(row["track_id"], row["frame_index"]) for row in frames if row["kept"]}
+    assert {(track, frame) for track, frame, _ in stored} <= usable
+    assert {(track, frame) for track, _, frame in stored} <= usable
+    for row in samples:
+        mask = row["base_depth"] > 0
+        assert 0.02 < mask.mean() < 0.6
+        for reference in row["references"]:
+            assert np.array_equal((reference["validity"] & VALID_ON_BODY) > 0, mask)
+            share = ((reference["validity"] == VALID_ALL) & mask).sum() / mask.sum()
+            assert share == pytest.approx(reference["valid_fraction"], abs=1e-9)
+            assert reference["mean_baseline_m"] >= 0.5
+
+
+def test_a_second_run_does_nothing_again(dataset: Path, manifest: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*.parquet")}
+    done = command("pipeline", "run", manifest, "--out", dataset, *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "1 finished before" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*.parquet")} == before
+
+
+def test_other_settings_are_refused(dataset: Path, manifest: Path) -> None:
+    done = command("pipeline", "run", manifest, "--out", dataset, *FAST, "--set", "pairs.max_references=3")
+    assert done.returncode == 1
+    assert "pairs.max_references: 2 -> 3" in done.stderr
+
+
+def test_plain_loop_and_two_workers_give_the_same_bytes(dataset: Path, manifest: Path, work: Path) -> None:
+    expected = Dataset.open(dataset).content_hash()
+    settings = resolve(with_overrides(preset("paper"), FAST[1::2]))
+    toolbox = Toolbox(settings)
+    plain = work / "plain"
+    for clip in clips_from_arguments([str(manifest)]):
+        for segment in segments_of(clip, settings.video):
+            with UnitSink(str(plain), segment.unit_id, fingerprint(segment, settings)) as sink:
+                process_segment(segment, toolbox, settings, sink.emit)
+    for path in sorted(plain.rglob("*.parquet")):
+        assert path.read_bytes() == (dataset / path.relative_to(plain)).read_bytes(), path
+    done = command("pipeline", "run", manifest, "--out", work / "two", "--workers", "2", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert Dataset.open(work / "two").content_hash() == expected
+
+
+def test_audit_counts_what_the_tables_hold(dataset: Path, work: Path) -> None:
+    done = command("pipeline", "audit", dataset, "--json", work / "audit.json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((work / "audit.json").read_text())
+    opened = Dataset.open(dataset)
+    pairs = list(opened.rows("pairs"))
+    assert sum(track["pairs"] for track in figures["tracks"]) == len(pairs)
+    assert sum(track["pairs_kept"] for track in figures["tracks"]) == sum(row["kept"] for row in pairs)
+    assert sum(track["samples"] for track in figures["tracks"]) == opened.row_count("samples")
+    assert figures["units_kept"] == 1
+
+
+def test_fit_predict_and_page(dataset: Path, work: Path) -> None:
+    checkpoint, predictions, page = work / "checkpoint", work / "predictions", work / "page.html"
+    done = command("trainer", "fit", dataset, "--out", checkpoint, "--preset", "small", "--set", "train.max_steps=3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = command(
+        "trainer", "predict", "--dataset", dataset, "--checkpoint", checkpoint, "--out", predictions, "--per-track", "2"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = sorted(predictions.rglob("*.npz"))
+    assert files
+    for path in files:
+        prediction = Prediction.load(path)
+        mask = prediction.base_depth_m > 0
+        assert np.array_equal(prediction.depth_m > 0, mask)
+        offset_m = (prediction.depth_m - prediction.base_depth_m)[mask]
+        assert np.abs(offset_m).max() <= 0.1 + 1e-6
+        assert np.abs(offset_m).max() > 0
+    done = command("pipeline", "gallery", dataset, "--predictions", predictions, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert page.read_text().count("refined depth") == 2 * len(files)  # alt text and caption

@@ -1,0 +1,30 @@
+"""What the README says about tables and commands is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.card import column_tables
+from pipeline.cli import _parser
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+
+
+def test_the_column_tables_are_those_of_the_schemas() -> None:
+    begin, end = README.index("<!-- columns: begin"), README.index("<!-- columns: end")
+    stated = README[begin:end].split("-->", 1)[1]
+    assert stated.strip() == column_tables().strip(), "run: python -m pipeline columns, and paste it"
+
+
+def test_every_pipeline_command_the_readme_names_exists() -> None:
+    known = set(_parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr, arg-type]
+    named = set(re.findall(r"python -m pipeline ([a-z]+)", README))
+    assert named
+    assert named <= known
+
+
+def test_every_make_target_the_readme_names_exists() -> None:
+    makefile = (Path(__file__).resolve().parent.parent / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z]+)\b", README)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
