@@ -6,6 +6,7 @@ Clips -> Cut -> (shuffle) -> Track -> (shuffle) -> Render, which writes the unit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -14,7 +15,7 @@ from pipeline.config import Settings
 from pipeline.fingerprint import fingerprint
 from pipeline.progress import ProgressFile
 from pipeline.records import ClipRef, Segment, TrackedSegment, UnitCounts
-from pipeline.sink import UnitSink, discard_unit, finished_record
+from pipeline.sink import UnitSink, discard_unit, finished_record, local_copy
 from pipeline.steps import failed_clip, probe_unit_id, render_segment, track_segment
 from pipeline.toolbox import shared_toolbox
 from pipeline.video.shots import segments_of
@@ -51,7 +52,9 @@ class CutIntoSegments(beam.DoFn):
 
     def process(self, clip: ClipRef) -> Iterator[Segment]:
         try:
-            segments = segments_of(clip, self._settings.video)
+            with local_copy(clip.uri) as path:
+                found = segments_of(replace(clip, uri=path), self._settings.video)
+            segments = [replace(segment, clip=clip) for segment in found]
         except HumandepthError as error:
             unit_id = probe_unit_id(clip)
             with UnitSink(self._root, unit_id, fingerprint(clip, self._settings)) as sink:
@@ -76,7 +79,8 @@ class TrackPeople(beam.DoFn):
 
     def process(self, segment: Segment) -> Iterator[TrackedSegment]:
         report = ProgressFile(self._progress_folder, segment.unit_id)
-        yield track_segment(segment, shared_toolbox(self._settings), self._settings, report)
+        with local_copy(segment.clip.uri) as path:
+            yield track_segment(segment, shared_toolbox(self._settings), self._settings, report, path=path)
 
 
 class RenderAndWrite(beam.DoFn):

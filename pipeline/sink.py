@@ -11,15 +11,17 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from schemas.dataset import RECORDS_PATH, ShardFacts, WorkRecord, file_sha256, record_path, shard_path
+from schemas.errors import SourceError
 from schemas.table import TableWriter
 from schemas.tables import TABLES
 
@@ -67,6 +69,31 @@ def publish_text(text: str, root: str, relative: str) -> None:
         local = Path(spool) / "text"
         local.write_text(text)
         publish_file(local, root, relative)
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[str]:
+    """A local path of a clip: the path itself, or a temporary copy of what lies in a bucket Beam can read.
+
+    Raises SourceError when the bucket or the object cannot be read.
+    """
+    if not is_remote(uri) or uri.startswith("file://"):
+        yield uri
+        return
+    with tempfile.TemporaryDirectory(prefix="humandepth-clip-") as spool:
+        path = Path(spool) / Path(uri).name
+        try:
+            with (
+                FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as source,
+                open(path, "wb") as sink,
+            ):
+                shutil.copyfileobj(source, sink)
+        except (OSError, ValueError, BeamIOError) as error:
+            raise SourceError(
+                f"{uri} cannot be read: {error}.",
+                remedy="Check the address and the rights; buckets need Beam's extra, for example apache-beam[gcp].",
+            ) from error
+        yield str(path)
 
 
 class UnitSink:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,10 +39,18 @@ def process_segment(
 
 
 def track_segment(
-    segment: Segment, toolbox: Toolbox, settings: Settings, report: Report = silent
+    segment: Segment,
+    toolbox: Toolbox,
+    settings: Settings,
+    report: Report = silent,
+    *,
+    path: str | None = None,
 ) -> TrackedSegment:
-    """Decodes a segment once and finds the people in it. An expected failure comes back as a value."""
-    frames = _Counted(_frames(segment, settings), "track", report, _frame_estimate(segment, settings))
+    """Decodes a segment once and finds the people in it. An expected failure comes back as a value.
+
+    `path` is where the clip lies on this machine, if not at its own uri.
+    """
+    frames = _Counted(_frames(segment, settings, path), "track", report, _frame_estimate(segment, settings))
     try:
         tracks = toolbox.tracker.track(frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px)
         if not tracks:
@@ -58,9 +66,18 @@ def track_segment(
 
 
 def render_segment(
-    tracked: TrackedSegment, toolbox: Toolbox, settings: Settings, emit: Emit, report: Report = silent
+    tracked: TrackedSegment,
+    toolbox: Toolbox,
+    settings: Settings,
+    emit: Emit,
+    report: Report = silent,
+    *,
+    path: str | None = None,
 ) -> UnitCounts:
-    """Turns tracks into rows of every table, in a fixed order, and returns what came of the unit."""
+    """Turns tracks into rows of every table, in a fixed order, and returns what came of the unit.
+
+    `path` is where the clip lies on this machine, if not at its own uri.
+    """
     segment, failure = tracked.segment, tracked.failure
     counts = UnitCounts(unit_id=segment.unit_id, outcome="kept", tracks=len(tracked.tracks))
     if failure is None:
@@ -68,7 +85,8 @@ def render_segment(
             for at in range(len(track.frame_index)):
                 emit("frames", frame_row(segment, track, at))
         try:
-            counts = _render_tracks(tracked, toolbox, settings, emit, report, counts)
+            jpegs = _cropped_frames(tracked, settings, report, path)
+            counts = _render_tracks(tracked, jpegs, toolbox, settings, emit, report, counts)
         except HumandepthError as error:
             failure = Failure.of("render", error)
     if failure is None and counts.samples == 0:
@@ -82,13 +100,13 @@ def render_segment(
 
 def _render_tracks(
     tracked: TrackedSegment,
+    jpegs: dict[int, dict[int, bytes]],
     toolbox: Toolbox,
     settings: Settings,
     emit: Emit,
     report: Report,
     counts: UnitCounts,
 ) -> UnitCounts:
-    jpegs = _cropped_frames(tracked, settings, report)
     stride, window_s = settings.pairs.target_stride, max(settings.pairs.candidate_gaps_s) + 1.0
     targets = {track.track_id: np.flatnonzero(track.kept)[::stride] for track in tracked.tracks}
     done, total = 0, sum(map(len, targets.values()))
@@ -112,6 +130,51 @@ def _render_tracks(
     return replace(counts, frames_kept=sum(int(track.kept.sum()) for track in tracked.tracks))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PhotoBody:
+    """One person of a photo, as a sample without references."""
+
+    image: np.ndarray
+    """(IMAGE_PX, IMAGE_PX, 3) uint8 sRGB crop."""
+    K: np.ndarray
+    """(3, 3) intrinsics of the crop at IMAGE_PX."""
+    input_depth: np.ndarray
+    """(IMAGE_PX, IMAGE_PX) float32 metres, 0 = background."""
+    base_depth: np.ndarray
+    """(MAP_PX, MAP_PX) float32 metres, 0 = background."""
+
+
+def photo_bodies(
+    image: np.ndarray, *, focal_px: float | None = None, settings: Settings | None = None
+) -> list[PhotoBody]:
+    """Every person in one photo (H, W, 3) uint8 with the base depth of their body, by the steps videos go through.
+
+    Raises NobodyFoundError when there is nobody. Gates of `frames` do not apply: a photo has no other frame.
+    """
+    settings = settings or Settings()
+    settings = replace(settings, tracking=replace(settings.tracking, min_track_frames=1))
+    toolbox = Toolbox(settings)
+    frame = Frame(index=0, pts_s=0.0, image=image)
+    tracks = toolbox.tracker.track([frame], unit_id="photo", focal_px=focal_px)
+    if not tracks:
+        raise NobodyFoundError(
+            "nobody was found in the photo.", remedy="Use a photo with a person in full view."
+        )
+    bodies = []
+    for track in tracks:
+        crop = crop_image(image, track.crop_px[0], IMAGE_PX)
+        views = Views(track, {0: encode_jpeg(crop, 100)}, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+        bodies.append(
+            PhotoBody(
+                image=crop,
+                K=track.K[0],
+                input_depth=views.raster_at(0, IMAGE_PX).depth.astype(np.float32),
+                base_depth=views[0].raster.depth.astype(np.float32),
+            )
+        )
+    return bodies
+
+
 def failed_clip(clip: ClipRef, error: HumandepthError, emit: Emit) -> UnitCounts:
     """Rows for an input that could not be cut into segments: it stays visible in `clips` and `failures`."""
     failure = Failure.of("probe", error)
@@ -127,7 +190,7 @@ def probe_unit_id(clip: ClipRef) -> str:
 
 
 def _cropped_frames(
-    tracked: TrackedSegment, settings: Settings, report: Report
+    tracked: TrackedSegment, settings: Settings, report: Report, path: str | None
 ) -> dict[int, dict[int, bytes]]:
     """JPEG crops by person and frame index: one pass over the pixels, only kept frames, bounded by their bytes."""
     wanted: dict[int, list[tuple[Track, int]]] = {}
@@ -135,16 +198,16 @@ def _cropped_frames(
         for at in np.flatnonzero(track.kept):
             wanted.setdefault(int(track.frame_index[at]), []).append((track, int(at)))
     jpegs: dict[int, dict[int, bytes]] = {track.person_index: {} for track in tracked.tracks}
-    for frame in _Counted(_frames(tracked.segment, settings), "crop", report, tracked.frames_read):
+    for frame in _Counted(_frames(tracked.segment, settings, path), "crop", report, tracked.frames_read):
         for track, at in wanted.get(frame.index, ()):
             crop = crop_image(frame.image, track.crop_px[at], IMAGE_PX)
             jpegs[track.person_index][frame.index] = encode_jpeg(crop, settings.pairs.jpeg_quality)
     return jpegs
 
 
-def _frames(segment: Segment, settings: Settings) -> Iterator[Frame]:
+def _frames(segment: Segment, settings: Settings, path: str | None) -> Iterator[Frame]:
     return decode(
-        local_path(segment.clip.uri),
+        path or local_path(segment.clip.uri),
         start_s=segment.start_s,
         end_s=segment.end_s,
         sample_fps=settings.video.sample_fps,
