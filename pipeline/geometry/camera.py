@@ -22,7 +22,18 @@ class Camera:
         K = np.asarray(self.K, dtype=np.float64)
         if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
             raise ValueError(f"K must be a finite (3, 3) matrix with positive focal lengths, got {K!r}")
+        if K[0, 1] != 0 or K[1, 0] != 0 or (K[2] != (0.0, 0.0, 1.0)).any():
+            raise ValueError(f"K must have no skew and a last row (0, 0, 1), got {K!r}; rectify the image first")
+        hw = (int(self.hw[0]), int(self.hw[1]))
+        if min(hw) < 1:
+            raise ValueError(f"hw must be a positive image size (h, w), got {self.hw!r}")
         object.__setattr__(self, "K", K)
+        object.__setattr__(self, "hw", hw)
+
+    @property
+    def lens(self) -> np.ndarray:
+        """[f_x, f_y, c_x, c_y] in pixels: K without its constants, as compiled kernels take it."""
+        return np.array([self.K[0, 0], self.K[1, 1], self.K[0, 2], self.K[1, 2]])
 
     def px_from_cam(self, points: np.ndarray) -> np.ndarray:
         """Pixels (..., 2) of camera points (..., 3): (u, v) = (f_x x / z + c_x, f_y y / z + c_y).

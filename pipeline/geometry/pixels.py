@@ -1,0 +1,156 @@
+"""Compiled per-pixel arithmetic shared by the raster, the maps and the visibility test.
+
+Cameras come as four numbers [f_x, f_y, c_x, c_y]; the ray of a pixel at (u, v) is r = ((u - c_x)/f_x, (v - c_y)/f_y, 1),
+so that a point on it at depth z is z r. No fast-math: the same input gives the same bits everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+_THIRD = 1.0 / 3.0
+
+
+@njit(inline="always", error_model="numpy")
+def edge_product(rx, ry, b, c):
+    """r . (b x c): positive on one side of the plane through the camera's centre and the edge b-c.
+
+    Swapping b and c negates it exactly, so two triangles that share an edge never leave a gap between them.
+    """
+    return rx * (b[1] * c[2] - b[2] * c[1]) + ry * (b[2] * c[0] - b[0] * c[2]) + (b[0] * c[1] - b[1] * c[0])
+
+
+@njit(inline="always", error_model="numpy")
+def barycentric_on_ray(rx, ry, a, b, c):
+    """Weights of the point where the ray r meets the plane of a triangle, moved into the triangle.
+
+    w_i = e_i / sum(e) with e_a = r . (b x c) and so on: the weights of the point itself, not of its image. A backend
+    may name a triangle whose edge misses the pixel's centre by a fraction of a pixel; clamping then keeps a grazing
+    triangle from sending the point metres away. Edge-on triangles give their centroid.
+    """
+    ea, eb, ec = edge_product(rx, ry, b, c), edge_product(rx, ry, c, a), edge_product(rx, ry, a, b)
+    if ea + eb + ec < 0.0:
+        ea, eb, ec = -ea, -eb, -ec
+    ea, eb, ec = max(ea, 0.0), max(eb, 0.0), max(ec, 0.0)
+    total = ea + eb + ec
+    if not total > 0.0:
+        return _THIRD, _THIRD, _THIRD
+    return ea / total, eb / total, ec / total
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def fill_raster(face_id, vertices, faces, lens, barycentric, depth):
+    """Barycentric weights and depth of every body pixel; returns the first id that names no face, or -1."""
+    for row in range(face_id.shape[0]):
+        ry = (row + 0.5 - lens[3]) / lens[1]
+        for column in range(face_id.shape[1]):
+            face = face_id[row, column]
+            if face < 0:
+                continue
+            if face >= faces.shape[0]:
+                return face
+            a, b, c = vertices[faces[face, 0]], vertices[faces[face, 1]], vertices[faces[face, 2]]
+            wa, wb, wc = barycentric_on_ray((column + 0.5 - lens[2]) / lens[0], ry, a, b, c)
+            barycentric[row, column, 0] = wa
+            barycentric[row, column, 1] = wb
+            barycentric[row, column, 2] = wc
+            depth[row, column] = wa * a[2] + wb * b[2] + wc * c[2]
+    return -1
+
+
+@njit(inline="always", error_model="numpy")
+def plane_side(a, b, c):
+    """a . ((b - a) x (c - a)): its sign says which side of the triangle the camera sees."""
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    return a[0] * (uy * vz - uz * vy) + a[1] * (uz * vx - ux * vz) + a[2] * (ux * vy - uy * vx)
+
+
+@njit(inline="always", error_model="numpy")
+def plane_depth(rx, ry, a, b, c):
+    """Depth where the ray r meets a triangle's plane, kept within the depths of its corners."""
+    ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    along = rx * nx + ry * ny + nz
+    near, far = min(a[2], b[2], c[2]), max(a[2], b[2], c[2])
+    if along == 0.0:
+        return near
+    return min(max((a[0] * nx + a[1] * ny + a[2] * nz) / along, near), far)
+
+
+@njit(inline="always", error_model="numpy")
+def blended_quaternion(q, i, j, k, wi, wj, wk):
+    """The rotation nearest to wi R_i + wj R_j + wk R_k, as a unit quaternion with w >= 0.
+
+    The blend's projection onto SO(3) is the dominant eigenvector of sum w q q^T; power iteration from the
+    sign-aligned mean reaches rounding error in two or three steps because the rotations of a triangle are close.
+    """
+    sj, sk = wj, wk
+    if q[i, 0] * q[j, 0] + q[i, 1] * q[j, 1] + q[i, 2] * q[j, 2] + q[i, 3] * q[j, 3] < 0.0:
+        sj = -wj
+    if q[i, 0] * q[k, 0] + q[i, 1] * q[k, 1] + q[i, 2] * q[k, 2] + q[i, 3] * q[k, 3] < 0.0:
+        sk = -wk
+    w, x, y, z = (
+        wi * q[i, 0] + sj * q[j, 0] + sk * q[k, 0],
+        wi * q[i, 1] + sj * q[j, 1] + sk * q[k, 1],
+        wi * q[i, 2] + sj * q[j, 2] + sk * q[k, 2],
+        wi * q[i, 3] + sj * q[j, 3] + sk * q[k, 3],
+    )
+    scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
+    w, x, y, z = w * scale, x * scale, y * scale, z * scale
+    for _ in range(60):
+        di = wi * (q[i, 0] * w + q[i, 1] * x + q[i, 2] * y + q[i, 3] * z)
+        dj = wj * (q[j, 0] * w + q[j, 1] * x + q[j, 2] * y + q[j, 3] * z)
+        dk = wk * (q[k, 0] * w + q[k, 1] * x + q[k, 2] * y + q[k, 3] * z)
+        nw = di * q[i, 0] + dj * q[j, 0] + dk * q[k, 0]
+        nx = di * q[i, 1] + dj * q[j, 1] + dk * q[k, 1]
+        ny = di * q[i, 2] + dj * q[j, 2] + dk * q[k, 2]
+        nz = di * q[i, 3] + dj * q[j, 3] + dk * q[k, 3]
+        scale = 1.0 / math.sqrt(nw * nw + nx * nx + ny * ny + nz * nz)
+        nw, nx, ny, nz = nw * scale, nx * scale, ny * scale, nz * scale
+        change = (nw - w) * (nw - w) + (nx - x) * (nx - x) + (ny - y) * (ny - y) + (nz - z) * (nz - z)
+        w, x, y, z = nw, nx, ny, nz
+        if change < 1e-24:
+            break
+    if w < 0.0:
+        w, x, y, z = -w, -x, -y, -z
+    return w, x, y, z
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def fill_quaternions(rotation, quaternion):
+    """Unit quaternions (V, 4) of rotation matrices (V, 3, 3); of the four formulas the one with the largest divisor."""
+    for v in range(rotation.shape[0]):
+        R = rotation[v]
+        xx, yy, zz = R[0, 0], R[1, 1], R[2, 2]
+        w, x, y, z = 1.0 + xx + yy + zz, R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
+        if w < 1.0:  # the angle is above 90 degrees: some other component is at least as large
+            if xx >= yy and xx >= zz:
+                w, x, y, z = R[2, 1] - R[1, 2], 1.0 + xx - yy - zz, R[0, 1] + R[1, 0], R[0, 2] + R[2, 0]
+            elif yy >= zz:
+                w, x, y, z = R[0, 2] - R[2, 0], R[0, 1] + R[1, 0], 1.0 - xx + yy - zz, R[1, 2] + R[2, 1]
+            else:
+                w, x, y, z = R[1, 0] - R[0, 1], R[0, 2] + R[2, 0], R[1, 2] + R[2, 1], 1.0 - xx - yy + zz
+        scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
+        quaternion[v, 0], quaternion[v, 1] = w * scale, x * scale
+        quaternion[v, 2], quaternion[v, 3] = y * scale, z * scale
+
+
+@njit(inline="always", error_model="numpy")
+def half_bits(value):
+    """The bits of a number as IEEE float16, rounded to nearest even (by way of float32)."""
+    bits = np.int64(np.float32(value).view(np.uint32))
+    sign = (bits >> 16) & 0x8000
+    bits &= 0x7FFFFFFF
+    if bits >= 0x47800000:
+        half = np.int64(0x7C00)
+    elif bits < 0x38800000:
+        shifted = np.float32(abs(np.float32(value)) + np.float32(0.5))
+        half = np.int64(shifted.view(np.uint32)) - 0x3F000000
+    else:
+        half = (bits - 0x38000000 + 0xFFF + ((bits >> 13) & 1)) >> 13
+    return np.uint16(sign | half)

@@ -1,0 +1,124 @@
+"""What the camera sees of a body, pixel by pixel, and how each seen surface point moves to the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.motion import MotionField, checked_vertices
+from pipeline.geometry.pixels import fill_raster
+from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
+from pipeline.geometry.rings import checked_faces
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raster:
+    """One frame's body as seen by its camera. Made once per frame; everything per pixel follows from it."""
+
+    face_id: np.ndarray
+    """(H, W) int32, -1 where nothing is seen."""
+    barycentric: np.ndarray
+    """(H, W, 3) float64 weights of the face's corners at the surface point (perspective-correct); 0 outside."""
+    depth: np.ndarray
+    """(H, W) float64 z in metres, 0 outside."""
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool: the body pixels."""
+        return self.face_id >= 0
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Image size (h, w)."""
+        return self.face_id.shape[0], self.face_id.shape[1]
+
+
+def raster_from_face_ids(face_id: np.ndarray, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> Raster:
+    """Completes the one thing a rasteriser delivers, a face per pixel, by intersecting rays with planes in float64.
+
+    The ray through a pixel's centre meets the plane of its face at sum w_i v_i; depth is that point's z. Weights are
+    clamped into the face, so a backend that is off by a fraction of a pixel at an edge stays on the surface.
+    Because only ids differ between backends, everything else is shared by all of them.
+
+    face_id (H, W) integers, vertices (V, 3) metres in the camera's coordinates, faces (F, 3).
+    """
+    vertices = checked_vertices(vertices, "vertices")
+    faces = checked_faces(faces, len(vertices))
+    face_id = np.ascontiguousarray(face_id, dtype=np.int32)
+    if face_id.shape != camera.hw:
+        raise ValueError(f"face_id must have the camera's size {camera.hw}, got {face_id.shape}")
+    barycentric, depth = np.zeros((*camera.hw, 3)), np.zeros(camera.hw)
+    wrong = fill_raster(face_id, vertices, faces, camera.lens, barycentric, depth)
+    if wrong >= 0:
+        raise ValueError(f"face_id names face {wrong}, but there are {len(faces)}; were other faces rasterised?")
+    return Raster(face_id, barycentric, depth)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceMotion:
+    """The motion `reference_from_target` of the n body pixels of a target, in row-major order of pixels."""
+
+    pixel: np.ndarray
+    """(n,) int64: row * W + column."""
+    point: np.ndarray
+    """(n, 3) metres: the surface point p under the pixel's centre, in the target camera."""
+    moved: np.ndarray
+    """(n, 3) metres: the same point of the body in the reference camera."""
+    rotation: np.ndarray
+    """(n, 3, 3), in SO(3)."""
+    hw: tuple[int, int]
+    """Size of the map."""
+
+    @property
+    def translation(self) -> np.ndarray:
+        """(n, 3) metres about the camera's origin: t = moved - R p, so that R p + t is exact for the surface point."""
+        return self.moved - np.einsum("nij,nj->ni", self.rotation, self.point)
+
+    @property
+    def rotvec(self) -> np.ndarray:
+        """(n, 3) rotation vectors in radians."""
+        return rotvec_from_rotation(self.rotation)
+
+    @property
+    def displacement(self) -> np.ndarray:
+        """(n, 3) metres: moved - p, how far the surface point moves."""
+        return self.moved - self.point
+
+    @property
+    def baseline_m(self) -> np.ndarray:
+        """(n,) metres: |t|, where an equally moved camera would stand; not the length of the displacement."""
+        return np.linalg.norm(self.translation, axis=1)
+
+
+def surface_motion(
+    raster: Raster, target_vertices: np.ndarray, reference_vertices: np.ndarray, faces: np.ndarray, field: MotionField
+) -> SurfaceMotion:
+    """The motion of every body pixel of the target.
+
+    With the corners i of the pixel's face and the weights w_i of its surface point
+        p = sum w_i v_t^i,  moved = sum w_i v_r^i,  R = argmin over SO(3) of |R - sum w_i R_i|_F,  t = moved - R p.
+    """
+    corners = faces[raster.face_id[raster.mask]]
+    weights = raster.barycentric[raster.mask]
+    return SurfaceMotion(
+        pixel=np.flatnonzero(raster.mask),
+        point=np.einsum("nk,nkc->nc", weights, np.asarray(target_vertices, np.float64)[corners]),
+        moved=np.einsum("nk,nkc->nc", weights, np.asarray(reference_vertices, np.float64)[corners]),
+        rotation=nearest_rotation(np.einsum("nk,nkij->nij", weights, field.rotation[corners])),
+        hw=raster.hw,
+    )
+
+
+def stored_motion(motion: SurfaceMotion) -> np.ndarray:
+    """The map as it is stored: (H, W, 6) float16, rotation vector then displacement of the surface point, 0 outside.
+
+    Float16 of t about the camera's origin would cost up to 0.16 px, the displacement costs 0.02 px at most (method,
+    section 3); `schemas.motion.decode_motion` turns it back into R and t.
+    """
+    height, width = motion.hw
+    dense = np.zeros((height * width, 6), np.float16)
+    packed = np.concatenate([motion.rotvec, motion.displacement], axis=1)
+    dense[motion.pixel] = packed.astype(np.float32).astype(np.float16)
+    return dense.reshape(height, width, 6)
