@@ -1,0 +1,1 @@
+"""From a path to upright RGB frames with presentation times, shots, and crops."""

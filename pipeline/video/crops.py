@@ -1,0 +1,125 @@
+"""Square crops of a person: stable over a track, exact in geometry, free of aliasing. Pixel centres at +0.5."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from schemas.errors import DecodeError
+
+SMOOTHING_S = 0.5
+"""Half the width of the window (a raised cosine, so 0.5 s at half height) that crops are smoothed over."""
+
+
+def smooth_crops(box_px: np.ndarray, pts_s: np.ndarray, margin: float) -> np.ndarray:
+    """Crops (T, 3) = centre u, centre v, side in pixels from boxes (T, 4) = left, top, right, bottom.
+
+    With w_ij the raised cosine of (t_j - t_i) / SMOOTHING_S times the time frame j stands for:
+    centre_i is the value at t_i of the line fitted to the boxes' centres with weights w_ij, so a person who walks
+    evenly is followed without lag, at the ends of the track too. side_i is the w-weighted mean of `margin` times the
+    boxes' longer sides, or, where that would cut the box, of the running maximum of what the boxes need; the mean
+    of a running maximum over the same window is never below its values. Everything is in seconds, so 24, 30 and
+    60 fps give the same crops.
+    """
+    box, pts = np.asarray(box_px, dtype=np.float64), np.asarray(pts_s, dtype=np.float64)
+    if box.ndim != 2 or box.shape[1] != 4 or pts.shape != (len(box),) or not np.isfinite(box).all():
+        raise ValueError(f"boxes must be finite (T, 4) with T times, got {box.shape} and {pts.shape}")
+    if (box[:, 2:] <= box[:, :2]).any() or (np.diff(pts) <= 0).any() or margin < 1:
+        raise ValueError(
+            f"boxes must have an area, times must increase and margin {margin!r} must be at least 1"
+        )
+    if not len(box):
+        return np.zeros((0, 3))
+    lag = pts[None, :] - pts[:, None]
+    inside = np.abs(lag) < SMOOTHING_S
+    weight = np.where(inside, 0.5 + 0.5 * np.cos(np.pi * lag / SMOOTHING_S), 0.0) * _frame_times(pts)
+    weight /= weight.sum(axis=1, keepdims=True)
+
+    centre = _local_lines(0.5 * (box[:, :2] + box[:, 2:]), lag, weight)
+    needed = 2.0 * np.maximum(centre - box[:, :2], box[:, 2:] - centre).max(axis=1)
+    running = np.where(inside, needed[None, :], 0.0).max(axis=1)
+    wanted = margin * (box[:, 2:] - box[:, :2]).max(axis=1)
+    side = np.maximum(weight @ wanted, weight @ running)
+    return np.column_stack([centre, np.maximum(side, needed)])  # `needed` again: sums round
+
+
+def crop_image(image: np.ndarray, crop_px: np.ndarray, side_px: int) -> np.ndarray:
+    """The square crop (centre u, centre v, side) of an image (H, W, 3) resampled to (side_px, side_px, 3) uint8.
+
+    Output pixel centre j + 0.5 shows the image at (j + 0.5) side / side_px + centre - side / 2: the map of
+    `Camera.cropped`. Bilinear; when shrinking by k > 1 after a Gaussian of sigma sqrt(k^2 - 1) / 2, which brings the
+    source's half-pixel blur to that of the output. Outside the image is black.
+    """
+    centre_u, centre_v, side = (float(value) for value in crop_px)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not side > 0 or side_px < 1:
+        raise ValueError(
+            f"expected (H, W, 3) uint8 and positive sides, got {image.shape}, {side!r}, {side_px!r}"
+        )
+    step = side / side_px
+    sigma = 0.5 * math.sqrt(max(step**2 - 1.0, 0.0))
+    reach = math.ceil(4.0 * sigma) + 2
+    left, top = centre_u - side / 2, centre_v - side / 2
+    columns = _clipped(math.floor(left) - reach, math.ceil(left + side) + reach, image.shape[1])
+    rows = _clipped(math.floor(top) - reach, math.ceil(top + side) + reach, image.shape[0])
+    if columns.start >= columns.stop or rows.start >= rows.stop:
+        return np.zeros((side_px, side_px, 3), dtype=np.uint8)
+    part = image[rows, columns].astype(np.float32)  # in float the warp is exact, in uint8 it rounds positions
+    if sigma > 0.1:
+        part = cv2.GaussianBlur(
+            part, (2 * math.ceil(4.0 * sigma) + 1,) * 2, sigma, borderType=cv2.BORDER_CONSTANT
+        )
+    # cv2 numbers pixel centres 0, 1, ...: half a step on the output's side, half a pixel on the input's.
+    part_from_crop = np.array(
+        [
+            [step, 0.0, 0.5 * step + left - columns.start - 0.5],
+            [0.0, step, 0.5 * step + top - rows.start - 0.5],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    crop = cv2.warpAffine(
+        part, part_from_crop, (side_px, side_px), flags=flags, borderMode=cv2.BORDER_CONSTANT
+    )
+    return np.clip(np.rint(crop), 0, 255).astype(np.uint8)
+
+
+def encode_jpeg(image_rgb: np.ndarray, quality: int) -> bytes:
+    """The image (H, W, 3) uint8 RGB as a JPEG file."""
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    if not done:
+        raise ValueError(f"an image of shape {image_rgb.shape} could not be encoded as JPEG")
+    return data.tobytes()
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 RGB from the bytes of a JPEG or PNG file. Raises DecodeError."""
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise DecodeError(f"{len(data)} bytes are not an image.", remedy="Give a JPEG or PNG file.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _frame_times(pts: np.ndarray) -> np.ndarray:
+    """(T,) seconds that each frame stands for (trapezoids): half of the way to both neighbours."""
+    if len(pts) == 1:
+        return np.ones(1)
+    gap = np.diff(pts)
+    return 0.5 * (np.append(gap, 0.0) + np.insert(gap, 0, 0.0))
+
+
+def _local_lines(values: np.ndarray, lag: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(T, C) values at lag 0 of weighted least-squares lines; the weighted mean where a line is not determined."""
+    mean_lag = (weight * lag).sum(axis=1)
+    mean = weight @ values
+    spread = (weight * lag**2).sum(axis=1) - mean_lag**2
+    covariance = (weight * lag) @ values - mean_lag[:, None] * mean
+    is_line = spread > 1e-12
+    slope = np.where(is_line[:, None], covariance / np.where(is_line, spread, 1.0)[:, None], 0.0)
+    return mean - slope * mean_lag[:, None]
+
+
+def _clipped(start: int, stop: int, size: int) -> slice:
+    return slice(min(max(start, 0), size), min(max(stop, 0), size))

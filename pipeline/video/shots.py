@@ -1,0 +1,120 @@
+"""Shots and the windows they are worked on in: a clip becomes Segments that never cross a cut."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+
+import cv2
+from scenedetect import ContentDetector, FrameTimecode
+
+from pipeline.config import VideoSettings
+from pipeline.records import ClipRef, Frame, Segment
+from pipeline.video.decode import decode, probe
+from pipeline.video.source import local_path
+from schemas.errors import NothingKeptError, SourceError
+
+DETECTION_PX = 256
+"""Longer side of the frames that cuts are looked for in: the detector compares averages over the picture."""
+
+
+MAX_PAUSE_S = 2.0
+"""Nobody can be followed over a longer time without a frame. Damaged files claim pauses of years."""
+
+
+def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
+    """The clip's segments: shots of at least `min_shot_s`, in equal windows of at most `max_unit_s`.
+
+    Neighbouring windows share their boundary, so every frame of a shot belongs to exactly one. Costs one pass over
+    the pixels. Raises SourceError or DecodeError when the clip cannot be read to its end, NothingKeptError when
+    every shot is too short.
+    """
+    path = local_path(clip.uri)
+    video = probe(path)
+    begin_s, end_s = _clip_window(clip, video.duration_s)
+    times_s: list[float] = []
+    frames = _noting_times(decode(path, start_s=begin_s, end_s=end_s, max_side_px=DETECTION_PX), times_s)
+    starts = shot_starts(frames, settings)
+    shots = [
+        (start_s, _end_before_gap(start_s, stop_s, times_s))
+        for start_s, stop_s in itertools.pairwise([*starts, end_s])
+    ]
+    segments = [
+        Segment(
+            clip=clip,
+            unit_id=f"{clip.clip_id}-s{shot:03d}-w{window:03d}",
+            shot_index=shot,
+            start_s=window_start_s,
+            end_s=window_end_s,
+            video=video,
+        )
+        for shot, (start_s, stop_s) in enumerate(shots)
+        if stop_s - start_s >= settings.min_shot_s
+        for window, (window_start_s, window_end_s) in enumerate(
+            equal_windows(start_s, stop_s, settings.max_unit_s)
+        )
+    ]
+    if not segments:
+        longest_s = max((stop_s - start_s for start_s, stop_s in shots), default=0.0)
+        raise NothingKeptError(
+            f"{clip.uri}: none of {len(shots)} shots lasts {settings.min_shot_s:g} s (the longest {longest_s:.2f} s).",
+            remedy="Give a longer clip, or lower video.min_shot_s.",
+        )
+    return segments
+
+
+def shot_starts(frames: Iterable[Frame], settings: VideoSettings) -> list[float]:
+    """Presentation times (seconds) at which shots begin; the first is the first frame's. Empty without frames.
+
+    Hard cuts by PySceneDetect's content detector: a cut lies before a frame whose mean HSV difference to the frame
+    before reaches `cut_threshold`. Every such frame counts, so a flash is a short shot of its own and no shot holds
+    a cut; slow dissolves are not found. After a pause of more than MAX_PAUSE_S a new shot begins as well.
+    """
+    # The detector's own minimum length would merge neighbouring cuts into one shot that crosses them.
+    detector = ContentDetector(threshold=settings.cut_threshold, min_scene_len=0)
+    starts: list[float] = []
+    before_s = 0.0
+    for position, frame in enumerate(frames):
+        # It only hands our position back: times stay the decoder's, whatever the frame rate does.
+        is_cut = detector.process_frame(
+            FrameTimecode(position, fps=30.0), cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+        )
+        if is_cut or not position or frame.pts_s - before_s > MAX_PAUSE_S:
+            starts.append(frame.pts_s)
+        before_s = frame.pts_s
+    return starts
+
+
+def equal_windows(start_s: float, end_s: float, longest_s: float) -> list[tuple[float, float]]:
+    """[start_s, end_s) cut into the fewest equal windows of at most `longest_s`."""
+    count = max(1, math.ceil((end_s - start_s) / longest_s - 1e-9))
+    bounds = [start_s + (end_s - start_s) * at / count for at in range(count)] + [end_s]
+    return list(itertools.pairwise(bounds))
+
+
+def _noting_times(frames: Iterable[Frame], times_s: list[float]) -> Iterator[Frame]:
+    for frame in frames:
+        times_s.append(frame.pts_s)
+        yield frame
+
+
+def _end_before_gap(start_s: float, stop_s: float, times_s: list[float]) -> float:
+    """Where a shot ends: at `stop_s`, or one frame after its last frame where a pause follows."""
+    first, after = bisect.bisect_left(times_s, start_s), bisect.bisect_left(times_s, stop_s)
+    last_s = times_s[after - 1]
+    if stop_s - last_s <= MAX_PAUSE_S:
+        return stop_s
+    return last_s + (last_s - times_s[first]) / max(after - 1 - first, 1)
+
+
+def _clip_window(clip: ClipRef, duration_s: float) -> tuple[float, float]:
+    begin_s = 0.0 if clip.start_s is None else clip.start_s
+    end_s = duration_s if clip.end_s is None else min(clip.end_s, duration_s)
+    if not 0 <= begin_s < end_s:
+        raise SourceError(
+            f"{clip.uri}: the window {clip.start_s} to {clip.end_s} s holds nothing of its {duration_s:.2f} s.",
+            remedy="Give 0 <= start_s < end_s, both inside the clip.",
+        )
+    return begin_s, end_s
