@@ -1,0 +1,1 @@
+"""From frames to bodies: find people, follow them, fit one body model to each track."""

@@ -1,0 +1,214 @@
+"""Fits one body to all frames of a track at once: pose and place per frame, one shape, by Adam on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from pipeline.config import TrackingSettings
+from pipeline.geometry.camera import Camera
+from pipeline.tracking import fit_energy as energy
+from pipeline.tracking.articulation import (
+    ArticulatedBody,
+    BodyTensors,
+    rotation_from_axis_angle,
+    rotation_from_two_columns,
+    spread_vertices,
+)
+from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence, start_of
+from pipeline.tracking.people import Observations
+from pipeline.tracking.silhouette import MASK_PX, Silhouettes
+from schemas.conventions import BETA_COUNT
+
+SURFACE_VERTICES = 1000
+"""Vertices that stand for the surface in the silhouette term."""
+SILHOUETTE_FRAMES = 24
+"""Frames whose silhouettes are compared in one step, drawn anew each time."""
+LEARNING_RATES = {"root": 0.03, "pose": 0.03, "translation": 0.03, "betas": 0.02, "log_scale": 0.005}
+WARM_UP_STEPS = 9
+FLAT_SHARE = 0.3
+"""Share of the steps before the learning rate falls as a cosine."""
+LEAST_RATE = 0.01
+MIN_SIZE_SHARE = 0.3
+"""A person's size in a frame counts as at least this share of the track's median (a crouching moment)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedTrack:
+    """Bodies of a track in camera coordinates."""
+
+    pose: np.ndarray
+    """(T, 24, 3) axis-angles, the first the global rotation."""
+    betas: np.ndarray
+    """(10,)."""
+    translation: np.ndarray
+    """(T, 3) metres."""
+    energy: float
+    """What was left of it at the last step."""
+
+
+def fit_track(
+    body: ArticulatedBody,
+    seen: Observations,
+    silhouettes: Silhouettes | None,
+    camera: Camera,
+    settings: TrackingSettings,
+    generator: torch.Generator,
+    weights: energy.EnergyWeights | None = None,
+) -> FittedTrack:
+    """The bodies that explain a track's landmarks and silhouettes. `camera` is the full image's.
+
+    Deterministic for a seeded generator: float32 on one thread. A single frame has no smoothness.
+    """
+    with _one_thread():
+        problem = _Problem(body, seen, silhouettes, camera, settings, generator, weights or energy.EnergyWeights())
+        return problem.solve()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """More threads are four times slower on tensors this small, and reorder sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Problem:
+    """Data, variables and energy of one track."""
+
+    def __init__(
+        self,
+        body: ArticulatedBody,
+        seen: Observations,
+        silhouettes: Silhouettes | None,
+        camera: Camera,
+        settings: TrackingSettings,
+        generator: torch.Generator,
+        weights: energy.EnergyWeights,
+    ) -> None:
+        self._settings, self._weights, self._generator = settings, weights, generator
+        self._body = BodyTensors(body, spread_vertices(body, SURFACE_VERTICES, generator))
+        self._focal_px, self._centre_px = float(camera.K[0, 0]), _tensor(camera.K[:2, 2])
+
+        size = seen.size_px
+        self._size_px = _tensor(np.maximum(size, MIN_SIZE_SHARE * np.median(size)))
+        self._seen_px = _tensor(seen.xy_px)
+        self._confidence = _tensor(energy.landmark_weights() * landmark_confidence(seen))
+        world = np.einsum("tij,tkj->tki", camera_from_ray(seen, camera), seen.world_m)
+        self._world_m = _tensor(world - world[:, HIPS].mean(axis=1, keepdims=True))
+        self._acceleration = energy.Acceleration(seen.pts_s) if len(seen) > 2 else None
+        self._stiffness, self._rest = _tensor(energy.pose_prior_weights()), _tensor(energy.rest_pose())
+        self._silhouettes = silhouettes and _SilhouetteData(silhouettes)
+
+        start = start_of(body, seen, world, camera)
+        self._variables = {
+            "root": _tensor(np.concatenate([start.rotation[..., 0], start.rotation[..., 1]], axis=-1)),
+            "pose": _tensor(start.body_pose),
+            "translation": _tensor(start.translation),
+            "betas": torch.zeros(BETA_COUNT),
+            "log_scale": torch.zeros(1),
+        }
+        for variable in self._variables.values():
+            variable.requires_grad_()
+
+    def solve(self) -> FittedTrack:
+        groups = [
+            {"params": [self._variables[name]], "lr": rate, "base": rate} for name, rate in LEARNING_RATES.items()
+        ]
+        optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
+        coarse, fine = self._settings.iterations
+        remaining = torch.zeros(())
+        for step in range(coarse + fine):
+            factor = _rate_factor(step, coarse + fine)
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * factor
+            optimizer.zero_grad()
+            remaining = self._energy(is_fine=step >= coarse)
+            remaining.backward()
+            optimizer.step()
+        return self._result(float(remaining))
+
+    def _energy(self, *, is_fine: bool) -> Tensor:
+        weights, pose, betas = self._weights, self._variables["pose"], self._variables["betas"]
+        translation, log_scale = self._variables["translation"], self._variables["log_scale"]
+        root = rotation_from_two_columns(self._variables["root"])
+        transforms = self._body.transforms(torch.cat([root[:, None], rotation_from_axis_angle(pose)], 1), betas)
+        points = self._body.landmarks(transforms, betas)
+        placed = points + translation[:, None]
+        uv = energy.project(placed, self._focal_px, self._centre_px)
+        hip_centred = points - points[:, HIPS].mean(1, keepdim=True)
+
+        total = weights.landmarks * energy.landmark_term(
+            uv, self._seen_px, self._size_px, self._confidence, energy.LANDMARK_SIGMA[is_fine]
+        )
+        world_weight = weights.world_fine if is_fine else weights.world_coarse
+        scaled = self._world_m * torch.exp(log_scale)
+        total = total + world_weight * energy.world_term(hip_centred, scaled, self._confidence)
+        total = total + weights.pose_prior * energy.pose_term(pose, self._rest, self._stiffness)
+        total = total + weights.hinge * energy.hinge_term(pose)
+        total = total + weights.shape * betas.square().sum() + weights.world_scale * log_scale.square().sum()
+        if self._acceleration is not None:
+            acceleration = self._acceleration
+            total = total + weights.landmark_acceleration * acceleration.mean_square(placed)
+            total = total + weights.pose_acceleration * acceleration.mean_square(pose)
+            total = total + weights.depth_acceleration * acceleration.mean_square(translation[:, 2])
+        if is_fine and self._silhouettes is not None and self._settings.silhouette_weight > 0:
+            drawn = torch.randperm(len(pose), generator=self._generator)[:SILHOUETTE_FRAMES]
+            some = type(transforms)(transforms.rotation[drawn], transforms.offset[drawn])
+            surface = self._body.surface(some, betas) + translation[drawn, None]
+            surface_px = energy.project(surface, self._focal_px, self._centre_px)
+            weight = weights.silhouette * self._settings.silhouette_weight
+            total = total + weight * self._silhouettes.term(surface_px, drawn, self._size_px)
+        return total
+
+    def _result(self, remaining: float) -> FittedTrack:
+        values = {name: variable.detach().double() for name, variable in self._variables.items()}
+        root = Rotation.from_matrix(rotation_from_two_columns(values["root"]).numpy()).as_rotvec()
+        return FittedTrack(
+            pose=np.concatenate([root[:, None], values["pose"].numpy()], axis=1),
+            betas=values["betas"].numpy(),
+            translation=values["translation"].numpy(),
+            energy=remaining,
+        )
+
+
+class _SilhouetteData:
+    """Silhouettes as tensors."""
+
+    def __init__(self, silhouettes: Silhouettes) -> None:
+        self._outside = _tensor(silhouettes.outside_px)[:, None]
+        self._contour_px = _tensor(silhouettes.contour_px)
+        self._contour_weight = _tensor(silhouettes.contour_weight)
+        self._mask_from_image = _tensor(silhouettes.mask_from_image)
+
+    def term(self, surface_px: Tensor, frames: Tensor, size_px: Tensor) -> Tensor:
+        affine = self._mask_from_image[frames]
+        cells = surface_px @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
+        return energy.silhouette_term(
+            surface_px,
+            self._outside[frames],
+            cells / (MASK_PX / 2) - 1,
+            self._contour_px[frames],
+            self._contour_weight[frames],
+            size_px[frames],
+        )
+
+
+def _rate_factor(step: int, steps: int) -> float:
+    """Linear warm-up, flat, cosine, never zero."""
+    warm = min(1.0, step / (WARM_UP_STEPS + 1) + 0.1)
+    fallen = max(0.0, step / steps - FLAT_SHARE) / (1 - FLAT_SHARE)
+    return warm * 0.5 * (1 + float(np.cos(np.pi * fallen))) + LEAST_RATE
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.tensor(np.asarray(array), dtype=torch.float32)

@@ -1,0 +1,184 @@
+"""What the fit of a track minimises, one function per term.
+
+rho(r; s) = r^2 / (1 + r^2 / s^2) is Geman-McClure's robust square, h the person's size in pixels. Every term is a mean
+over frames, and accelerations are per squared 1/30 s of presentation time, so that the weights mean the same at every
+frame rate and track length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schemas.conventions import JOINT_COUNT, LANDMARK_COUNT
+
+UNIT_TIME_S = 1 / 30
+"""The time in which accelerations are counted."""
+MAX_GAP_S = 0.2
+"""Frames further apart than this are not tied by smoothness."""
+NEAREST_Z_M = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyWeights:
+    """Weights of the terms (measured: shared recipe of the landmark tracker)."""
+
+    landmarks: float = 2000.0
+    """2-D distance of landmarks, in person sizes."""
+    world_coarse: float = 40.0
+    """3-D distance to the network's world landmarks in metres, while the fit finds the pose ..."""
+    world_fine: float = 12.0
+    """... and while it refines."""
+    pose_prior: float = 0.6
+    hinge: float = 10.0
+    """Knees and elbows bent the wrong way or too far, radians."""
+    shape: float = 0.02
+    world_scale: float = 5.0
+    """Log scale of the world landmarks."""
+    landmark_acceleration: float = 100.0
+    pose_acceleration: float = 3.0
+    depth_acceleration: float = 2000.0
+    silhouette: float = 20000.0
+    """Times the setting `tracking.silhouette_weight`."""
+
+
+LANDMARK_SIGMA = (0.2, 0.05)
+"""Scale of rho for 2-D landmarks in person sizes: coarse, fine."""
+WORLD_SIGMA_M = 0.3
+OUTSIDE_SIGMA = 0.03
+INSIDE_SIGMA = 0.04
+
+KNEES, LEFT_ELBOW, RIGHT_ELBOW = slice(3, 5), 17, 18
+"""Rows of the body pose (joint - 1)."""
+MAX_KNEE_RAD, MAX_ELBOW_RAD = 2.5, 2.6
+HANGING_SHOULDER_RAD = 0.9
+"""Mean of the shoulders' z rotation: arms hang."""
+
+
+def landmark_weights() -> np.ndarray:
+    """(33,) how much each landmark counts: limbs full, face little, fingers some (its regressors are less exact)."""
+    weight = np.ones(LANDMARK_COUNT)
+    weight[1:7], weight[9:11], weight[[0, 7, 8]] = 0.15, 0.2, 0.5
+    weight[17:23], weight[29:33], weight[[11, 12, 23, 24]] = 0.35, 0.7, 1.2
+    return weight
+
+
+def pose_prior_weights() -> np.ndarray:
+    """(23, 3) stiffness of each axis of each joint below the root."""
+    by_joint: dict[tuple[int, ...], tuple[float, float, float]] = {
+        (1, 2): (0.02, 0.1, 0.1),  # hips
+        (4, 5): (0.002, 1.0, 1.0),  # knees
+        (7, 8): (0.15, 0.4, 0.4),  # ankles
+        (10, 11): (1.0, 4.0, 4.0),  # toes
+        (3, 6, 9): (0.5, 0.6, 0.8),  # spine
+        (12, 15): (0.2, 0.2, 0.2),  # neck, head
+        (13, 14): (1.0, 1.0, 0.6),  # collars
+        (16, 17): (0.02, 0.02, 0.02),  # shoulders
+        (18, 19): (0.15, 0.005, 1.0),  # elbows
+        (20, 21): (0.5, 0.5, 0.5),  # wrists
+        (22, 23): (4.0, 4.0, 4.0),  # hands
+    }
+    weight = np.ones((JOINT_COUNT - 1, 3))
+    for joints, axes in by_joint.items():
+        weight[[joint - 1 for joint in joints]] = axes
+    return weight
+
+
+def rho(squares: Tensor, sigma: float) -> Tensor:
+    """Geman-McClure of squared residuals."""
+    return squares / (1 + squares / sigma**2)
+
+
+def project(points: Tensor, focal_px: float, centre_px: Tensor) -> Tensor:
+    """Pixels (..., 2) of camera points (..., 3)."""
+    return points[..., :2] / points[..., 2:].clamp(min=NEAREST_Z_M) * focal_px + centre_px
+
+
+def landmark_term(
+    uv: Tensor, seen_px: Tensor, size_px: Tensor, weight: Tensor, sigma: float
+) -> Tensor:
+    """sum_k w_k rho(|u_k - seen_k| / h), mean over frames."""
+    squares = ((uv - seen_px) / size_px[:, None, None]).square().sum(-1)
+    return (weight * rho(squares, sigma)).sum(1).mean()
+
+
+def world_term(points: Tensor, seen_m: Tensor, weight: Tensor) -> Tensor:
+    """sum_k w_k rho(|x_k - seen_k|) of hip-centred metres, mean over frames."""
+    return (weight * rho((points - seen_m).square().sum(-1), WORLD_SIGMA_M)).sum(1).mean()
+
+
+def pose_term(body_pose: Tensor, rest: Tensor, stiffness: Tensor) -> Tensor:
+    """sum_j stiffness_j (theta_j - rest_j)^2, mean over frames."""
+    return (stiffness * (body_pose - rest).square()).sum((1, 2)).mean()
+
+
+def rest_pose() -> np.ndarray:
+    """(23, 3) what the pose prior pulls to: the T-pose with arms hanging."""
+    rest = np.zeros((JOINT_COUNT - 1, 3))
+    rest[15, 2], rest[16, 2] = -HANGING_SHOULDER_RAD, HANGING_SHOULDER_RAD
+    return rest
+
+
+def hinge_term(body_pose: Tensor) -> Tensor:
+    """Squared angles beyond the range of knees (0..2.5 about +x) and elbows (0..2.6 about -y left, +y right)."""
+    knees = body_pose[:, KNEES, 0]
+    elbows = torch.stack([-body_pose[:, LEFT_ELBOW, 1], body_pose[:, RIGHT_ELBOW, 1]], 1)
+    beyond = [-knees, -elbows, knees - MAX_KNEE_RAD, elbows - MAX_ELBOW_RAD]
+    return torch.stack([torch.relu(part).square().sum(1).mean() for part in beyond]).sum()
+
+
+class Acceleration:
+    """Second differences in presentation time, per squared 1/30 s.
+
+        a_i = 2 ((x_{i+1} - x_i) / d_i - (x_i - x_{i-1}) / d_{i-1}) / (d_{i-1} + d_i),   d in units of 1/30 s
+
+    Triples that span a gap count nothing.
+    """
+
+    def __init__(self, pts_s: np.ndarray) -> None:
+        steps = np.diff(pts_s) / UNIT_TIME_S
+        before, after = steps[:-1], steps[1:]
+        self.tied = np.maximum(before, after) * UNIT_TIME_S <= MAX_GAP_S
+        share = np.where(self.tied, (before + after) / 2, 0.0)
+        self._before, self._after = _column(before), _column(after)
+        self._share = _column(share / max(share.sum(), 1e-12))[:, 0]
+
+    def of(self, values: Tensor) -> Tensor:
+        """(T-2, N) accelerations of values (T, ...)."""
+        flat = values.reshape(len(values), -1)
+        faster = (flat[2:] - flat[1:-1]) / self._after - (flat[1:-1] - flat[:-2]) / self._before
+        return 2 * faster / (self._before + self._after)
+
+    def mean_square(self, values: Tensor) -> Tensor:
+        """Squared length of the acceleration of values (T, ...), mean over the time that tied frames span."""
+        if not self.tied.any():
+            return values.new_zeros(())
+        return (self._share * self.of(values).square().sum(-1)).sum()
+
+
+def silhouette_term(
+    surface_px: Tensor, outside: Tensor, cells: Tensor, contour_px: Tensor, contour_weight: Tensor, size_px: Tensor
+) -> Tensor:
+    """Surface points (T, S, 2) outside of the mask, and outline points (T, C, 2) far from every surface point.
+
+        mean_s rho(d_s / h; .03) + mean_c rho(min_s |c - u_s| / h; .04)
+
+    `outside` (T, 1, M, M) holds distances to the mask in pixels, `cells` (T, S, 2) the surface in its [-1, 1].
+    """
+    distance = torch.nn.functional.grid_sample(
+        outside, cells[:, None], padding_mode="border", align_corners=False
+    )[:, 0, 0]
+    outward = rho((distance / size_px[:, None]).square(), OUTSIDE_SIGMA).mean()
+    with torch.no_grad():
+        nearest = torch.cdist(contour_px, surface_px).argmin(-1)
+    closest = torch.gather(surface_px, 1, nearest[..., None].expand(-1, -1, 2))
+    squares = ((closest - contour_px) / size_px[:, None, None]).square().sum(-1)
+    inward = (contour_weight * rho(squares, INSIDE_SIGMA)).sum() / contour_weight.sum().clamp(min=1)
+    return outward + inward
+
+
+def _column(values: np.ndarray) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)[:, None]
