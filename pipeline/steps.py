@@ -52,7 +52,9 @@ def track_segment(
     """
     frames = _Counted(_frames(segment, settings, path), "track", report, _frame_estimate(segment, settings))
     try:
-        tracks = toolbox.tracker.track(frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px)
+        tracks = toolbox.tracker.track(
+            frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px, report=report
+        )
         if not tracks:
             raise NobodyFoundError(
                 f"{segment.clip.uri}: nobody could be tracked in {frames.count} frames "
@@ -199,8 +201,8 @@ def _cropped_frames(
             wanted.setdefault(int(track.frame_index[at]), []).append((track, int(at)))
     jpegs: dict[int, dict[int, bytes]] = {track.person_index: {} for track in tracked.tracks}
     for frame in _Counted(_frames(tracked.segment, settings, path), "crop", report, tracked.frames_read):
-        for track, at in wanted.get(frame.index, ()):
-            crop = crop_image(frame.image, track.crop_px[at], IMAGE_PX)
+        for track, position in wanted.get(frame.index, ()):
+            crop = crop_image(frame.image, track.crop_px[position], IMAGE_PX)
             jpegs[track.person_index][frame.index] = encode_jpeg(crop, settings.pairs.jpeg_quality)
     return jpegs
 

@@ -45,7 +45,9 @@ def from_dict(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
             raise _unknown(name, name, hints)
         hint = hints[name]
         known[name] = (
-            from_dict(hint, value) if dataclasses.is_dataclass(hint) else _checked(value, hint, name)
+            from_dict(hint, value)
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+            else _checked(value, hint, name)
         )
     return kind(**known)
 

@@ -65,7 +65,7 @@ def choose_samples(dataset: Dataset, predictions: Path | None, per_track: int) -
     for row in dataset.rows("samples", ["sample_id", "track_id"]):
         if predictions is None or prediction_path(predictions, row["sample_id"]).is_file():
             by_track.setdefault(row["track_id"], []).append(row["sample_id"])
-    chosen = []
+    chosen: list[str] = []
     for ids in by_track.values():
         places = np.linspace(0, len(ids) - 1, per_track + 2)[1:-1].round().astype(int)
         chosen += [ids[place] for place in sorted(set(places.tolist()))] if len(ids) > per_track else ids

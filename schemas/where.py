@@ -1,0 +1,97 @@
+"""Filters over the scalar columns of a table, as text: `mean_baseline_m >= 0.6 and not clip_id in ["a", "b"]`.
+
+The text is parsed, never evaluated: comparisons of columns with constants, joined by `and`, `or`, `not`.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from typing import Any
+
+import pyarrow.compute as pc
+
+from schemas.errors import SettingsError
+from schemas.table import TableSpec
+
+_COMPARISONS = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+
+
+def where_expression(text: str, table: TableSpec) -> tuple[pc.Expression, list[str]]:
+    """The filter as an Arrow expression, and the columns it reads.
+
+    Raises SettingsError for anything but comparisons of the table's scalar columns with numbers, strings and flags.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise _unreadable(text, f"it cannot be parsed ({error})") from None
+    columns = {column.name for column in table.columns if column.codec == "plain" and not column.shape}
+    used: list[str] = []
+    return _filter(tree, text, columns, used), list(dict.fromkeys(used))
+
+
+def _filter(node: ast.expr, text: str, columns: set[str], used: list[str]) -> pc.Expression:
+    if isinstance(node, ast.BoolOp):
+        parts = [_filter(value, text, columns, used) for value in node.values]
+        joined = parts[0]
+        for part in parts[1:]:
+            joined = joined & part if isinstance(node.op, ast.And) else joined | part
+        return joined
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return ~_filter(node.operand, text, columns, used)
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        joined = _comparison(sides[0], node.ops[0], sides[1], text, columns, used)
+        for at in range(1, len(node.ops)):
+            joined = joined & _comparison(sides[at], node.ops[at], sides[at + 1], text, columns, used)
+        return joined
+    if isinstance(node, ast.Name):  # a flag
+        return pc.field(_column(node, text, columns, used)) == True  # noqa: E712 - builds an expression
+    raise _unreadable(text, f"{ast.unparse(node)!r} is not a comparison")
+
+
+def _comparison(
+    left: ast.expr, kind: ast.cmpop, right: ast.expr, text: str, columns: set[str], used: list[str]
+) -> pc.Expression:
+    if isinstance(kind, ast.In | ast.NotIn):
+        inside = pc.field(_column(left, text, columns, used)).isin(_constant(right, text))
+        return ~inside if isinstance(kind, ast.NotIn) else inside
+    if type(kind) not in _COMPARISONS:
+        raise _unreadable(text, "only < <= > >= == != in, not in compare")
+    values = [
+        pc.field(_column(side, text, columns, used)) if isinstance(side, ast.Name) else _constant(side, text)
+        for side in (left, right)
+    ]
+    if not any(isinstance(value, pc.Expression) for value in values):
+        raise _unreadable(text, "a comparison has no column")
+    return _COMPARISONS[type(kind)](*values)
+
+
+def _column(node: ast.expr, text: str, columns: set[str], used: list[str]) -> str:
+    if not isinstance(node, ast.Name) or node.id not in columns:
+        name = ast.unparse(node)
+        raise _unreadable(text, f"{name!r} is not a scalar column; they are {', '.join(sorted(columns))}")
+    used.append(node.id)
+    return node.id
+
+
+def _constant(node: ast.expr, text: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        raise _unreadable(text, f"{ast.unparse(node)!r} is not a constant") from None
+
+
+def _unreadable(text: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"filter {text!r}: {why}.",
+        remedy="Write for example: mean_baseline_m >= 0.6 and valid_fraction >= 0.2",
+    )

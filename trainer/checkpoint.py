@@ -1,0 +1,183 @@
+"""Checkpoints: a folder with weights as safetensors and everything else as JSON. Nothing is ever unpickled.
+
+    weights-<step>.safetensors     ReconNet
+    optimizer-<step>.safetensors   Adam's moments, to go on exactly
+    checkpoint.json                format, settings, step, the last validation, the other files' SHA-256
+
+Files are written beside their final names and renamed; the JSON is replaced last, and only then are the files of the
+checkpoint before removed: whenever a run is stopped, the folder holds one whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from schemas.errors import CheckpointError, HumandepthError
+from schemas.settings import as_dict, from_dict
+from trainer.config import Settings
+from trainer.model import ReconNet
+
+FORMAT_VERSION = 1
+FACTS_NAME = "checkpoint.json"
+_AGAIN = "Give the folder that `python -m trainer fit --out` made."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A trained network and how it came about."""
+
+    folder: Path
+    settings: Settings
+    step: int
+    validation: dict[str, float]
+    """The last validation's figures; empty where there was none."""
+
+    def model(self) -> ReconNet:
+        """The network with its weights. Raises CheckpointError when they belong to another architecture."""
+        model = ReconNet(self.settings.model)
+        load_into(model, self._path("weights"))
+        return model
+
+    def _path(self, what: str) -> Path:
+        return self.folder / _file_name(what, self.step)
+
+    def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Puts the moments back."""
+        state = _read_tensors(self._path("optimizer"))
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for number, parameter in enumerate(parameters):
+            values = {name: state.get(f"{number}.{name}") for name in ("step", "exp_avg", "exp_avg_sq")}
+            if values["exp_avg"] is None or values["exp_avg"].shape != parameter.shape:
+                raise CheckpointError(
+                    f"{self._path('optimizer')} does not fit the network at parameter {number}.",
+                    remedy=_AGAIN,
+                )
+            optimizer.state[parameter] = values
+
+
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: Settings,
+    step: int,
+    validation: dict[str, float],
+) -> None:
+    """Writes or replaces the checkpoint in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        _file_name("weights", step): _as_file(model.state_dict()),
+        _file_name("optimizer", step): _as_file(_moments(optimizer)),
+    }
+    facts = {
+        "format": "humandepth-reconnet",
+        "format_version": FORMAT_VERSION,
+        "step": step,
+        "validation": validation,
+        "settings": as_dict(settings),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }
+    for name, data in files.items():
+        _replace(folder / name, data)
+    _replace(folder / FACTS_NAME, (json.dumps(facts, indent=1) + "\n").encode())
+    for path in folder.glob("*.safetensors"):
+        if path.name not in files and path.name.startswith(("weights-", "optimizer-")):
+            path.unlink()
+
+
+def load_checkpoint(folder: str | Path) -> Checkpoint:
+    """Opens a checkpoint and checks that it is whole. Raises CheckpointError naming what is wrong."""
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / FACTS_NAME).read_text())
+        if facts["format"] != "humandepth-reconnet" or facts["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder} has format {facts['format']!r} version {facts['format_version']!r}, "
+                f"expected 'humandepth-reconnet' version {FORMAT_VERSION}.",
+                remedy="Use the humandepth version that wrote it.",
+            )
+        step = int(facts["step"])
+        for what in ("weights", "optimizer"):
+            name = _file_name(what, step)
+            expected = facts["sha256"][name]
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
+                raise CheckpointError(
+                    f"{folder / name} is not the file that {FACTS_NAME} names.",
+                    remedy="Train or copy it again.",
+                )
+        return Checkpoint(
+            folder=folder,
+            settings=from_dict(Settings, facts["settings"]),
+            step=step,
+            validation={str(name): float(value) for name, value in facts["validation"].items()},
+        )
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, HumandepthError) as error:
+        raise CheckpointError(f"{folder} is not a checkpoint: {_reason(error)}.", remedy=_AGAIN) from error
+
+
+def load_into(model: nn.Module, path: Path) -> None:
+    """Reads weights into a model; every name and shape must agree."""
+    tensors = _read_tensors(path)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        differing = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        name = differing[0]
+        raise CheckpointError(
+            f"{path} holds another architecture: {len(differing)} of {len(expected)} tensors differ, "
+            f"{name} is {found.get(name)}, expected {expected.get(name)}.",
+            remedy="Give a checkpoint made with the same model settings.",
+        )
+    model.load_state_dict(tensors)
+
+
+def _file_name(what: str, step: int) -> str:
+    return f"{what}-{step:07d}.safetensors"
+
+
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for number, state in optimizer.state_dict()["state"].items():
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            tensors[f"{number}.{name}"] = torch.as_tensor(state[name])
+    return tensors
+
+
+def _as_file(tensors: dict[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_reason(error)}.", remedy=_AGAIN) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rstrip(".") or repr(error)

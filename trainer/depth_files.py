@@ -1,0 +1,100 @@
+"""What people open: a 16-bit depth picture, a coloured mesh, a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import trimesh
+
+from schemas.prediction import Prediction
+
+PNG_UNITS_PER_M = 5000
+"""Depth in the PNG is metres times this, as in the TUM RGB-D benchmark: steps of 0.2 mm, up to 13.1 m."""
+MAX_JUMP = 0.03
+"""Neighbouring pixels whose depths differ by a larger share are not joined by a face."""
+
+
+def write_depth_files(stem: Path, prediction: Prediction, image: np.ndarray) -> list[Path]:
+    """STEM-depth.png, STEM.ply and STEM.png; image (256, 256, 3) float32 RGB in [0, 1]."""
+    paths = [
+        stem.with_name(f"{stem.name}-depth.png"),
+        stem.with_name(f"{stem.name}.ply"),
+        stem.with_name(f"{stem.name}.png"),
+    ]
+    write_depth_png(paths[0], prediction.depth_m)
+    depth_mesh(prediction, image).export(paths[1])
+    write_figure(paths[2], prediction, image)
+    return paths
+
+
+def write_depth_png(path: Path, depth_m: np.ndarray) -> None:
+    """16 bit, PNG_UNITS_PER_M, 0 = background. Depth beyond 13.1 m is stored as 65535; the npz holds it exactly."""
+    units = np.minimum(np.rint(depth_m.astype(np.float64) * PNG_UNITS_PER_M), np.iinfo(np.uint16).max)
+    _, data = cv2.imencode(".png", units.astype(np.uint16))
+    path.write_bytes(data.tobytes())
+
+
+def surface_points(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """(H, W, 3) camera points, metres: depth K^-1 (u, v, 1) at pixel centres (+0.5)."""
+    v, u = np.indices(depth_m.shape) + 0.5
+    depth = depth_m.astype(np.float64)
+    return np.stack([(u - K[0, 2]) / K[0, 0] * depth, (v - K[1, 2]) / K[1, 1] * depth, depth], axis=-1)
+
+
+def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
+    """The visible surface as a mesh with the photo's colours: x right, y down, z forward, metres.
+
+    Two triangles per square of four neighbouring pixels on the body, left out where depth jumps by more than
+    MAX_JUMP. Seen from the camera they turn so that normals point to it.
+    """
+    depth = prediction.depth_m
+    number = np.full(depth.shape, -1, np.int64)
+    mask = depth > 0
+    number[mask] = np.arange(mask.sum())
+    corners = np.stack([number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]], axis=-1).reshape(
+        -1, 4
+    )
+    near = np.stack([depth[:-1, :-1], depth[:-1, 1:], depth[1:, :-1], depth[1:, 1:]], axis=-1).reshape(-1, 4)
+    whole = (corners >= 0).all(axis=1) & (near.max(axis=1) <= near.min(axis=1) * (1 + MAX_JUMP))
+    a, b, c, d = corners[whole].T
+    faces = np.concatenate([np.stack([a, c, b], axis=-1), np.stack([b, c, d], axis=-1)])
+    points = surface_points(depth, prediction.K)[mask]
+    colours = np.rint(255 * image[mask]).astype(np.uint8)
+    return trimesh.Trimesh(points, faces, vertex_colors=colours, process=False)
+
+
+def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """(H, W, 3) unit normals that point to the camera, from central differences of surface points; 0 off the body."""
+    points = surface_points(depth_m, K)
+    normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+    inner = cv2.erode((depth_m > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.where(inner[..., None], normal, 0.0)
+
+
+def write_figure(path: Path, prediction: Prediction, image: np.ndarray) -> None:
+    """Photo, base depth, refined depth, offset and both normals in one picture."""
+    from matplotlib.figure import Figure
+
+    base, depth, K = prediction.base_depth_m, prediction.depth_m, prediction.K
+    mask = depth > 0
+    low, high = np.percentile(base[mask], [1, 99])
+    figure = Figure(figsize=(15, 3.2), layout="constrained")
+    panels = figure.subplots(1, 6)
+    panels[0].imshow(image)
+    for panel, values in ((panels[1], base), (panels[2], depth)):
+        shown = panel.imshow(np.where(mask, values, np.nan), cmap="viridis_r", vmin=low, vmax=high)
+    figure.colorbar(shown, ax=panels[2], label="m")
+    offset_cm = np.where(mask, 100 * (depth - base), np.nan)
+    figure.colorbar(panels[3].imshow(offset_cm, cmap="RdBu_r", vmin=-5, vmax=5), ax=panels[3], label="cm")
+    for panel, values in ((panels[4], base), (panels[5], depth)):
+        normal = normals(values, K)
+        picture = np.where(normal.any(axis=-1, keepdims=True), 0.5 - 0.5 * normal * [-1, 1, 1], 1.0)
+        panel.imshow(np.clip(picture, 0, 1))
+    titles = ("photo", "base depth", "refined depth", "refined - base", "base normals", "refined normals")
+    for panel, title in zip(panels, titles, strict=True):
+        panel.set_title(title, fontsize=10)
+        panel.set_axis_off()
+    figure.savefig(path, dpi=110)

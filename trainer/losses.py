@@ -1,0 +1,87 @@
+"""The losses, one small function each. Every term is a mean over the pixels that count, per sample (B,).
+
+Shapes: B targets, N references, C = 3 colours in [0, 1], H W pixels. Masks are float, 1 where a pixel counts.
+Source: method, section 6.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.config import LossSettings
+
+WINDOW_PX = 3
+GATE_WINDOW_PX = 4
+SSIM_GATE_DIFFERENCE = 0.4
+SSIM_GATE_TERM = 0.85
+COLOUR_GATE_DIFFERENCE = 0.3
+
+
+def photo_loss(target: Tensor, warped: Tensor, mask: Tensor, settings: LossSettings) -> Tensor:
+    """(B,) sum_r sum_px (alpha (1 - SSIM_cs)/2 + (1 - alpha) |I_t - I_r|) M_r / sum_r sum_px M_r.
+
+    target (B, 3, H, W), warped references (B, N, 3, H, W), mask (B, N, 1, H, W). Samples without a valid pixel give 0.
+    """
+    target = target[:, None].expand_as(warped)
+    structure = (1 - ssim_cs(target, warped, mask, settings.ssim_constant)) / 2
+    colour = (target - warped).abs()
+    structure, colour = structure.mean(2, keepdim=True), colour.mean(2, keepdim=True)
+    if settings.gates:
+        difference = _local_difference(target, warped)
+        with torch.no_grad():
+            keeps_structure = (difference < SSIM_GATE_DIFFERENCE) & (structure < SSIM_GATE_TERM)
+            keeps_colour = difference < COLOUR_GATE_DIFFERENCE
+        structure, colour = structure * keeps_structure, colour * keeps_colour
+    per_pixel = settings.alpha * structure + (1 - settings.alpha) * colour
+    return _masked_mean(per_pixel, mask)
+
+
+def ssim_cs(a: Tensor, b: Tensor, mask: Tensor, constant: float) -> Tensor:
+    """SSIM without its luminance factor: (2 s_ab + c) / (s_a^2 + s_b^2 + c), shape of a; 1 for identical pictures.
+
+    Means over a 3x3 window in which only masked pixels count, so that what lies outside the mask (where a warped
+    picture holds nothing) has no say. a, b (..., C, H, W), mask (..., 1, H, W). 1 where a window is empty.
+    """
+    share = 1 / _window_sum(mask).clamp(min=1)
+    mean_a, mean_b = _window_sum(a * mask) * share, _window_sum(b * mask) * share
+    variance_a = (_window_sum(a * a * mask) * share - mean_a * mean_a).clamp(min=0)
+    variance_b = (_window_sum(b * b * mask) * share - mean_b * mean_b).clamp(min=0)
+    covariance = _window_sum(a * b * mask) * share - mean_a * mean_b
+    return (2 * covariance + constant) / (variance_a + variance_b + constant)
+
+
+def smooth_loss(offset: Tensor, mask: Tensor) -> Tensor:
+    """(B,) sum |grad D - grad D_base| per mask pixel, metres per pixel; differences between neighbours in the mask.
+
+    D - D_base is the offset (B, 1, H, W), so the difference of gradients is the gradient of the offset.
+    """
+    across = (offset[..., 1:] - offset[..., :-1]).abs() * mask[..., 1:] * mask[..., :-1]
+    down = (offset[..., 1:, :] - offset[..., :-1, :]).abs() * mask[..., 1:, :] * mask[..., :-1, :]
+    return (across.flatten(1).sum(1) + down.flatten(1).sum(1)) / mask.flatten(1).sum(1).clamp(min=1)
+
+
+def reg_loss(offset: Tensor, mask: Tensor) -> Tensor:
+    """(B,) mean |D - D_base| over the mask, metres."""
+    return _masked_mean(offset.abs(), mask)
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+
+
+def _window_sum(values: Tensor) -> Tensor:
+    """Sums over 3x3 windows, zeros outside the picture."""
+    flat = values.flatten(0, -4) if values.dim() > 4 else values
+    pooled = functional.avg_pool2d(flat, WINDOW_PX, stride=1, padding=WINDOW_PX // 2) * WINDOW_PX**2
+    return pooled.view(values.shape)
+
+
+def _local_difference(target: Tensor, warped: Tensor) -> Tensor:
+    """(B, N, 1, H, W): mean colour difference of 4x4 averages (the window reaches 1 up and left, 2 down and right)."""
+    with torch.no_grad():
+        signed = (target - warped).flatten(0, 1)
+        padded = functional.pad(signed, (1, 2, 1, 2), mode="replicate")
+        averaged = functional.avg_pool2d(padded, GATE_WINDOW_PX, stride=1)
+        return averaged.abs().mean(1, keepdim=True).unflatten(0, target.shape[:2])

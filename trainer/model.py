@@ -1,0 +1,125 @@
+"""ReconNet: from a photo and the base depth to the offset of the surface. A U-Net of residual blocks.
+
+    512 x 512 x 4 -> stem 256 -> 128 -> 64 -> 32 -> 16 -> 8 -> 16 -> 32 -> 64 -> 128 -> 256 x 256 x 1
+
+Skip connections are added. The head is a sigmoid scaled to +-max_offset_m, computed in float32 whatever the
+precision of the rest: in bfloat16 it would cost half a millimetre. Source: method, section 5.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from schemas.conventions import IMAGE_PX
+from trainer.config import ModelSettings
+
+INPUT_CHANNELS = 4
+"""Red, green, blue, centred base depth."""
+GROUP_NORM_EPS = 1e-6
+
+
+class ReconNet(nn.Module):
+    """Offset in metres (B, 1, 256, 256) of inputs (B, 4, 512, 512); 0 before any training."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        width, stem, levels = settings.width, settings.stem_width, settings.downs - 1
+        self.stem = nn.Conv2d(INPUT_CHANNELS, stem, 5, stride=2, padding=2)
+        self.downs = nn.ModuleList(
+            _down(stem if level == 0 else width, width, settings) for level in range(levels)
+        )
+        self.skips = nn.ModuleList(
+            _residuals(stem if level == 0 else width, width, settings.blocks, settings.groups)
+            for level in range(levels)
+        )
+        self.ups = nn.ModuleList(_up(width, settings) for _ in range(levels))
+        self.merges = nn.ModuleList(
+            nn.Identity() if level == 0 else _residuals(width, width, settings.blocks, settings.groups)
+            for level in range(levels)
+        )
+        self.head = nn.Sequential(
+            _residuals(width, width, settings.head_blocks, settings.groups),
+            _norm(width, settings.groups),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, stem, 1),
+            nn.ReLU(inplace=True),
+        )
+        self.last = nn.Conv2d(stem, 1, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """offset = max_offset_m (2 sigmoid(x) - 1), float32."""
+        if inputs.shape[1:] != (INPUT_CHANNELS, IMAGE_PX, IMAGE_PX):
+            expected = f"(B, {INPUT_CHANNELS}, {IMAGE_PX}, {IMAGE_PX})"
+            raise ValueError(f"inputs must have shape {expected}, got {tuple(inputs.shape)}")
+        features = [self.stem(inputs)]
+        for down in self.downs:
+            features.append(down(features[-1]))
+        x = features.pop()
+        for level in reversed(range(len(self.ups))):
+            x = self.merges[level](self.ups[level](x) + self.skips[level](features[level]))
+        x = self.head(x)
+        # Shapes are checked on the meta device, which knows no autocast.
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
+            logit = self.last(x.float())
+            return self.settings.max_offset_m * (2 * torch.sigmoid(logit) - 1)
+
+
+class Residual(nn.Module):
+    """y = x' + conv1x1(conv3x3(conv1x1(x))), each after group norm and ReLU; x' is x, or 1x1(x) where widths differ."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int) -> None:
+        super().__init__()
+        half = outputs // 2
+        self.branch = nn.Sequential(
+            _norm(inputs, groups),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(inputs, half, 1),
+            _norm(half, groups),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, half, 3, padding=1),
+            _norm(half, groups),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(half, outputs, 1),
+        )
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, outputs, H, W) of (B, inputs, H, W)."""
+        return self.shortcut(x) + self.branch(x)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers that are trained."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _residuals(inputs: int, outputs: int, count: int, groups: int) -> nn.Sequential:
+    widths = [inputs] + [outputs] * count
+    return nn.Sequential(*(Residual(widths[at], widths[at + 1], groups) for at in range(count)))
+
+
+def _down(inputs: int, width: int, settings: ModelSettings) -> nn.Sequential:
+    return nn.Sequential(
+        _norm(inputs, settings.groups),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inputs, width, 5, stride=2, padding=2),
+        _residuals(width, width, settings.blocks, settings.groups),
+    )
+
+
+def _up(width: int, settings: ModelSettings) -> nn.Sequential:
+    return nn.Sequential(
+        _norm(width, settings.groups),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(width, width, 5, stride=2, padding=2, output_padding=1),
+    )
+
+
+def _norm(channels: int, groups: int) -> nn.GroupNorm:
+    """At least four channels a group, and a number of groups that divides the channels."""
+    count = next(count for count in range(min(groups, channels // 4), 0, -1) if channels % count == 0)
+    return nn.GroupNorm(count, channels, eps=GROUP_NORM_EPS)

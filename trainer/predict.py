@@ -1,0 +1,160 @@
+"""Depth of people in rows of a dataset and in photos: base depth plus what the network adds.
+
+The only place where the trainer meets the pipeline: a photo's base depth comes from `pipeline.steps`, imported when
+it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from schemas.conventions import IMAGE_PX, MAP_PX
+from schemas.dataset import Dataset
+from schemas.errors import CheckpointError, DatasetError, DecodeError, SourceError
+from schemas.prediction import Prediction, prediction_path
+from trainer.checkpoint import Checkpoint
+from trainer.config import DataSettings
+from trainer.data import SampleRef, Samples, decode_image, network_input, read_index
+from trainer.depth_files import write_depth_files
+from trainer.model import ReconNet
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject:
+    """One person to predict the depth of."""
+
+    name: str
+    image: np.ndarray
+    """(512, 512, 3) float32 RGB in [0, 1]."""
+    K: np.ndarray
+    """(3, 3) at 512."""
+    input_depth: np.ndarray
+    """(512, 512) float32 metres."""
+    base_depth: np.ndarray
+    """(256, 256) float32 metres."""
+
+
+class Predictor:
+    """A trained network, ready to use."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str | None = None) -> None:
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._model: ReconNet = checkpoint.model().to(self._device).eval()
+        self._settings: DataSettings = checkpoint.settings.data
+
+    def predict(self, subject: Subject) -> Prediction:
+        """depth = base depth + offset inside the mask, 0 outside (method, section 5)."""
+        inputs = network_input(subject.image, subject.input_depth, self._settings)[None]
+        offset = self._offset(inputs)[0, 0].cpu().numpy()
+        if not np.isfinite(offset).all():
+            raise CheckpointError(
+                "the network gives no finite depth.", remedy="Train again with a lower rate."
+            )
+        base = subject.base_depth.astype(np.float32)
+        K = subject.K * np.array([[MAP_PX / IMAGE_PX], [MAP_PX / IMAGE_PX], [1.0]])
+        return Prediction(
+            depth_m=np.where(base > 0, base + offset, 0).astype(np.float32), base_depth_m=base, K=K
+        )
+
+    @torch.no_grad()
+    def _offset(self, inputs: Tensor) -> Tensor:
+        return self._model(inputs.to(self._device))
+
+
+def predict_into(
+    folder: Path, subjects: Iterator[Subject], predictor: Predictor, *, only_npz: bool = False
+) -> list[Path]:
+    """Writes each subject's prediction (npz) and, unless `only_npz`, the files people open; returns the npz paths.
+
+    Beside NAME.npz lie NAME-depth.png (16 bit), NAME.ply (coloured mesh) and NAME.png (figure).
+    """
+    written: list[Path] = []
+    for subject in subjects:
+        prediction = predictor.predict(subject)
+        path = prediction_path(folder, subject.name)
+        if path in written:
+            raise SourceError(f"{subject.name} is given twice.", remedy="Name each photo or sample once.")
+        prediction.save(path)
+        if not only_npz:
+            image = cv2.resize(subject.image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+            write_depth_files(path.with_suffix(""), prediction, image)
+        written.append(path)
+    return written
+
+
+def subjects_of_dataset(
+    root: str, sample_ids: Sequence[str] = (), per_track: int | None = None
+) -> Iterator[Subject]:
+    """Samples by id, or `per_track` evenly spread over every track, or all of them."""
+    index = read_index(Dataset.open(root))
+    chosen = _chosen(index, sample_ids, per_track)
+    samples = Samples([index[at] for at in chosen], DataSettings(), seed=0, training=False)
+    for position in range(len(samples)):
+        row = samples.row(position)
+        yield Subject(
+            name=row["sample_id"],
+            image=decode_image(row["image"], IMAGE_PX),
+            K=row["K"],
+            input_depth=row["input_depth"],
+            base_depth=row["base_depth"],
+        )
+
+
+def _chosen(index: Sequence[SampleRef], sample_ids: Sequence[str], per_track: int | None) -> list[int]:
+    if sample_ids:
+        places = {ref.sample_id: at for at, ref in enumerate(index)}
+        unknown = [sample_id for sample_id in sample_ids if sample_id not in places]
+        if unknown:
+            raise DatasetError(
+                f"the dataset holds no sample {unknown[0]!r}.",
+                remedy="See the column sample_id of `samples`.",
+            )
+        return [places[sample_id] for sample_id in sample_ids]
+    if per_track is None:
+        return list(range(len(index)))
+    tracks: dict[str, list[int]] = {}
+    for at, ref in enumerate(index):
+        tracks.setdefault(ref.track_id, []).append(at)
+    chosen: list[int] = []
+    for places_of_track in tracks.values():
+        spread = np.linspace(0, len(places_of_track) - 1, per_track + 2)[1:-1].round().astype(int)
+        chosen += [places_of_track[at] for at in sorted(set(spread.tolist()))]
+    return sorted(chosen)
+
+
+def subjects_of_photos(paths: Sequence[str], focal_px: float | None = None) -> Iterator[Subject]:
+    """Every person in every photo, named after the file and their number in it.
+
+    Raises SourceError or DecodeError for a file that is not a photo, NobodyFoundError where nobody is in it.
+    """
+    from pipeline.steps import photo_bodies
+
+    for path in paths:
+        image = _read_photo(path)
+        bodies = photo_bodies(image, focal_px=focal_px)
+        for number, body in enumerate(bodies):
+            yield Subject(
+                name=Path(path).stem + (f"-{number}" if len(bodies) > 1 else ""),
+                image=body.image.astype(np.float32) / 255,
+                K=body.K,
+                input_depth=body.input_depth,
+                base_depth=body.base_depth,
+            )
+
+
+def _read_photo(path: str) -> np.ndarray:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise DecodeError(f"{path} is not a photo.", remedy="Give a JPEG, PNG or WebP file.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,58 @@
+"""What `fit` shows while it runs: a bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from trainer.config import TrainSettings
+
+_LINE_EVERY_S = 15.0
+
+
+class FitDisplay:
+    """Used as a context."""
+
+    def __init__(self, settings: TrainSettings, first_step: int) -> None:
+        self._settings = settings
+        self._is_terminal = sys.stderr.isatty()
+        self._bar = Progress(
+            TextColumn("training  step {task.fields[step]}  loss {task.fields[loss]}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1.0, step=first_step, loss="-")
+        self._said_s = 0.0
+
+    def advance(self, step: int, minutes: float, loss: float) -> None:
+        """Called after every step."""
+        done = step / self._settings.max_steps
+        if self._settings.max_minutes is not None:
+            done = max(done, minutes / self._settings.max_minutes)
+        self._bar.update(self._task, completed=min(done, 1.0), step=step, loss=f"{loss:.4f}")
+        if not self._is_terminal and time.monotonic() - self._said_s > _LINE_EVERY_S:
+            self._said_s = time.monotonic()
+            self.say(f"step {step}, {minutes:.1f} min, loss {loss:.4f}")
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self._is_terminal:
+            self._bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> FitDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
