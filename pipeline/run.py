@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -27,7 +27,7 @@ from pipeline.rendering import resolve_backend
 from pipeline.sink import is_remote, publish_text, read_json
 from schemas.dataset import INFO_PATH, SETTINGS_PATH, Dataset, dataset_info
 from schemas.errors import DatasetError, SettingsError
-from schemas.settings import as_dict
+from schemas.settings import as_dict, with_overrides
 
 WORKER_DIED = 70
 """Exit code when a worker process was killed: finished units stay, the same command goes on with the rest."""
@@ -88,7 +88,7 @@ def resolve(settings: Settings) -> Settings:
     for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
         asset_path(name)
     backend = resolve_backend(settings.rendering.rasterizer)
-    return replace(settings, rendering=replace(settings.rendering, rasterizer=backend))
+    return with_overrides(settings, [f"rendering.rasterizer={backend}"])
 
 
 def prepare_folder(root: str, settings: Settings) -> None:

@@ -149,6 +149,11 @@ def _decode_map(column: Column, cell: bytes) -> np.ndarray:
             remedy="The shard is damaged; run `verify` on the dataset.",
         ) from error
     stored = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(dtype.newbyteorder("<"))[..., 0].T
+    if dtype.kind == "f" and not np.isfinite(stored).all():
+        raise DatasetError(
+            f"map {column.name!r} holds NaN or infinity.",
+            remedy="The writer is broken; make the dataset again.",
+        )
     if column.scale is None:
         dense = np.zeros((height * width, channels), dtype)
         dense[mask] = stored

@@ -19,7 +19,9 @@ def decode_motion(
     to. Pixels without a body (base_depth 0) hold zeros and come back as R = I, t = 0.
     """
     if motion.shape != (*hw, 6) or base_depth.shape != tuple(hw):
-        raise ValueError(f"maps must have K's size {hw}, got motion {motion.shape} and base_depth {base_depth.shape}")
+        raise ValueError(
+            f"maps must have K's size {hw}, got motion {motion.shape} and base_depth {base_depth.shape}"
+        )
     rotvec, displacement = motion[..., :3].astype(np.float64), motion[..., 3:].astype(np.float64)
     point = _surface_point(np.asarray(base_depth, np.float64), np.asarray(K, np.float64))
     rotation = _rotation(rotvec)

@@ -52,6 +52,8 @@ class ModelSettings:
     width: int = 256
     """Features at every level below the stem."""
     stem_width: int = 64
+    kernel_px: Literal[3, 5] = 5
+    """Side of the convolutions that change the resolution."""
     groups: int = 64
     """Groups of the group norms; narrower layers use at most a quarter of their channels."""
     blocks: int = 5
@@ -145,7 +147,7 @@ def preset(name: str) -> Settings:
     if name == "small":
         return Settings(
             data=DataSettings(max_references=3, colour_jitter=False),
-            model=ModelSettings(width=48, stem_width=16, groups=8, blocks=1, head_blocks=1),
+            model=ModelSettings(width=32, stem_width=16, kernel_px=3, groups=8, blocks=1, head_blocks=1),
             losses=LossSettings(),
             train=TrainSettings(
                 batch_size=2, max_steps=5000, learning_rate=1e-3, warm_up_steps=20, validate_every=200

@@ -1,4 +1,4 @@
-"""Samples of a dataset as tensors: which rows, in which order, and how a row becomes part of a batch.
+"""Samples of a dataset: which rows, in which order, split how.
 
 Nothing here draws from a hidden generator: the order of an epoch and every random choice about a sample come from
 (seed, epoch, position), so any number of workers sees the same, and a run goes on where it stopped.
@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.tables import SAMPLES
 from schemas.where import where_expression
 from trainer.augment import ColourDraw
+from trainer.batch import Batch, batch_of_row
 from trainer.config import DataSettings
 
 CACHED_ROW_GROUPS = 4
@@ -43,64 +40,6 @@ class SampleRef:
     path: str
     row_group: int
     row: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
-    """B targets with N references each, padded with references that have no valid pixel. Metres, pixels of the maps."""
-
-    inputs: Tensor
-    """(B, 4, 512, 512) float32: masked colours in [0, 1], centred base depth."""
-    target: Tensor
-    """(B, 3, 256, 256) float32 colours in [0, 1]."""
-    base_depth: Tensor
-    """(B, 1, 256, 256) float32, 0 = background."""
-    K: Tensor
-    """(B, 3, 3) float32 at map size."""
-    references: Tensor
-    """(B, N, 3, 256, 256) float32."""
-    reference_K: Tensor
-    """(B, N, 3, 3)."""
-    motion: Tensor
-    """(B, N, 6, 256, 256) float32: rotation vector, displacement."""
-    valid: Tensor
-    """(B, N, 1, 256, 256) float32, 1 where every validity bit is set."""
-    sample_ids: tuple[str, ...]
-
-    @property
-    def mask(self) -> Tensor:
-        """(B, 1, 256, 256) float32: the body pixels."""
-        return (self.base_depth > 0).float()
-
-    @property
-    def body_window(self) -> tuple[slice, slice]:
-        """Rows and columns that hold every body pixel of the batch, and one more on each side where there is one."""
-        shown = self.base_depth.amax(dim=(0, 1)) > 0
-        windows = []
-        for along in (shown.any(1), shown.any(0)):
-            at = along.nonzero()
-            first, last = (int(at[0]), int(at[-1])) if len(at) else (0, len(along) - 1)
-            windows.append(slice(max(first - 1, 0), last + 2))
-        return windows[0], windows[1]
-
-    def windowed(self, window: tuple[slice, slice]) -> Batch:
-        """The same batch with maps cut to a window; K follows. Losses need nothing else, and cost half as much."""
-        rows, columns = window
-        K = self.K.clone()
-        K[:, 0, 2] -= columns.start
-        K[:, 1, 2] -= rows.start
-        cut = {
-            name: getattr(self, name)[..., rows, columns]
-            for name in ("target", "base_depth", "motion", "valid")
-        }
-        return replace(self, K=K, **cut)
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS})
-
-
-_TENSORS = tuple(field.name for field in fields(Batch) if field.name != "sample_ids")
 
 
 def read_index(dataset: Dataset, where: str | None = None) -> list[SampleRef]:
@@ -193,7 +132,7 @@ class BatchOrder:
         self._count, self._batch_size, self._seed = count, min(batch_size, count), seed
         self._first_step, self._last_step = first_step, last_step
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, order = -1, np.empty(0, np.int64)
         for step in range(self._first_step, self._last_step):
             batch = []
@@ -220,11 +159,17 @@ class Samples(TorchDataset):
     def __len__(self) -> int:
         return len(self._index)
 
-    def row(self, position: int) -> dict[str, Any]:
-        """The decoded row of a sample. Raises DatasetError naming file and row when it is damaged."""
+    def row(self, position: int, choose: Callable[[int], list[int]] | None = None) -> dict[str, Any]:
+        """The decoded row of a sample, with the references that `choose` picks out of their number (default: all).
+
+        Raises DatasetError naming file and row when it is damaged.
+        """
         ref = self._index[position]
         try:
             cells = self._row_group(ref.path, ref.row_group).slice(ref.row, 1).to_pylist()[0]
+            if choose is not None:  # before decoding: the others' maps would cost half of the time
+                references = cells["references"]
+                cells["references"] = [references[at] for at in choose(len(references))]
             return SAMPLES.decode_row(cells)
         except (OSError, pa.ArrowInvalid, DatasetError) as error:
             raise DatasetError(
@@ -235,7 +180,7 @@ class Samples(TorchDataset):
     def _row_group(self, path: str, group: int) -> pa.Table:
         key = (path, group)
         if key not in self._groups:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
                 self._groups[key] = file.read_row_group(group)
             while len(self._groups) > CACHED_ROW_GROUPS:
                 self._groups.popitem(last=False)
@@ -245,108 +190,8 @@ class Samples(TorchDataset):
     def __getitem__(self, at: tuple[int, int]) -> Batch:
         epoch, position = at
         rng = np.random.default_rng([self._seed, epoch, position])
-        row = self.row(position)
-        chosen = _chosen_references(len(row["references"]), self._settings.max_references, rng)
+        row = self.row(
+            position, lambda count: sorted(rng.permutation(count)[: self._settings.max_references].tolist())
+        )
         colours = ColourDraw.of(rng) if self._training and self._settings.colour_jitter else None
-        return batch_of_row(row, self._settings, chosen=chosen, colours=colours)
-
-
-def _chosen_references(count: int, most: int, rng: np.random.Generator) -> list[int]:
-    return sorted(rng.permutation(count)[:most].tolist())
-
-
-def batch_of_row(
-    row: dict[str, Any],
-    settings: DataSettings,
-    *,
-    chosen: Sequence[int] | None = None,
-    colours: ColourDraw | None = None,
-) -> Batch:
-    """A decoded row of `samples` as a batch of one, with the `chosen` references (default: all)."""
-    references = row["references"] if chosen is None else [row["references"][at] for at in chosen]
-    image = _recoloured(decode_image(row["image"], IMAGE_PX), colours)
-    count = len(references)
-    motion = np.stack([reference["motion"] for reference in references]).astype(np.float32)
-    valid = np.stack([reference["validity"] == VALID_ALL for reference in references])
-    return Batch(
-        inputs=network_input(image, row["input_depth"], settings)[None],
-        target=_tensor(cv2.resize(image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA))[None],
-        base_depth=torch.from_numpy(row["base_depth"])[None, None],
-        K=_map_K(row["K"])[None],
-        references=torch.stack(
-            [
-                _tensor(_recoloured(decode_image(reference["image"], MAP_PX), colours))
-                for reference in references
-            ]
-        )[None],
-        reference_K=torch.stack([_map_K(reference["K"]) for reference in references])[None],
-        motion=torch.from_numpy(motion).permute(0, 3, 1, 2)[None],
-        valid=torch.from_numpy(valid.reshape(count, 1, MAP_PX, MAP_PX)).float()[None],
-        sample_ids=(row["sample_id"],),
-    )
-
-
-def network_input(image: np.ndarray, input_depth: np.ndarray, settings: DataSettings) -> Tensor:
-    """(4, 512, 512) of colours (512, 512, 3) in [0, 1] and base depth (512, 512) metres (method, section 5).
-
-    Colours outside the base mask are zero unless the background is kept; the depth is centred over the mask.
-    """
-    mask = input_depth > 0
-    if not mask.any():
-        raise DatasetError(
-            "a base depth map is empty.", remedy="Run `python -m pipeline verify` on the dataset."
-        )
-    centre = np.median(input_depth[mask]) if settings.centre_by == "median" else input_depth[mask].mean()
-    depth = np.where(mask, input_depth - centre, 0).astype(np.float32)
-    shown = image if settings.background == "keep" else image * mask[..., None]
-    return torch.from_numpy(np.concatenate([shown, depth[..., None]], axis=-1)).permute(2, 0, 1).contiguous()
-
-
-def collate(parts: Sequence[Batch]) -> Batch:
-    """One batch of several; shorter lists of references are padded with ones that have no valid pixel."""
-    count = max(part.references.shape[1] for part in parts)
-
-    def joined(name: str) -> Tensor:
-        tensors = [getattr(part, name) for part in parts]
-        if name in ("references", "reference_K", "motion", "valid"):
-            tensors = [_padded(tensor, count, repeat=name == "reference_K") for tensor in tensors]
-        return torch.cat(tensors)
-
-    ids = tuple(sample_id for part in parts for sample_id in part.sample_ids)
-    return replace(parts[0], sample_ids=ids, **{name: joined(name) for name in _TENSORS})
-
-
-def _padded(tensor: Tensor, count: int, *, repeat: bool) -> Tensor:
-    missing = count - tensor.shape[1]
-    if not missing:
-        return tensor
-    filler = tensor[:, :1] if repeat else torch.zeros_like(tensor[:, :1])
-    return torch.cat([tensor, filler.expand(-1, missing, *tensor.shape[2:])], dim=1)
-
-
-def decode_image(data: bytes, side_px: int) -> np.ndarray:
-    """(side_px, side_px, 3) float32 RGB in [0, 1] of a stored crop; half the size is decoded as such (faster)."""
-    reduced = side_px * 2 == IMAGE_PX
-    flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
-    if image is None or image.shape != (side_px, side_px, 3):
-        shape = None if image is None else image.shape
-        raise DatasetError(
-            f"an image cell holds {shape}, expected {side_px} px square.",
-            remedy="Run `python -m pipeline verify`.",
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-
-
-def _recoloured(image: np.ndarray, colours: ColourDraw | None) -> np.ndarray:
-    return image if colours is None else colours.applied(image)
-
-
-def _tensor(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
-
-
-def _map_K(K: np.ndarray) -> Tensor:
-    """Intrinsics at image size to map size: two rows scale, nothing is added (centres at +0.5)."""
-    scale = np.array([[MAP_PX / IMAGE_PX], [MAP_PX / IMAGE_PX], [1.0]])
-    return torch.from_numpy((K * scale).astype(np.float32))
+        return batch_of_row(row, self._settings, colours)

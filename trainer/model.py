@@ -26,7 +26,8 @@ class ReconNet(nn.Module):
         super().__init__()
         self.settings = settings
         width, stem, levels = settings.width, settings.stem_width, settings.downs - 1
-        self.stem = nn.Conv2d(INPUT_CHANNELS, stem, 5, stride=2, padding=2)
+        kernel = settings.kernel_px
+        self.stem = nn.Conv2d(INPUT_CHANNELS, stem, kernel, stride=2, padding=kernel // 2)
         self.downs = nn.ModuleList(
             _down(stem if level == 0 else width, width, settings) for level in range(levels)
         )
@@ -106,7 +107,7 @@ def _down(inputs: int, width: int, settings: ModelSettings) -> nn.Sequential:
     return nn.Sequential(
         _norm(inputs, settings.groups),
         nn.ReLU(inplace=True),
-        nn.Conv2d(inputs, width, 5, stride=2, padding=2),
+        nn.Conv2d(inputs, width, settings.kernel_px, stride=2, padding=settings.kernel_px // 2),
         _residuals(width, width, settings.blocks, settings.groups),
     )
 
@@ -115,7 +116,9 @@ def _up(width: int, settings: ModelSettings) -> nn.Sequential:
     return nn.Sequential(
         _norm(width, settings.groups),
         nn.ReLU(inplace=True),
-        nn.ConvTranspose2d(width, width, 5, stride=2, padding=2, output_padding=1),
+        nn.ConvTranspose2d(
+            width, width, settings.kernel_px, stride=2, padding=settings.kernel_px // 2, output_padding=1
+        ),
     )
 
 

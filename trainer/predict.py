@@ -19,9 +19,10 @@ from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import CheckpointError, DatasetError, DecodeError, SourceError
 from schemas.prediction import Prediction, prediction_path
+from trainer.batch import decode_image, network_input
 from trainer.checkpoint import Checkpoint
 from trainer.config import DataSettings
-from trainer.data import SampleRef, Samples, decode_image, network_input, read_index
+from trainer.data import SampleRef, Samples, read_index
 from trainer.depth_files import write_depth_files
 from trainer.model import ReconNet
 

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from schemas.dataset import Dataset
 from schemas.errors import CheckpointError, HumandepthError
+from trainer.batch import Batch, collate
 from trainer.checkpoint import FACTS_NAME, load_checkpoint, save_checkpoint
 from trainer.config import LossSettings, Settings, TrainSettings
-from trainer.data import Batch, BatchOrder, SampleRef, Samples, collate, read_index, split
+from trainer.data import BatchOrder, SampleRef, Samples, read_index, split
 from trainer.losses import photo_loss, reg_loss, smooth_loss
 from trainer.model import ReconNet, parameter_count
 from trainer.progress import FitDisplay
@@ -81,8 +82,9 @@ def losses_of(batch: Batch, offset: Tensor, settings: LossSettings) -> Losses:
     photo = photo_loss(batch.target, warped, counted, settings).mean()
     smooth = smooth_loss(offset, batch.mask).mean()
     reg = reg_loss(offset, batch.mask).mean()
+    total = photo + settings.gamma_smooth * smooth + settings.gamma_reg * reg
     return Losses(
-        total=photo + settings.gamma_smooth * smooth + settings.gamma_reg * reg,
+        total=total,
         photo=photo.detach(),
         smooth=smooth.detach(),
         reg=reg.detach(),
@@ -250,9 +252,9 @@ class _Run:
                     remedy="Lower train.learning_rate, or drop those samples with data.where.",
                 )
             return
-        display.advance(self.step, minutes, float(losses.total))
+        display.advance(self.step, minutes, losses.total.item())
         if self.step % settings.log_every == 0 or self.step == 1:
-            numbers = {name: float(getattr(losses, name)) for name in ("total", "photo", "smooth", "reg")}
+            numbers = {name: getattr(losses, name).item() for name in ("total", "photo", "smooth", "reg")}
             rate = self.optimizer.param_groups[0]["lr"]
             self._log({"step": self.step, "minutes": round(minutes, 3), "learning_rate": rate, **numbers})
 

@@ -23,26 +23,45 @@ from schemas.conventions import JOINT_COUNT
 class ArticulatedBody(Protocol):
     """What tracking needs of a body model (`pipeline.body.model.BodyModel` is one). All arrays float64, metres."""
 
-    joint_template: np.ndarray
-    """(24, 3)."""
-    joint_shapedirs: np.ndarray
-    """(24, 3, 10)."""
-    landmark_joint_weights: np.ndarray
-    """(33, 24) a_kj."""
-    landmark_joint_template: np.ndarray
-    """(33, 24, 3) A_kj at the mean shape."""
-    landmark_joint_shapedirs: np.ndarray
-    """(33, 24, 3, 10)."""
-    template: np.ndarray
-    """(V, 3)."""
-    shapedirs: np.ndarray
-    """(V, 3, 10)."""
-    weights: np.ndarray
-    """(V, 24)."""
-    parents: np.ndarray
-    """(24,), -1 for the root."""
-    faces: np.ndarray
-    """(F, 3)."""
+    @property
+    def joint_template(self) -> np.ndarray:
+        """(24, 3)."""
+
+    @property
+    def joint_shapedirs(self) -> np.ndarray:
+        """(24, 3, 10)."""
+
+    @property
+    def landmark_joint_weights(self) -> np.ndarray:
+        """(33, 24) a_kj."""
+
+    @property
+    def landmark_joint_template(self) -> np.ndarray:
+        """(33, 24, 3) A_kj at the mean shape."""
+
+    @property
+    def landmark_joint_shapedirs(self) -> np.ndarray:
+        """(33, 24, 3, 10)."""
+
+    @property
+    def template(self) -> np.ndarray:
+        """(V, 3)."""
+
+    @property
+    def shapedirs(self) -> np.ndarray:
+        """(V, 3, 10)."""
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(V, 24)."""
+
+    @property
+    def parents(self) -> np.ndarray:
+        """(24,), -1 for the root."""
+
+    @property
+    def faces(self) -> np.ndarray:
+        """(F, 3)."""
 
     def vertices(self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """(..., V, 3) of pose (..., 24, 3), betas (..., 10), translation (..., 3)."""

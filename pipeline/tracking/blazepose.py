@@ -148,14 +148,14 @@ class PoseModels:
         kept = np.flatnonzero(score >= threshold)
         kept = kept[np.argsort(-score[kept], kind="stable")]
         keypoints = decode_keypoints(raw[0, kept].astype(np.float64), self._anchors[kept])
-        return Detections(score=score[kept], keypoints_px=(keypoints - [left, top]) / scale)
+        return Detections(score=score[kept], keypoints_px=(keypoints - np.array([left, top])) / scale)
 
     def detect_people(self, image: np.ndarray, threshold: float) -> Detections:
         """People in an image and in its tiles, each once: the best of those whose hips nearly coincide."""
         found = [self.detect(image, threshold)]
         for left, top, side in tile_offsets(image.shape[:2]):
             tile = self.detect(image[top : top + side, left : left + side], threshold)
-            found.append(Detections(score=tile.score, keypoints_px=tile.keypoints_px + [left, top]))
+            found.append(Detections(score=tile.score, keypoints_px=tile.keypoints_px + np.array([left, top])))
         score = np.concatenate([part.score for part in found])
         keypoints = np.concatenate([part.keypoints_px for part in found])
         kept = _suppress(score, keypoints)

@@ -67,7 +67,9 @@ def fit_track(
     Deterministic for a seeded generator: float32 on one thread. A single frame has no smoothness.
     """
     with _one_thread():
-        problem = _Problem(body, seen, silhouettes, camera, settings, generator, weights or energy.EnergyWeights())
+        problem = _Problem(
+            body, seen, silhouettes, camera, settings, generator, weights or energy.EnergyWeights()
+        )
         return problem.solve()
 
 
@@ -107,7 +109,7 @@ class _Problem:
         self._world_m = _tensor(world - world[:, HIPS].mean(axis=1, keepdims=True))
         self._acceleration = energy.Acceleration(seen.pts_s) if len(seen) > 2 else None
         self._stiffness, self._rest = _tensor(energy.pose_prior_weights()), _tensor(energy.rest_pose())
-        self._silhouettes = silhouettes and _SilhouetteData(silhouettes)
+        self._silhouettes = None if silhouettes is None else _SilhouetteData(silhouettes)
 
         start = start_of(body, seen, world, camera)
         self._variables = {
@@ -122,7 +124,8 @@ class _Problem:
 
     def solve(self) -> FittedTrack:
         groups = [
-            {"params": [self._variables[name]], "lr": rate, "base": rate} for name, rate in LEARNING_RATES.items()
+            {"params": [self._variables[name]], "lr": rate, "base": rate}
+            for name, rate in LEARNING_RATES.items()
         ]
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
         coarse, fine = self._settings.iterations
@@ -135,13 +138,15 @@ class _Problem:
             remaining = self._energy(is_fine=step >= coarse)
             remaining.backward()
             optimizer.step()
-        return self._result(float(remaining))
+        return self._result(float(remaining.detach()))
 
     def _energy(self, *, is_fine: bool) -> Tensor:
         weights, pose, betas = self._weights, self._variables["pose"], self._variables["betas"]
         translation, log_scale = self._variables["translation"], self._variables["log_scale"]
         root = rotation_from_two_columns(self._variables["root"])
-        transforms = self._body.transforms(torch.cat([root[:, None], rotation_from_axis_angle(pose)], 1), betas)
+        transforms = self._body.transforms(
+            torch.cat([root[:, None], rotation_from_axis_angle(pose)], 1), betas
+        )
         points = self._body.landmarks(transforms, betas)
         placed = points + translation[:, None]
         uv = energy.project(placed, self._focal_px, self._centre_px)

@@ -97,9 +97,7 @@ def project(points: Tensor, focal_px: float, centre_px: Tensor) -> Tensor:
     return points[..., :2] / points[..., 2:].clamp(min=NEAREST_Z_M) * focal_px + centre_px
 
 
-def landmark_term(
-    uv: Tensor, seen_px: Tensor, size_px: Tensor, weight: Tensor, sigma: float
-) -> Tensor:
+def landmark_term(uv: Tensor, seen_px: Tensor, size_px: Tensor, weight: Tensor, sigma: float) -> Tensor:
     """sum_k w_k rho(|u_k - seen_k| / h), mean over frames."""
     squares = ((uv - seen_px) / size_px[:, None, None]).square().sum(-1)
     return (weight * rho(squares, sigma)).sum(1).mean()
@@ -160,7 +158,12 @@ class Acceleration:
 
 
 def silhouette_term(
-    surface_px: Tensor, outside: Tensor, cells: Tensor, contour_px: Tensor, contour_weight: Tensor, size_px: Tensor
+    surface_px: Tensor,
+    outside: Tensor,
+    cells: Tensor,
+    contour_px: Tensor,
+    contour_weight: Tensor,
+    size_px: Tensor,
 ) -> Tensor:
     """Surface points (T, S, 2) outside of the mask, and outline points (T, C, 2) far from every surface point.
 

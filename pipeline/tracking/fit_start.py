@@ -41,7 +41,7 @@ def landmark_confidence(seen: Observations) -> np.ndarray:
 
 
 def camera_from_ray(seen: Observations, camera: Camera) -> np.ndarray:
-    """(T, 3, 3) rotations that turn axes along each frame's viewing ray into the camera's: the smallest with R e_z = ray.
+    """(T, 3, 3) the smallest rotations with R e_z = ray: from axes along each frame's viewing ray to the camera's.
 
     The network sees an upright crop as if from straight ahead, so its world landmarks belong to the ray through the
     hips. At a medium focal length a person at the border of a wide image is turned by up to 27 degrees.

@@ -52,7 +52,7 @@ def find_swaps(seen: Observations, swap_cost: float) -> np.ndarray:
         travelled = travelled + WORLD_WEIGHT * _mean_distance(world[:, None, t], world[None, :, t - 1])
         total = travelled + cost[None]
         came_from[t] = total.argmin(axis=1)
-        cost = total.min(axis=1) + [0.0, swap_cost * duration[t]]
+        cost = total.min(axis=1) + np.array([0.0, swap_cost * duration[t]])
     state = np.zeros(len(seen), bool)
     at = int(cost.argmin())
     for t in range(len(seen) - 1, -1, -1):
@@ -75,7 +75,10 @@ def repair_left_right(seen: Observations, swap_cost: float) -> tuple[Observation
 
 
 def _both_states(seen: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """(2, T, 33, 2) and (2, T, 33, 3): as seen, and exchanged. Who is taken for turned round has their depth negated."""
+    """(2, T, 33, 2) and (2, T, 33, 3): as seen, and exchanged.
+
+    Who is taken for turned round has their depth negated.
+    """
     twin = mirror_permutation()
     exchanged = seen.world_m[:, twin] * [1.0, 1.0, -1.0]
     return np.stack([seen.xy_px, seen.xy_px[:, twin]]), np.stack([seen.world_m, exchanged])

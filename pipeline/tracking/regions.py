@@ -31,7 +31,7 @@ class Region:
         centre = np.asarray(centre_px, dtype=np.float64)
         towards = np.asarray(circle_px, dtype=np.float64) - centre
         rotation = np.pi / 2 - np.arctan2(-towards[1], towards[0])
-        rotation -= 2 * np.pi * np.floor((rotation + np.pi) / (2 * np.pi))
+        rotation -= 2 * np.pi * np.ceil((rotation - np.pi) / (2 * np.pi))
         return cls(
             centre_px=centre,
             side_px=2 * REGION_SCALE * float(np.hypot(*towards)),

@@ -13,6 +13,8 @@ from pipeline.tracking.regions import invert, transform
 MASK_PX = 256
 """Side of the masks that contours, distances and overlaps are measured in, aligned with the region."""
 CONTOUR_POINTS = 100
+CELLS_AT_ONCE = 1 << 18
+"""Candidate cells that are tested together: bounds the memory of `covered` whatever the triangles."""
 BORDER_CELLS = 2
 """Contour points this near to the region's or image's border are cuts, not outlines."""
 
@@ -80,7 +82,8 @@ def _is_outline(
 ) -> np.ndarray:
     in_region = ((cells >= BORDER_CELLS) & (cells < MASK_PX - BORDER_CELLS)).all(axis=-1)
     far = np.array([image_hw[1], image_hw[0]]) - margin_px
-    return (in_region & ((contour_px > margin_px) & (contour_px < far)).all(axis=-1)).astype(np.float64)
+    in_image = ((contour_px > margin_px) & (contour_px < far)).all(axis=-1)
+    return np.asarray(in_region & in_image, dtype=np.float64)
 
 
 def silhouette_iou(silhouettes: Silhouettes, index: int, vertices_px: np.ndarray, faces: np.ndarray) -> float:
@@ -100,20 +103,24 @@ def covered(vertices: np.ndarray, faces: np.ndarray, size: int) -> np.ndarray:
     corner = vertices[faces]
     edge_a, edge_b = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     corner = corner[edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0] > 0]
-    first = np.ceil(corner.min(axis=1) - 0.5).astype(int)
-    extent = np.floor(corner.max(axis=1) - 0.5).astype(int) - first + 1
+    # Clipped before anything is laid out: a triangle near the camera may span millions of cells outside the mask.
+    first = np.ceil(np.clip(corner.min(axis=1) - 0.5, 0, size)).astype(int)
+    last = np.floor(np.clip(corner.max(axis=1) - 0.5, -1, size - 1)).astype(int)
+    extent = last - first + 1
     side = extent.max(axis=-1)
-    seen = (extent > 0).all(axis=-1) & (first < size).all(axis=-1) & (first + extent > 0).all(axis=-1)
+    seen = (extent > 0).all(axis=-1)
     mask = np.zeros((size, size), bool)
     for reach in np.unique(side[seen]):
-        chosen = seen & (side == reach)
         v, u = (grid.ravel() for grid in np.mgrid[0:reach, 0:reach])
-        cell = first[chosen][:, None] + np.stack([u, v], axis=-1)
-        inside = np.ones(cell.shape[:2], bool)
-        for k in range(3):
-            a, b = corner[chosen, k, None], corner[chosen, (k + 1) % 3, None]
-            offset, edge = cell + 0.5 - a, b - a
-            inside &= edge[..., 0] * offset[..., 1] - edge[..., 1] * offset[..., 0] >= 0
-        inside &= ((cell >= 0) & (cell < size)).all(axis=-1)
-        mask[cell[inside][:, 1], cell[inside][:, 0]] = True
+        alike = np.flatnonzero(seen & (side == reach))
+        together = max(1, CELLS_AT_ONCE // int(reach) ** 2)
+        for begin in range(0, len(alike), together):
+            chosen = alike[begin : begin + together]
+            cell = first[chosen][:, None] + np.stack([u, v], axis=-1)
+            inside = (cell < size).all(axis=-1)
+            for k in range(3):
+                a, b = corner[chosen, k, None], corner[chosen, (k + 1) % 3, None]
+                offset, edge = cell + 0.5 - a, b - a
+                inside &= edge[..., 0] * offset[..., 1] - edge[..., 1] * offset[..., 0] >= 0
+            mask[cell[inside][:, 1], cell[inside][:, 0]] = True
     return mask

@@ -127,9 +127,10 @@ def person_boxes(seen: Observations, silhouettes: Silhouettes) -> np.ndarray:
     image, and a frame where nothing is visible takes all landmarks.
     """
     height, width = seen.image_hw
-    visible = seen.visibility >= BOX_VISIBILITY
-    visible |= ~visible.any(axis=1, keepdims=True)
-    outlined = np.broadcast_to(silhouettes.mask.any(axis=(1, 2))[:, None], silhouettes.contour_weight.shape)
+    visible: np.ndarray = np.greater_equal(seen.visibility, BOX_VISIBILITY)
+    visible = visible | ~visible.any(axis=1, keepdims=True)
+    has_outline = silhouettes.mask.reshape(len(seen), -1).any(axis=1, keepdims=True)
+    outlined = np.broadcast_to(has_outline, silhouettes.contour_weight.shape)
     points = np.concatenate([seen.xy_px, silhouettes.contour_px], axis=1)
     counted = np.concatenate([visible, outlined], axis=1)[..., None]
     low = np.where(counted, points, np.inf).min(axis=1)

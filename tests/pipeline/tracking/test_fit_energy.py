@@ -1,0 +1,231 @@
+"""Each term of the energy: closed values, gradients in float64, and laws of time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from pipeline.tracking import fit_energy as energy
+from pipeline.tracking.left_right import mirror_permutation
+
+LEFT, RIGHT = [1, 4, 7, 10, 13, 16, 18, 20, 22], [2, 5, 8, 11, 14, 17, 19, 21, 23]
+
+
+def f64(values) -> torch.Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float64)
+
+
+def random(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def variable(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    return random(*shape, seed=seed, scale=scale).requires_grad_()
+
+
+def test_weights_are_the_same_left_and_right():
+    landmarks, pose = energy.landmark_weights(), energy.pose_prior_weights()
+    np.testing.assert_array_equal(landmarks, landmarks[mirror_permutation()])
+    np.testing.assert_array_equal(pose[np.array(LEFT) - 1], pose[np.array(RIGHT) - 1])
+    np.testing.assert_array_equal(
+        energy.rest_pose()[np.array(LEFT) - 1], -energy.rest_pose()[np.array(RIGHT) - 1]
+    )
+    assert landmarks.shape == (33,)
+    assert pose.shape == energy.rest_pose().shape == (23, 3)
+    assert (landmarks > 0).all()
+    assert (pose > 0).all()
+
+
+def test_what_is_free_to_bend_is_free():
+    """Knees flex about x and elbows about y almost freely; arms hang in the rest pose."""
+    pose = energy.pose_prior_weights()
+    assert pose[3].argmin() == 0
+    assert pose[3, 0] == pytest.approx(0.002)
+    assert pose[17].argmin() == 1
+    assert pose[17, 1] == pytest.approx(0.005)
+    assert pose[15].max() == pytest.approx(0.02)
+    np.testing.assert_allclose(energy.rest_pose()[15], [0, 0, -0.9])
+    assert np.count_nonzero(energy.rest_pose()) == 2
+
+
+def test_rho():
+    np.testing.assert_allclose(energy.rho(f64([0, 0.04, 1e9]), 0.2), [0, 0.02, 0.04], rtol=1e-6)
+    small = f64([1e-9])
+    np.testing.assert_allclose(energy.rho(small, 0.2), small, rtol=1e-6)
+    assert gradcheck(lambda r: energy.rho(r.square(), 0.2), (variable(7),))
+
+
+def test_project():
+    points = f64([[[0.5, -0.25, 2.0], [0, 0, 5], [1.0, 1.0, -3.0]]])
+    found = energy.project(points, 400.0, f64([320, 240]))
+    # a point behind the camera keeps a finite image far outside: 400 * 1 / 0.1
+    np.testing.assert_allclose(found, [[[420, 190], [320, 240], [4320, 4240]]])
+
+
+def test_landmark_term():
+    seen = random(2, 33, 2, seed=1, scale=50)
+    assert float(energy.landmark_term(seen, seen, f64([100, 200]), torch.ones(2, 33), 0.05)) == 0
+    moved = seen.clone()
+    moved[0, 3] += f64([3.0, 4.0])  # 5 px of 100: rho(.05; .05) = .05^2 / 2
+    moved[1, 7] += f64([0.0, 10.0])  # 10 px of 200, the same
+    weight = torch.ones(2, 33, dtype=torch.float64)
+    weight[1, 7] = 3
+    term = energy.landmark_term(moved, seen, f64([100, 200]), weight, 0.05)
+    assert float(term) == pytest.approx((1 + 3) * 0.05**2 / 2 / 2)
+    assert gradcheck(
+        lambda uv: energy.landmark_term(uv, seen, f64([100, 200]), weight, 0.2), (variable(2, 33, 2, seed=2),)
+    )
+
+
+def test_world_term():
+    seen, points = torch.zeros(4, 33, 3, dtype=torch.float64), torch.zeros(4, 33, 3, dtype=torch.float64)
+    points[2, 5] = f64([0.1, 0.2, 0.2])  # .3 m: rho(.3; .3) = .045
+    weight = torch.full((4, 33), 2.0, dtype=torch.float64)
+    assert float(energy.world_term(points, seen, weight)) == pytest.approx(2 * 0.045 / 4)
+    assert gradcheck(lambda x: energy.world_term(x, seen, weight), (variable(4, 33, 3, scale=0.3),))
+
+
+def test_pose_term():
+    rest, stiffness = f64(energy.rest_pose()), f64(energy.pose_prior_weights())
+    at_rest = rest.expand(3, 23, 3)
+    assert float(energy.pose_term(at_rest, rest, stiffness)) == 0
+    bent = at_rest.clone()
+    bent[1, 2] += f64([0.1, 0.2, 0.3])  # spine1: .5 .6 .8
+    expected = (0.5 * 0.01 + 0.6 * 0.04 + 0.8 * 0.09) / 3
+    assert float(energy.pose_term(bent, rest, stiffness)) == pytest.approx(expected)
+    assert gradcheck(lambda pose: energy.pose_term(pose, rest, stiffness), (variable(3, 23, 3),))
+
+
+def test_hinges_are_free_inside_their_range():
+    pose = torch.zeros(5, 23, 3, dtype=torch.float64).uniform_(
+        -3, 3, generator=torch.Generator().manual_seed(1)
+    )
+    pose[:, 3:5, 0] = torch.linspace(0, 2.5, 5, dtype=torch.float64)[:, None]
+    pose[:, 17, 1] = -torch.linspace(0, 2.6, 5, dtype=torch.float64)
+    pose[:, 18, 1] = torch.linspace(2.6, 0, 5, dtype=torch.float64)
+    assert float(energy.hinge_term(pose)) == 0
+
+
+@pytest.mark.parametrize(
+    ("joint", "axis", "angle", "beyond"),
+    [(4, 0, -0.3, 0.3), (5, 0, -0.3, 0.3), (4, 0, 2.7, 0.2), (5, 0, 3.0, 0.5)]
+    + [(18, 1, 0.4, 0.4), (18, 1, -2.8, 0.2), (19, 1, -0.4, 0.4), (19, 1, 2.9, 0.3)],
+)
+def test_hinges_beyond_their_range(joint, axis, angle, beyond):
+    pose = torch.zeros(2, 23, 3, dtype=torch.float64)
+    pose[1, joint - 1, axis] = angle
+    assert float(energy.hinge_term(pose)) == pytest.approx(beyond**2 / 2)
+
+
+def test_hinges_pass_gradcheck():
+    assert gradcheck(energy.hinge_term, (variable(3, 23, 3, seed=4, scale=2.0),))
+
+
+EVEN = np.arange(40) / 30
+UNEVEN = np.cumsum(np.random.default_rng(3).uniform(0.01, 0.15, 40))
+
+
+@pytest.mark.parametrize("times", [EVEN, UNEVEN, 1000 + UNEVEN, np.arange(20) / 24])
+def test_acceleration_of_a_parabola(times):
+    """x = x0 + v t + a t^2 / 2 in units of 1/30 s has acceleration a at every time, whatever the spacing."""
+    t = (times - times[0]) * 30
+    rate, speed = np.array([0.01, -0.02, 0.005]), np.array([1.0, -2.0, 0.3])
+    values = f64(4 + speed * t[:, None] + 0.5 * rate * t[:, None] ** 2)
+    acceleration = energy.Acceleration(times)
+    np.testing.assert_allclose(acceleration.of(values), np.broadcast_to(rate, (len(t) - 2, 3)), atol=2e-5)
+    assert float(acceleration.mean_square(values)) == pytest.approx((rate**2).sum(), rel=2e-2)
+    straight = acceleration.mean_square(f64(4 + speed * t[:, None]))
+    assert float(straight) < 1e-8
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0, 50.0, 60.0])
+def test_the_same_motion_costs_the_same_at_every_frame_rate(fps):
+    """x = sin(w t): the mean square of x'' over whole periods is (w / 30)^4 / 2."""
+    times = np.arange(round(4 * fps) + 1) / fps
+    omega = 2 * np.pi * 1.0
+    cost = energy.Acceleration(times).mean_square(f64(np.sin(omega * times)))
+    assert float(cost) == pytest.approx((omega / 30) ** 4 / 2, rel=0.03)
+
+
+def test_the_mean_is_over_time_not_over_frames():
+    """One second at 60 fps with acceleration 1, one second at 15 fps with acceleration 2: (1 + 4) / 2."""
+    times = np.concatenate([np.arange(0, 1, 1 / 60), 1 + np.arange(0, 1.001, 1 / 15)])
+    t = 30 * times
+    values = np.where(t < 30, 0.5 * t**2, 0.5 * 30**2 + 30 * (t - 30) + (t - 30) ** 2)
+    assert float(energy.Acceleration(times).mean_square(f64(values))) == pytest.approx(2.5, rel=0.03)
+
+
+def test_gaps_are_not_bridged():
+    times = np.concatenate([np.arange(20), 20 + 9 + np.arange(20)]) / 30  # .33 s without frames
+    values = np.where(times < 0.7, times, 50 - 3 * times)
+    acceleration = energy.Acceleration(times)
+    assert float(acceleration.mean_square(f64(values))) < 1e-8
+    assert acceleration.tied.sum() == 36
+    short = np.concatenate([np.arange(20), 20 + 3 + np.arange(20)]) / 30  # .13 s: still tied
+    assert float(energy.Acceleration(short).mean_square(f64(values))) > 1
+
+
+def test_frames_too_far_apart_have_no_acceleration():
+    acceleration = energy.Acceleration(np.arange(5.0))
+    values = variable(5, 3)
+    total = acceleration.mean_square(values)
+    assert float(total) == 0
+
+
+def test_acceleration_passes_gradcheck():
+    acceleration = energy.Acceleration(UNEVEN[:8])
+    assert gradcheck(acceleration.mean_square, (variable(8, 2, 3),), eps=1e-5)
+
+
+def silhouette_inputs() -> dict[str, torch.Tensor]:
+    return {
+        "outside": torch.zeros(2, 1, 16, 16, dtype=torch.float64),
+        "cells": torch.zeros(2, 3, 2, dtype=torch.float64),
+        "contour_px": torch.zeros(2, 4, 2, dtype=torch.float64),
+        "contour_weight": torch.ones(2, 4, dtype=torch.float64),
+        "size_px": f64([100.0, 50.0]),
+    }
+
+
+def test_silhouette_term_outside_of_the_mask():
+    given = silhouette_inputs() | {"outside": torch.zeros(2, 1, 16, 16, dtype=torch.float64) + 3}
+    term = energy.silhouette_term(torch.zeros(2, 3, 2, dtype=torch.float64), **given)
+    # 3 px of 100 and of 50: rho(.03; .03) and rho(.06; .03)
+    assert float(term) == pytest.approx((0.03**2 / 2 + 0.06**2 / 5) / 2)
+
+
+def test_silhouette_term_samples_the_cell_it_is_told():
+    """A ramp of cell centres 0.5 ... 15.5 gives back the coordinate, from -1 = 0 to 1 = 16."""
+    ramp = (torch.arange(16, dtype=torch.float64) + 0.5).expand(1, 1, 16, 16)
+    for at in (2.0, 5.3, 13.7):
+        given = {name: value[:1] for name, value in silhouette_inputs().items()} | {"outside": ramp}
+        given["cells"] = f64([[[at / 8 - 1, 0.2]] * 3])
+        given["contour_weight"] = torch.zeros(1, 4, dtype=torch.float64)
+        term = energy.silhouette_term(torch.zeros(1, 3, 2, dtype=torch.float64), **given)
+        assert float(term) == pytest.approx(float(energy.rho(f64(at / 100) ** 2, 0.03)))
+        given["outside"] = ramp.mT
+        turned = energy.silhouette_term(torch.zeros(1, 3, 2, dtype=torch.float64), **given)
+        assert float(turned) == pytest.approx(float(energy.rho(f64((0.2 + 1) * 8 / 100) ** 2, 0.03)))
+
+
+def test_silhouette_term_pulls_the_nearest_point_to_the_outline():
+    surface = f64([[[0, 0], [10, 0], [0, 30]], [[0, 0], [1, 1], [2, 2]]])
+    contour = f64([[[12, 0], [0, 33], [-4, 0], [500, 500]], [[0, 0], [1, 1], [2, 2], [2, 2]]])
+    weight = f64([[1, 1, 1, 0], [1, 1, 1, 1]])
+    given = silhouette_inputs() | {"contour_px": contour, "contour_weight": weight}
+    expected = sum(d**2 / (1 + d**2 / 0.04**2) for d in (0.02, 0.03, 0.04)) / 7
+    assert float(energy.silhouette_term(surface, **given)) == pytest.approx(expected)
+    none = given | {"contour_weight": torch.zeros(2, 4, dtype=torch.float64)}
+    assert float(energy.silhouette_term(surface, **none)) == 0
+
+
+def test_silhouette_term_passes_gradcheck():
+    given = silhouette_inputs() | {"contour_px": random(2, 4, 2, seed=5, scale=9)}
+    given["outside"] = random(2, 1, 16, 16, seed=6).abs() * 5
+
+    def term(surface_px: torch.Tensor) -> torch.Tensor:
+        return energy.silhouette_term(surface_px, **(given | {"cells": surface_px / 40}))
+
+    assert gradcheck(term, (variable(2, 3, 2, seed=7, scale=8.0),))

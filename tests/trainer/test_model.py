@@ -1,0 +1,75 @@
+"""ReconNet: sizes, shapes, bounds, and that every part takes part."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from schemas.errors import SettingsError
+from trainer.config import ModelSettings, preset
+from trainer.model import ReconNet, parameter_count
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "coarsest"),
+    [("paper", 31_052_737, 8), ("released", 24_556_481, 16), ("small", 142_737, 8)],
+)
+def test_presets(name: str, parameters: int, coarsest: int) -> None:
+    """On the meta device: shapes without numbers, so that 31 million parameters cost nothing."""
+    with torch.device("meta"):
+        model = ReconNet(preset(name).model)
+    assert parameter_count(model) == parameters
+    shapes: list[tuple[int, ...]] = []
+    for down in model.downs:
+        down.register_forward_hook(lambda module, given, out: shapes.append(tuple(out.shape)))
+    out = model(torch.empty(2, 4, 512, 512, device="meta"))
+    assert out.shape == (2, 1, 256, 256)
+    assert out.dtype == torch.float32
+    width = preset(name).model.width
+    sides = [256 // 2**level for level in range(1, preset(name).model.downs)]
+    assert shapes == [(2, width, side, side) for side in sides]
+    assert sides[-1] == coarsest
+
+
+@pytest.fixture(scope="module")
+def small() -> ReconNet:
+    torch.manual_seed(0)
+    return ReconNet(preset("small").model)
+
+
+def test_starts_at_the_base_depth(small: ReconNet) -> None:
+    assert small(torch.rand(1, 4, 512, 512)).abs().max() == 0
+
+
+def test_never_leaves_its_bounds() -> None:
+    torch.manual_seed(1)
+    model = ReconNet(preset("small").model)
+    torch.nn.init.normal_(model.last.weight, std=50)
+    out = model(10 * torch.randn(1, 4, 512, 512))
+    assert out.abs().max() <= 0.1
+    assert out.max() > 0.099
+    assert out.min() < -0.099
+
+
+def test_head_is_float32_under_mixed_precision(small: ReconNet) -> None:
+    seen: list[torch.dtype] = []
+    handle = small.last.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert small(torch.rand(1, 4, 512, 512)).dtype == torch.float32
+    handle.remove()
+    assert seen == [torch.float32]
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    torch.manual_seed(2)
+    model = ReconNet(ModelSettings(downs=3, width=8, stem_width=8, groups=2, blocks=1, head_blocks=1))
+    torch.nn.init.normal_(model.last.weight)
+    model(torch.rand(1, 4, 512, 512)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_other_sizes_are_refused(small: ReconNet) -> None:
+    with pytest.raises(ValueError, match="512"):
+        small(torch.rand(1, 4, 256, 256))
+    with pytest.raises(SettingsError, match=r"model\.width"):
+        ModelSettings(width=30)
