@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import os
@@ -12,8 +13,11 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.video import container as container_module
 from pipeline.video import decode as decode_module
+from pipeline.video import packet_index as packet_index_module
 from pipeline.video.decode import decode, probe
+from pipeline.video.packet_index import PacketIndex, packet_index
 from schemas.errors import DecodeError, HumandepthError
 from tests.support.clips import (
     counting_frames,
@@ -77,7 +81,7 @@ def test_a_window_holds_exactly_the_clips_own_frames(counting_clip, window):
 
 def test_a_late_window_does_not_decode_from_the_start(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(120), b_frames=2)
-    index = decode_module._packet_index(path)
+    index = packet_index(path)
     seek = index.seek_for(3.0)
     assert seek is not None
     pictures = decode_module._pictures(path, index, seek)
@@ -88,8 +92,8 @@ def test_a_late_window_does_not_decode_from_the_start(tmp_path):
 def test_a_container_that_seeks_too_far_is_decoded_from_the_start(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(60))
     expected = [frame.index for frame in decode(path, start_s=1.0)]
-    last_key = int(decode_module._packet_index(path).key_seek[-1])
-    monkeypatch.setattr(decode_module._PacketIndex, "seek_for", lambda self, begin_s: last_key)
+    last_key = int(packet_index(path).key_seek[-1])
+    monkeypatch.setattr(PacketIndex, "seek_for", lambda self, begin_s: last_key)
     assert [frame.index for frame in decode(path, start_s=1.0)] == expected == list(range(30, 60))
 
 
@@ -280,8 +284,8 @@ def test_no_permission_is_a_typed_error(tmp_path, monkeypatch):
     )  # root may read everything, so the mode bits cannot be used here
     with pytest.raises(DecodeError, match="no permission"):
         probe(path)
-    monkeypatch.setattr(decode_module.av, "open", refuse)
-    decode_module._read_packet_index.cache_clear()
+    monkeypatch.setattr(container_module.av, "open", refuse)
+    packet_index_module._read_packet_index.cache_clear()
     with pytest.raises(DecodeError, match="no permission"):
         list(decode(path))
 
@@ -321,7 +325,7 @@ def write_fragmented(path: Path, options: dict[str, str]) -> Path:
 
 def test_a_stream_that_breaks_off_says_how_far_it_came(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(30))
-    real = decode_module._opened
+    real = container_module.opened
 
     class Breaking:
         def __init__(self, container: object) -> None:
@@ -333,13 +337,13 @@ def test_a_stream_that_breaks_off_says_how_far_it_came(tmp_path, monkeypatch):
                     raise av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
                 yield picture
 
-    @decode_module.contextlib.contextmanager
+    @contextlib.contextmanager
     def opened(file: Path):
         with real(file) as (container, stream):
             yield Breaking(container), stream
 
-    decode_module._packet_index(path)
-    monkeypatch.setattr(decode_module, "_opened", opened)
+    packet_index(path)
+    monkeypatch.setattr(decode_module, "opened", opened)
     seen = []
     with pytest.raises(DecodeError, match="breaks off after 7 frames"):
         seen.extend(decode(path))
@@ -358,14 +362,14 @@ def test_a_picture_that_changes_size_is_a_typed_error(tmp_path):
 
 def test_giant_pictures_are_refused(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(5))
-    monkeypatch.setattr(decode_module, "MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr(container_module, "MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(DecodeError, match="64x48 pixels are too large"):
         list(decode(path))
 
 
 def test_few_frames_out_of_order_are_dropped_and_many_are_an_error(tmp_path, caplog):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(30))
-    index = decode_module._packet_index(path)
+    index = packet_index(path)
     pictures = list(decode_module._pictures(path, index, None))
     twice = [*pictures[:10], pictures[4], *pictures[10:]]
     kept = [number for number, _, _ in decode_module._in_order(path, twice, index)]

@@ -1,0 +1,79 @@
+"""A decoded picture as a player would show it: turned by its metadata, square pixels, full-range RGB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av.error
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+
+from pipeline.video.container import check_size, plain
+from schemas.errors import DecodeError
+
+MAX_PIXEL_ASPECT = 4.0
+"""Non-square pixels are made square up to this ratio; beyond it the header is taken to be wrong."""
+
+
+def upright_rgb(
+    picture: VideoFrame, turn: Turn, pixel_aspect: Fraction | None, max_side_px: int | None, file: Path
+) -> np.ndarray:
+    """(H, W, 3) uint8 full-range RGB with square pixels, as a player would show it."""
+    width, height = _square_pixel_size(picture, pixel_aspect)
+    check_size(file, picture.width, picture.height)
+    quality = Interpolation.BILINEAR  # chroma interpolated; swscale's faster paths repeat it
+    if max_side_px is not None and max(width, height) > max_side_px:
+        shrink = max_side_px / max(width, height)
+        width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
+        quality = Interpolation.AREA
+    try:
+        image = picture.to_ndarray(
+            format="rgb24",
+            width=width,
+            height=height,
+            interpolation=quality,
+            threads=1,
+        )
+    except (av.error.FFmpegError, ValueError, MemoryError) as error:
+        raise DecodeError(
+            f"{file}: frames of format {picture.format.name} cannot be turned into RGB: {plain(error)}.",
+            remedy="Re-encode it as 8-bit H.264.",
+        ) from None
+    return np.ascontiguousarray(turn(image))
+
+
+def _square_pixel_size(picture: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
+    if not aspect or not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        return picture.width, picture.height
+    return max(1, round(picture.width * aspect)), picture.height
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a stored picture is shown: first transposed, then turned upside down, then mirrored."""
+
+    transposed: bool
+    flipped: bool
+    mirrored: bool
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        image = image.transpose(1, 0, 2) if self.transposed else image
+        return image[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+
+
+def turn_of(picture: VideoFrame) -> Turn:
+    """The display matrix to the nearest quarter turn.
+
+    FFmpeg's maps source to shown: x' = a x + c y, y' = b x + d y, rows [[a, b, u], [c, d, v], [x, y, w]].
+    """
+    data: Any = picture.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return Turn(False, False, False)
+    (a, b, _), (c, d, _), _ = np.frombuffer(data, dtype=np.int32).reshape(3, 3).tolist()
+    if abs(a) >= abs(c):
+        return Turn(transposed=False, flipped=d < 0, mirrored=a < 0)
+    return Turn(transposed=True, flipped=b < 0, mirrored=c < 0)
