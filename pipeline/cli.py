@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, beam_args = _split_beam_arguments(list(sys.argv[1:] if argv is None else argv))
     options = _parser().parse_args(arguments)
     options.beam_args = beam_args
+    _quieten_libraries()
     try:
         return int(options.command(options))
     except HumandepthError as error:
@@ -28,6 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"error: {error.name} is not installed. Run: pip install 'humandepth[pipeline]'", file=sys.stderr
         )
         return 1
+
+
+def _quieten_libraries() -> None:
+    """Libraries' warnings are not shown (Beam has one at import that nobody can act on); ours are, as plain lines."""
+    logging.getLogger().setLevel(logging.ERROR)
+    ours = logging.getLogger("pipeline")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.WARNING)
+        ours.propagate = False
 
 
 def _split_beam_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -69,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
         "gallery", help="a page of pictures: photo, body, depth, motion, validity, refined depth"
     )
     gallery.add_argument("dataset")
-    gallery.add_argument("--out", required=True, help="HTML file to write")
+    gallery.add_argument(
+        "--out", required=True, help="HTML file to write, or a JPEG or PNG with the same pictures"
+    )
     gallery.add_argument("--predictions", help="folder of `python -m trainer predict`")
     gallery.add_argument("--per-track", type=int, default=3, help="frames shown of every person (default 3)")
     gallery.set_defaults(command=_gallery)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -68,7 +67,6 @@ def run(
     settings = resolve(settings)
     options = pipeline_options(workers, beam_args)
     prepare_folder(root, settings)
-    _quiet_beam()
     with tempfile.TemporaryDirectory(prefix="humandepth-progress-") as folder:
         local = not beam_args
         display = ProgressDisplay(folder) if local else nullcontext()
@@ -173,8 +171,3 @@ def _changed(before: dict[str, Any], after: dict[str, Any], prefix: str = "") ->
         elif old != new:
             paths.append(f"{prefix}{name}: {old} -> {new}")
     return paths
-
-
-def _quiet_beam() -> None:
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    logging.getLogger("root").setLevel(logging.ERROR)

@@ -20,6 +20,7 @@ from schemas.errors import DatasetError
 from schemas.tables import TABLES
 
 _BASELINE_SHARES = (10, 25, 50, 75, 90)
+_SHOWN_TRACKS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,57 +105,73 @@ def write_figures(figures: AuditFigures, path: str) -> None:
 def print_audit(figures: AuditFigures, console: Console | None = None) -> None:
     """The figures as tables in the terminal."""
     console = console or Console(highlight=False)
-    people = Table(title="People", title_justify="left")
-    for heading in (
-        "track",
-        "frames",
-        "kept",
-        "gated out",
-        "2-D error",
-        "IoU",
-        "pairs",
-        "kept",
-        "dropped",
-        "samples",
-    ):
-        people.add_column(
-            heading, justify="left" if heading in ("track", "gated out", "dropped") else "right"
-        )
-    for track in figures.tracks:
-        people.add_row(
+    console.print(_people_table(figures))
+    if len(figures.tracks) > _SHOWN_TRACKS:
+        console.print(f"... and {len(figures.tracks) - _SHOWN_TRACKS} more tracks; --json holds them all")
+    console.print(_losses_table(figures))
+    console.print(_spread_table(figures))
+    error = (
+        f"; mean colour error of the base depth {figures.kept_photo_error:.4f}"
+        if figures.kept_photo_error
+        else ""
+    )
+    console.print(
+        f"{figures.clips} clip(s), {figures.units} unit(s), {figures.units_kept} kept{error}\n"
+        f"{figures.sample_bytes / 1000:.0f} kB a sample with {figures.references_per_sample:.1f} references"
+    )
+    for reason, count in figures.failures.items():
+        console.print(f"failed: {count} x {reason}")
+
+
+def _people_table(figures: AuditFigures) -> Table:
+    table = Table(title="People", title_justify="left")
+    table.add_column("track", overflow="fold")
+    for heading in ("frames", "kept", "2-D error", "IoU", "pairs", "kept", "samples"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for track in figures.tracks[:_SHOWN_TRACKS]:
+        table.add_row(
             Text(track.track_id),
             str(track.frames),
             str(track.frames_kept),
-            _reasons(track.frame_reasons),
             f"{100 * track.mean_reprojection_error:.2f} %",
             f"{track.mean_silhouette_iou:.3f}",
             str(track.pairs),
             str(track.pairs_kept),
-            _reasons(track.pair_reasons),
             str(track.samples),
         )
-    console.print(people)
-    spread = Table(title="Pairs", title_justify="left")
-    spread.add_column("percentile")
+    return table
+
+
+def _losses_table(figures: AuditFigures) -> Table:
+    """Why frames and pairs were dropped, most frequent first, over all tracks."""
+    table = Table(title="Dropped", title_justify="left")
+    table.add_column("what")
+    table.add_column("reason")
+    table.add_column("count", justify="right")
+    table.add_column("share", justify="right")
+    for what, reasons, total in (
+        ("frames", [track.frame_reasons for track in figures.tracks], sum(t.frames for t in figures.tracks)),
+        ("pairs", [track.pair_reasons for track in figures.tracks], sum(t.pairs for t in figures.tracks)),
+    ):
+        counts: Counter[str] = sum((Counter(part) for part in reasons), Counter())
+        for reason, count in counts.most_common():
+            table.add_row(what, reason, str(count), f"{100 * count / total:.1f} %")
+    return table
+
+
+def _spread_table(figures: AuditFigures) -> Table:
+    table = Table(title="Pairs", title_justify="left")
+    table.add_column("percentile")
     for share in _BASELINE_SHARES:
-        spread.add_column(f"{share} %", justify="right")
+        table.add_column(f"{share} %", justify="right")
     for name, values in (
         ("mean baseline of kept pairs, m", figures.kept_baseline_m),
         ("mean baseline of dropped pairs, m", figures.dropped_baseline_m),
         ("rotation of kept pairs, deg", figures.kept_rotation_deg),
         ("parallax of kept pairs, px at 256", figures.kept_parallax_px),
     ):
-        spread.add_row(name, *(f"{values[str(share)]:.2f}" if values else "-" for share in _BASELINE_SHARES))
-    console.print(spread)
-    error = (
-        f", photo error of the base depth {figures.kept_photo_error:.4f}" if figures.kept_photo_error else ""
-    )
-    console.print(
-        f"{figures.clips} clip(s), {figures.units} unit(s), {figures.units_kept} kept"
-        f"{error}; {figures.sample_bytes / 1000:.0f} kB a sample with {figures.references_per_sample:.1f} references"
-    )
-    for reason, count in figures.failures.items():
-        console.print(f"failed: {count} x {reason}")
+        table.add_row(name, *(f"{values[str(share)]:.2f}" if values else "-" for share in _BASELINE_SHARES))
+    return table
 
 
 def _track_figures(track_id: str, frames: pa.Table, pairs: pa.Table, samples: pa.Table) -> TrackFigures:
@@ -203,10 +220,6 @@ def _unique(values: pa.ChunkedArray) -> list[str]:
 
 def _reason_counts(table: pa.Table) -> dict[str, int]:
     return dict(Counter(reason for reason in table["reason"].to_pylist() if reason).most_common())
-
-
-def _reasons(counts: dict[str, int]) -> str:
-    return "\n".join(f"{count} {reason}" for reason, count in counts.items()) or "-"
 
 
 def _percentiles(values: pa.ChunkedArray) -> dict[str, float]:

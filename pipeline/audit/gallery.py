@@ -16,6 +16,9 @@ from schemas.dataset import Dataset
 from schemas.errors import DatasetError
 from schemas.prediction import Prediction, prediction_path
 
+Panel = tuple[str, np.ndarray]
+"""Caption and (MAP_PX, MAP_PX, 3) uint8 picture."""
+
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1500px;padding:0 1rem;color:#1b1b1b;background:#fff}
 h2{margin:2rem 0 .2rem}
@@ -29,10 +32,10 @@ margin-right:.35em;vertical-align:-.1em;border:1px solid #888}
 
 
 def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_track: int) -> int:
-    """Writes the page and returns how many frames it shows. Raises DatasetError when there is no sample.
+    """Writes the page (or, for .jpg and .png, one picture) and returns how many frames it shows.
 
     With `predictions` (the folder of `python -m trainer predict`), frames that were predicted are shown; without,
-    `per_track` frames evenly spread over every track.
+    `per_track` frames evenly spread over every track. Raises DatasetError when there is no sample.
     """
     folder = Path(predictions) if predictions else None
     chosen = choose_samples(dataset, folder, per_track)
@@ -40,23 +43,39 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
         raise DatasetError(
             f"{dataset.root} holds no sample to show.", remedy="Run the pipeline on clips with people first."
         )
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    frames = [
+        (row, _panels(row, Prediction.load(prediction_path(folder, row["sample_id"])) if folder else None))
+        for row in _rows(dataset, set(chosen))
+    ]
+    if Path(out).suffix.lower() in (".jpg", ".jpeg", ".png"):
+        Path(out).write_bytes(_sheet([panels for _, panels in frames], Path(out).suffix.lower()))
+    else:
+        Path(out).write_text(_page(dataset.root.name, frames))
+    return len(chosen)
+
+
+def _page(name: str, frames: list[tuple[dict[str, Any], list[Panel]]]) -> str:
     sections: dict[str, list[str]] = {}
-    for row in _rows(dataset, set(chosen)):
-        prediction = Prediction.load(prediction_path(folder, row["sample_id"])) if folder else None
-        sections.setdefault(row["track_id"], []).append(_frame_html(row, prediction))
-    body = "".join(f"<h2>{html.escape(track)}</h2>{''.join(frames)}" for track, frames in sections.items())
+    for row, panels in frames:
+        sections.setdefault(row["track_id"], []).append(_frame_html(row, panels))
+    body = "".join(f"<h2>{html.escape(track)}</h2>{''.join(parts)}" for track, parts in sections.items())
     key = "".join(
         f'<span><i style="background:rgb{colour}"></i>{html.escape(name)}</span>'
         for name, colour in pictures.VALIDITY_COLOURS.items()
     )
-    page = (
+    return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>humandepth: {html.escape(dataset.root.name)}</title><style>{_STYLE}</style>"
+        f"<title>humandepth: {html.escape(name)}</title><style>{_STYLE}</style>"
         f"<h1>What was found, and what was learned</h1><p class=key>Validity: {key}</p>{body}</html>"
     )
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Path(out).write_text(page)
-    return len(chosen)
+
+
+def _sheet(rows: list[list[Panel]], suffix: str) -> bytes:
+    """The panels of all frames as one picture, a frame a row."""
+    picture = np.vstack([np.hstack([panel for _, panel in row]) for row in rows])
+    _, data = cv2.imencode(suffix, np.ascontiguousarray(picture[..., ::-1]))
+    return data.tobytes()
 
 
 def choose_samples(dataset: Dataset, predictions: Path | None, per_track: int) -> list[str]:
@@ -76,7 +95,8 @@ def _rows(dataset: Dataset, wanted: set[str]) -> Iterator[dict[str, Any]]:
     return (row for row in dataset.rows("samples") if row["sample_id"] in wanted)
 
 
-def _frame_html(row: dict[str, Any], prediction: Prediction | None) -> str:
+def _panels(row: dict[str, Any], prediction: Prediction | None) -> list[Panel]:
+    """Caption and picture of everything shown about a frame, with the reference that shares most surface."""
     reference = max(row["references"], key=lambda item: item["valid_fraction"])
     camera = pictures.map_camera(row)
     carried, error = pictures.warped_reference(row, reference)
@@ -97,6 +117,10 @@ def _frame_html(row: dict[str, Any], prediction: Prediction | None) -> str:
             ("refined depth", pictures.depth_picture(prediction.depth_m, camera, row["base_depth"]))
         )
         panels.append(("offset, -5 to +5 cm", offset_picture(prediction.depth_m, row["base_depth"])))
+    return panels
+
+
+def _frame_html(row: dict[str, Any], panels: list[Panel]) -> str:
     figures = "".join(
         f'<figure><img alt="{html.escape(caption)}" src="data:image/jpeg;base64,{_jpeg(picture)}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
