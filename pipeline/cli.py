@@ -120,12 +120,13 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from pipeline.config import preset
-    from pipeline.run import run
+    from pipeline.run import pipeline_options, run
     from pipeline.summary import print_run
     from pipeline.video.source import clips_from_arguments
     from schemas.settings import with_overrides
 
     settings = with_overrides(preset(options.preset), options.overrides)
+    pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     summary = run(clips, options.out, settings, workers=options.workers, beam_args=options.beam_args)
     print_run(summary, options.out)

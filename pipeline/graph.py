@@ -6,6 +6,7 @@ Clips -> Cut -> (shuffle) -> Track -> (shuffle) -> Render, which writes the unit
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import apache_beam as beam
@@ -14,7 +15,7 @@ from apache_beam.metrics import Metrics
 from pipeline.config import Settings
 from pipeline.fingerprint import fingerprint
 from pipeline.progress import ProgressFile
-from pipeline.records import ClipRef, Segment, TrackedSegment, UnitCounts
+from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts
 from pipeline.sink import UnitSink, discard_unit, finished_record, local_copy
 from pipeline.steps import failed_clip, probe_unit_id, render_segment, track_segment
 from pipeline.toolbox import shared_toolbox
@@ -79,7 +80,13 @@ class TrackPeople(beam.DoFn):
 
     def process(self, segment: Segment) -> Iterator[TrackedSegment]:
         report = ProgressFile(self._progress_folder, segment.unit_id)
-        with local_copy(segment.clip.uri) as path:
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(local_copy(segment.clip.uri))
+            except HumandepthError as error:
+                failure = Failure.of("track", error)
+                yield TrackedSegment(segment=segment, tracks=(), frames_read=0, failure=failure)
+                return
             yield track_segment(segment, shared_toolbox(self._settings), self._settings, report, path=path)
 
 
@@ -92,10 +99,18 @@ class RenderAndWrite(beam.DoFn):
     def process(self, tracked: TrackedSegment) -> Iterator[UnitCounts]:
         unit_id = tracked.segment.unit_id
         report = ProgressFile(self._progress_folder, unit_id)
-        with UnitSink(self._root, unit_id, fingerprint(tracked.segment, self._settings)) as sink:
-            counts = render_segment(
-                tracked, shared_toolbox(self._settings), self._settings, sink.emit, report
+        with ExitStack() as stack:
+            path = None
+            if tracked.failure is None:
+                try:
+                    path = stack.enter_context(local_copy(tracked.segment.clip.uri))
+                except HumandepthError as error:
+                    tracked = replace(tracked, failure=Failure.of("render", error))
+            sink = stack.enter_context(
+                UnitSink(self._root, unit_id, fingerprint(tracked.segment, self._settings))
             )
+            toolbox = shared_toolbox(self._settings)
+            counts = render_segment(tracked, toolbox, self._settings, sink.emit, report, path=path)
             sink.outcome = counts.outcome
         _count(counts)
         yield counts

@@ -47,7 +47,8 @@ class Toolbox:
     @cached_property
     def rasterizer(self) -> Rasterizer:
         """The rasteriser that `rendering.rasterizer` names."""
-        return make_rasterizer(self.settings.rendering.rasterizer)
+        rendering = self.settings.rendering
+        return make_rasterizer(rendering.rasterizer, near_m=rendering.near_m)
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,9 @@ class Camera:
         if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
             raise ValueError(f"K must be a finite (3, 3) matrix with positive focal lengths, got {K!r}")
         if K[0, 1] != 0 or K[1, 0] != 0 or (K[2] != (0.0, 0.0, 1.0)).any():
-            raise ValueError(f"K must have no skew and a last row (0, 0, 1), got {K!r}; rectify the image first")
+            raise ValueError(
+                f"K must have no skew and a last row (0, 0, 1), got {K!r}; rectify the image first"
+            )
         hw = (int(self.hw[0]), int(self.hw[1]))
         if min(hw) < 1:
             raise ValueError(f"hw must be a positive image size (h, w), got {self.hw!r}")
@@ -103,5 +105,5 @@ def weak_perspective_from_translation(translation: np.ndarray, camera: Camera) -
 
 def _square_side(camera: Camera) -> float:
     if camera.hw[0] != camera.hw[1] or not np.isclose(camera.K[0, 0], camera.K[1, 1]):
-        raise ValueError(f"weak perspective needs a square image and one focal length, got {camera.hw} and {camera.K!r}")
+        raise ValueError(f"weak perspective needs a square image and one focal length, got {camera!r}")
     return float(camera.hw[0])

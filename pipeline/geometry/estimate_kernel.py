@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from pipeline.geometry.pixels import plane_side
+from pipeline.geometry.pixels import corner, plane_side
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -19,11 +19,12 @@ def fill_vertex_weights(face_id, barycentric, target, reference, faces, weight, 
                 continue
             i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
             if face != last:
-                side = plane_side(target[i], target[j], target[k])
-                same = side * plane_side(reference[i], reference[j], reference[k]) > 0.0
+                side = plane_side(corner(target, i), corner(target, j), corner(target, k))
+                turned = plane_side(corner(reference, i), corner(reference, j), corner(reference, k))
+                same = side * turned > 0.0
                 last = face
-            for corner in range(3):
-                vertex = faces[face, corner]
-                weight[vertex] += barycentric[row, column, corner]
+            for at in range(3):
+                vertex = faces[face, at]
+                weight[vertex] += barycentric[row, column, at]
                 if same:
-                    same_side[vertex] += barycentric[row, column, corner]
+                    same_side[vertex] += barycentric[row, column, at]

@@ -11,17 +11,18 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.geometry.pixels import blended_quaternion, half_bits, plane_depth, plane_side
+from pipeline.geometry.pixels import blended_quaternion, corner, half_bits, plane_depth, plane_side
 from schemas.conventions import VALID_BASELINE, VALID_IN_FRONT, VALID_INSIDE, VALID_ON_BODY, VALID_VISIBLE
 
 
 @njit(inline="always", error_model="numpy")
 def seen(face, column, row, rx, ry, z, face_id, reference, faces, tolerance):
-    """The visibility test of `visibility.validity` for a point of `face` at depth z on the reference ray (rx, ry, 1)."""
+    """The visibility test of `visibility.validity`: a point of `face` at depth z on the reference ray (rx, ry, 1)."""
     front = face_id[row, column]
     if front == face or front < 0:
         return True
-    a, b, c = reference[faces[front, 0]], reference[faces[front, 1]], reference[faces[front, 2]]
+    a, b = corner(reference, faces[front, 0]), corner(reference, faces[front, 1])
+    c = corner(reference, faces[front, 2])
     return z <= plane_depth(rx, ry, a, b, c) + tolerance
 
 
@@ -81,10 +82,9 @@ def fill_pair_maps(
                 parallax = math.sqrt(du * du + dv * dv)
                 if u >= 0.0 and u < width and v >= 0.0 and v < height:
                     bits |= VALID_INSIDE
-                    same = plane_side(target[i], target[j], target[k]) * plane_side(
-                        reference[i], reference[j], reference[k]
-                    )
-                    if same > 0.0 and seen(
+                    side = plane_side(corner(target, i), corner(target, j), corner(target, k))
+                    turned = plane_side(corner(reference, i), corner(reference, j), corner(reference, k))
+                    if side * turned > 0.0 and seen(
                         face, int(u), int(v), rx, ry, mz, reference_face_id, reference, faces, tolerance
                     ):
                         bits |= VALID_VISIBLE

@@ -203,9 +203,7 @@ def _solve_exactly(S, rotation):
         n00, n01, n02, n03, n11, n12, n13, n22, n23, n33, _, _, _ = _quartic(
             S[0, 0], S[0, 1], S[0, 2], S[1, 0], S[1, 1], S[1, 2], S[2, 0], S[2, 1], S[2, 2]
         )
-        N = np.array(
-            [[n00, n01, n02, n03], [n01, n11, n12, n13], [n02, n12, n22, n23], [n03, n13, n23, n33]]
-        )
+        N = np.array([[n00, n01, n02, n03], [n01, n11, n12, n13], [n02, n12, n22, n23], [n03, n13, n23, n33]])
         V = np.empty((4, 4))
         _jacobi(N, V)
         roots = np.diag(N)
@@ -237,7 +235,9 @@ def _solve_vertex(target, reference, indptr, indices, c, rotation):
         i = indices[k]
         for row in range(3):
             for column in range(3):
-                S[row, column] += (target[i, row] - target[c, row]) * (reference[i, column] - reference[c, column])
+                S[row, column] += (target[i, row] - target[c, row]) * (
+                    reference[i, column] - reference[c, column]
+                )
     _solve_exactly(S, rotation)
 
 

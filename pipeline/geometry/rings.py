@@ -21,11 +21,15 @@ class Rings:
         indptr = np.ascontiguousarray(self.indptr, dtype=np.int32)
         indices = np.ascontiguousarray(self.indices, dtype=np.int32)
         if indptr.ndim != 1 or indptr.size == 0 or indptr[0] != 0 or indptr[-1] != indices.size:
-            raise ValueError(f"indptr must be (V + 1,) from 0 to {indices.size}, got {self.indptr!r}; use two_ring")
+            raise ValueError(
+                f"indptr must be (V + 1,) from 0 to {indices.size}, got {self.indptr!r}; use two_ring"
+            )
         if (np.diff(indptr) < 0).any():
             raise ValueError("indptr must not decrease; build rings with one_ring or two_ring")
         if indices.size and (indices.min() < 0 or indices.max() >= indptr.size - 1):
-            raise ValueError(f"indices must lie in [0, {indptr.size - 1}), got [{indices.min()}, {indices.max()}]")
+            raise ValueError(
+                f"indices must lie in [0, {indptr.size - 1}), got [{indices.min()}, {indices.max()}]"
+            )
         object.__setattr__(self, "indptr", indptr)
         object.__setattr__(self, "indices", indices)
 

@@ -35,12 +35,15 @@ class Raster:
         return self.face_id.shape[0], self.face_id.shape[1]
 
 
-def raster_from_face_ids(face_id: np.ndarray, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> Raster:
+def raster_from_face_ids(
+    face_id: np.ndarray, vertices: np.ndarray, faces: np.ndarray, camera: Camera
+) -> Raster:
     """Completes the one thing a rasteriser delivers, a face per pixel, by intersecting rays with planes in float64.
 
-    The ray through a pixel's centre meets the plane of its face at sum w_i v_i; depth is that point's z. Weights are
-    clamped into the face, so a backend that is off by a fraction of a pixel at an edge stays on the surface.
-    Because only ids differ between backends, everything else is shared by all of them.
+    The ray through a pixel's centre meets the plane of its face at sum w_i v_i; depth is that point's z. Where it
+    misses the face, because a backend was off by a fraction of a pixel at an edge, the face's point nearest in the
+    image is taken: it stays on the surface. Because only ids differ between backends, everything else is shared by
+    all of them.
 
     face_id (H, W) integers, vertices (V, 3) metres in the camera's coordinates, faces (F, 3).
     """
@@ -52,7 +55,9 @@ def raster_from_face_ids(face_id: np.ndarray, vertices: np.ndarray, faces: np.nd
     barycentric, depth = np.zeros((*camera.hw, 3)), np.zeros(camera.hw)
     wrong = fill_raster(face_id, vertices, faces, camera.lens, barycentric, depth)
     if wrong >= 0:
-        raise ValueError(f"face_id names face {wrong}, but there are {len(faces)}; were other faces rasterised?")
+        raise ValueError(
+            f"face_id names face {wrong}, but there are {len(faces)}; were other faces rasterised?"
+        )
     return Raster(face_id, barycentric, depth)
 
 
@@ -93,7 +98,11 @@ class SurfaceMotion:
 
 
 def surface_motion(
-    raster: Raster, target_vertices: np.ndarray, reference_vertices: np.ndarray, faces: np.ndarray, field: MotionField
+    raster: Raster,
+    target_vertices: np.ndarray,
+    reference_vertices: np.ndarray,
+    faces: np.ndarray,
+    field: MotionField,
 ) -> SurfaceMotion:
     """The motion of every body pixel of the target.
 
@@ -114,8 +123,9 @@ def surface_motion(
 def stored_motion(motion: SurfaceMotion) -> np.ndarray:
     """The map as it is stored: (H, W, 6) float16, rotation vector then displacement of the surface point, 0 outside.
 
-    Float16 of t about the camera's origin would cost up to 0.16 px, the displacement costs 0.02 px at most (method,
-    section 3); `schemas.motion.decode_motion` turns it back into R and t.
+    Float16 of t about the camera's origin would cost up to 0.16 px at 256; the displacement d costs 0.02 px at most
+    where |d| < 0.25 m, as between frames of a pair, and twice as much for every doubling of |d| (float16's spacing).
+    `schemas.motion.decode_motion` turns the map back into R and t.
     """
     height, width = motion.hw
     dense = np.zeros((height * width, 6), np.float16)

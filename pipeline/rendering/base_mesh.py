@@ -12,7 +12,12 @@ class BaseMesh:
     """Laplacian smoothing and an outward offset for one mesh topology; built once per body."""
 
     def __init__(
-        self, faces: np.ndarray, vertex_count: int, *, smoothing_passes: int = 0, surface_offset_m: float = 0.0
+        self,
+        faces: np.ndarray,
+        vertex_count: int,
+        *,
+        smoothing_passes: int = 0,
+        surface_offset_m: float = 0.0,
     ) -> None:
         if smoothing_passes < 0:
             raise ValueError(f"smoothing_passes must be 0 or more, got {smoothing_passes}")

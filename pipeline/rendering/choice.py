@@ -24,7 +24,8 @@ def resolve_backend(name: str) -> str:
     """
     if name not in ("auto", *BACKENDS):
         raise SettingsError(
-            f"setting 'rendering.rasterizer' cannot be {name!r}.", remedy=f"Use auto, {' or '.join(BACKENDS)}."
+            f"setting 'rendering.rasterizer' cannot be {name!r}.",
+            remedy=f"Use auto, {' or '.join(BACKENDS)}.",
         )
     if name == "compiled":
         return name
@@ -58,11 +59,12 @@ def gl_platform() -> str | None:
     Tried in a child process: a broken driver may crash rather than raise, and PyOpenGL can load only one platform.
     """
     wanted = os.environ.get("PYOPENGL_PLATFORM")
+    search_path = os.pathsep.join(filter(None, sys.path))
     for platform in (wanted,) if wanted else _GL_PLATFORMS:
         try:
             done = subprocess.run(
                 [sys.executable, "-c", "from pipeline.rendering.pyrender_gl import draw_one; draw_one()"],
-                env={**os.environ, "PYOPENGL_PLATFORM": platform, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={**os.environ, "PYOPENGL_PLATFORM": platform, "PYTHONPATH": search_path},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 stdin=subprocess.DEVNULL,

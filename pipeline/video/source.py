@@ -34,6 +34,8 @@ VIDEO_SUFFIXES = frozenset(
 MANIFEST_SUFFIXES = frozenset({".csv", ".jsonl", ".parquet"})
 MANIFEST_COLUMNS = ("clip_id", "uri", "source_id", "start_s", "end_s", "focal_px", "licence")
 MAX_ID_LENGTH = 120
+BUCKET_SCHEMES = ("gs://", "s3://", "hdfs://", "azfs://")
+"""Addresses that Beam's file systems can read, each with Beam's extra for it."""
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -78,8 +80,8 @@ def local_path(uri: str) -> Path:
     if address.scheme.lower() == "file" and address.netloc in ("", "localhost"):
         return Path(unquote(address.path))
     raise SourceError(
-        f"{uri}: {address.scheme}:// cannot be read.",
-        remedy="Only local files are supported; copy the clip here first.",
+        f"{uri}: {address.scheme}:// cannot be read here.",
+        remedy="Name local files, or clips in buckets (gs://, s3://, hdfs://, azfs://); manifests are local.",
     )
 
 
@@ -111,6 +113,9 @@ class _LeadsNowhere(SourceError):
 
 
 def _clips_of(text: str) -> Iterator[ClipRef]:
+    if text.startswith(BUCKET_SCHEMES) and Path(text).suffix.lower() not in MANIFEST_SUFFIXES:
+        yield _clip_of_uri(text)
+        return
     path = _path_or_nowhere(text)
     if path.suffix.lower() in MANIFEST_SUFFIXES and not path.is_dir():
         yield from _clips_of_manifest(path)

@@ -12,14 +12,25 @@ import pytest
 from pipeline.assets import asset_path
 
 CLIP = {"clip_id": "short", "source_id": "demo", "start_s": "2.0", "end_s": "3.0", "licence": "BSD-3-Clause"}
-FAST = ["--set", "tracking.iterations=[40, 60]", "--set", "pairs.target_stride=2", "--set", "pairs.max_references=2"]
+FAST = [
+    "--set",
+    "tracking.iterations=[40, 60]",
+    "--set",
+    "pairs.target_stride=2",
+    "--set",
+    "pairs.max_references=2",
+]
 """Short fits and few pairs: these tests are about the chain, not about its figures."""
 
 
 def command(*arguments: str | Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:
     """Runs `python -m ...` and returns what it printed."""
     return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, timeout=timeout_s, check=False
+        [sys.executable, "-m", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.dataset import Dataset
 from tests.end_to_end.conftest import CLIP, FAST, command, write_manifest
-from tests.support.clips import write_clip
+from tests.support.clips import even_times, moving_blob, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory, demo_clip: Path) -> dict
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("this is not a video\n" * 100)
     (folder / "truncated.mp4").write_bytes(demo_clip.read_bytes()[:200_000])
-    write_clip(folder / "nobody.mp4")
+    write_clip(folder / "nobody.mp4", moving_blob(), even_times(30))
     return {name: folder / f"{name}.mp4" for name in ("missing", "empty", "text", "truncated", "nobody")}
 
 
@@ -41,7 +41,9 @@ def test_bad_clips_become_failures_and_the_good_one_is_kept(
 
 
 def test_nothing_kept_is_exit_code_4(bad_files: dict[str, Path], tmp_path: Path) -> None:
-    done = command("pipeline", "run", bad_files["empty"], bad_files["nobody"], "--out", tmp_path / "out", *FAST)
+    done = command(
+        "pipeline", "run", bad_files["empty"], bad_files["nobody"], "--out", tmp_path / "out", *FAST
+    )
     assert done.returncode == 4, done.stdout + done.stderr
     assert done.stderr.count("failed: ") == 2
 
@@ -54,7 +56,7 @@ def test_nothing_kept_is_exit_code_4(bad_files: dict[str, Path], tmp_path: Path)
         (["pipeline", "run", "x.mp4", "--out", "o", "--", "--runner=DaskRunner"], 2, "DaskRunner"),
         (["pipeline", "run", "--out", "o"], 2, "required"),
         (["pipeline", "run", "no-such-folder/*.mp4", "--out", "o"], 1, "no-such-folder"),
-        (["pipeline", "fetch", "no-such-asset"], 1, "no-such-asset"),
+        (["pipeline", "fetch", "no-such-asset"], 2, "no-such-asset"),
         (["pipeline", "audit", "no-such-dataset"], 1, "no-such-dataset"),
         (["pipeline", "verify", "."], 1, "not a dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o"], 1, "no-such-dataset"),

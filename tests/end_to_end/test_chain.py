@@ -96,10 +96,21 @@ def test_audit_counts_what_the_tables_hold(dataset: Path, work: Path) -> None:
 
 def test_fit_predict_and_page(dataset: Path, work: Path) -> None:
     checkpoint, predictions, page = work / "checkpoint", work / "predictions", work / "page.html"
-    done = command("trainer", "fit", dataset, "--out", checkpoint, "--preset", "small", "--set", "train.max_steps=3")
+    done = command(
+        "trainer", "fit", dataset, "--out", checkpoint, "--preset", "small", "--set", "train.max_steps=3"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     done = command(
-        "trainer", "predict", "--dataset", dataset, "--checkpoint", checkpoint, "--out", predictions, "--per-track", "2"
+        "trainer",
+        "predict",
+        "--dataset",
+        dataset,
+        "--checkpoint",
+        checkpoint,
+        "--out",
+        predictions,
+        "--per-track",
+        "2",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     files = sorted(predictions.rglob("*.npz"))

@@ -30,7 +30,7 @@ def test_a_folder_is_used_again_only_with_the_same_settings(tmp_path: Path) -> N
     root = str(tmp_path / "dataset")
     prepare_folder(root, Settings())
     prepare_folder(root, Settings())
-    with pytest.raises(DatasetError, match="surface_offset_m: 0.0 -> 0.026"):
+    with pytest.raises(DatasetError, match=r"surface_offset_m: 0\.0 -> 0\.026"):
         prepare_folder(root, preset("released"))
 
 

@@ -80,8 +80,11 @@ def test_one_bad_input_does_not_stop_the_others(tmp_path):
     bad = ["missing.mp4", "empty", "none*.mp4"]
     clips = clips_from_arguments([str(tmp_path / name) for name in ["a.mp4", *bad]])
     assert names_of(clips) == ["a.mp4", *bad]
-    clips = clips_from_arguments([str(tmp_path / "a.mp4"), "gs://bucket/b.mp4"])
-    assert clips[1].uri == "gs://bucket/b.mp4"
+
+
+def test_clips_in_buckets_are_taken_as_they_are():
+    (clip,) = clips_from_arguments(["gs://bucket/b.mp4"])
+    assert clip.uri == "gs://bucket/b.mp4"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_one_bad_input_does_not_stop_the_others(tmp_path):
         (["empty"], "no video files"),
         (["none*.mp4"], "matches no file"),
         (["missing.csv"], "no such manifest"),
-        (["gs://bucket/a.mp4"], "gs:// cannot be read"),
+        (["gs://bucket/list.csv"], "gs:// cannot be read"),
         (["https://example.org/a.mp4"], "https:// cannot be read"),
         (["a\0b"], "not a path"),
     ],
