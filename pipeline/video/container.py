@@ -12,7 +12,7 @@ import av.error
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from schemas.errors import DecodeError
+from schemas.errors import DecodeError, SourceError
 
 MAX_PIXELS = 8192 * 8192
 """Larger frames are refused: one of them already takes 200 MB."""
@@ -58,7 +58,7 @@ def typed_errors(file: Path, verb: str) -> Iterator[None]:
     try:
         yield
     except PermissionError:
-        raise DecodeError(f"{file}: no permission to read it.", remedy="Change its permissions.") from None
+        raise SourceError(f"{file}: no permission to read it.", remedy="Change its permissions.") from None
     except (av.error.FFmpegError, OSError, MemoryError) as error:
         raise DecodeError(
             f"{file}: cannot be {verb} as a video: {plain(error)}.", remedy=NOT_A_VIDEO
@@ -75,9 +75,9 @@ def checked_file(path: str | os.PathLike[str]) -> Path:
     try:
         size_bytes = file.stat().st_size
     except PermissionError:
-        raise DecodeError(f"{file}: no permission to read it.", remedy="Change its permissions.") from None
+        raise SourceError(f"{file}: no permission to read it.", remedy="Change its permissions.") from None
     except (OSError, ValueError):
-        raise DecodeError(f"{file}: no such file.", remedy="Check the path.") from None
+        raise SourceError(f"{file}: no such file.", remedy="Check the path.") from None
     if not file.is_file():
         kind = "a folder" if file.is_dir() else "not a regular file"
         raise DecodeError(f"{file}: is {kind}.", remedy="Give a video file, or a folder that holds some.")

@@ -44,7 +44,8 @@ def probe(path: str | os.PathLike[str]) -> VideoFacts:
 
     Reads the whole file once and decodes its first frame. `duration_s` runs from the first frame's presentation to
     the end of the last one's; `mean_fps` is frames over duration, whatever the header says.
-    Raises DecodeError for anything that is not a decodable video: missing, no permission, empty, truncated, no video.
+    Raises SourceError for a file that is missing or may not be read, DecodeError for anything that is not a decodable
+    video: empty, truncated, no video.
     """
     file = checked_file(path)
     with typed_errors(file, "read"), file.open("rb") as stream:

@@ -38,7 +38,10 @@ def test_a_hole_in_the_track_is_not_bridged() -> None:
 
 
 def statistics(**changes: float) -> PairStatistics:
-    numbers = dict.fromkeys(PairStatistics.__dataclass_fields__, 0.5) | {"rotation_deg": 10.0, "mean_baseline_m": 1.0}
+    numbers = dict.fromkeys(PairStatistics.__dataclass_fields__, 0.5) | {
+        "rotation_deg": 10.0,
+        "mean_baseline_m": 1.0,
+    }
     return PairStatistics(**(numbers | changes))
 
 
@@ -66,7 +69,9 @@ def test_viewpoint_of_a_rigid_motion_is_the_camera_centre() -> None:
     angle = 0.3
     rotation = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     centre = np.array([0.4, -0.1, 0.2])
-    field = MotionField(rotation=np.tile(rotation, (7, 1, 1)), translation=np.tile(-rotation @ centre, (7, 1)))
+    field = MotionField(
+        rotation=np.tile(rotation, (7, 1, 1)), translation=np.tile(-rotation @ centre, (7, 1))
+    )
     np.testing.assert_allclose(viewpoint(field), centre, atol=1e-12)
 
 

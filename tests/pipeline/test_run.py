@@ -19,7 +19,9 @@ CLIP = ClipRef(clip_id="c", uri="c.mp4", source_id="s")
 
 
 @pytest.mark.parametrize(
-    ("kept", "failed", "code"), [(3, 0, 0), (2, 1, 3), (0, 2, 4), (0, 0, 4)], ids=["well", "some", "none", "empty"]
+    ("kept", "failed", "code"),
+    [(3, 0, 0), (2, 1, 3), (0, 2, 4), (0, 0, 4)],
+    ids=["well", "some", "none", "empty"],
 )
 def test_exit_codes(kept: int, failed: int, code: int) -> None:
     counts = dict.fromkeys(RunSummary.__dataclass_fields__, 0)

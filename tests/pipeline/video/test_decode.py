@@ -18,7 +18,7 @@ from pipeline.video import decode as decode_module
 from pipeline.video import packet_index as packet_index_module
 from pipeline.video.decode import decode, probe
 from pipeline.video.packet_index import PacketIndex, packet_index
-from schemas.errors import DecodeError, HumandepthError
+from schemas.errors import DecodeError, HumandepthError, SourceError
 from tests.support.clips import (
     counting_frames,
     even_times,
@@ -267,7 +267,7 @@ def _bad_file(folder: Path, kind: str) -> Path:
 def test_bad_files_are_typed_errors(tmp_path, kind, message):
     path = _bad_file(tmp_path, kind)
     for use in (probe, lambda file: list(decode(file))):
-        with pytest.raises(DecodeError, match=message) as caught:
+        with pytest.raises(SourceError if kind == "missing" else DecodeError, match=message) as caught:
             use(path)
         assert str(path) in caught.value.message
         assert caught.value.remedy
@@ -282,11 +282,11 @@ def test_no_permission_is_a_typed_error(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Path, "open", refuse
     )  # root may read everything, so the mode bits cannot be used here
-    with pytest.raises(DecodeError, match="no permission"):
+    with pytest.raises(SourceError, match="no permission"):
         probe(path)
     monkeypatch.setattr(container_module.av, "open", refuse)
     packet_index_module._read_packet_index.cache_clear()
-    with pytest.raises(DecodeError, match="no permission"):
+    with pytest.raises(SourceError, match="no permission"):
         list(decode(path))
 
 

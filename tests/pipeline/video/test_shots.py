@@ -109,7 +109,10 @@ def test_only_short_shots_is_an_error_not_an_empty_list(tmp_path):
 
 
 def test_an_unreadable_clip_is_a_typed_error(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(DecodeError):
+        segments_of(clip_of(tmp_path / "text.mp4"), SETTINGS)
+    with pytest.raises(SourceError):
         segments_of(clip_of(tmp_path / "missing.mp4"), SETTINGS)
     with pytest.raises(SourceError):
         segments_of(clip_of("gs://bucket/clip.mp4"), SETTINGS)
