@@ -1,0 +1,62 @@
+"""Filters as text: what they keep, and that nothing but a comparison gets through."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from schemas.errors import SettingsError
+from schemas.tables import PAIRS
+from schemas.where import where_expression
+
+ROWS = pa.table(
+    {
+        "clip_id": ["a", "a", "b", "c"],
+        "mean_baseline_m": [0.2, 0.5, 0.9, 1.4],
+        "rotation_deg": [5.0, 10.0, 20.0, 50.0],
+        "kept": [False, True, True, False],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mean_baseline_m >= 0.5", [1, 2, 3]),
+        ("0.5 <= mean_baseline_m < 1", [1, 2]),
+        ("mean_baseline_m > 0.3 and rotation_deg < 15", [1]),
+        ("mean_baseline_m < 0.3 or rotation_deg > 40", [0, 3]),
+        ("not clip_id == 'a'", [2, 3]),
+        ("clip_id in ['a', 'c'] and not kept", [0, 3]),
+        ("clip_id not in ['a']", [2, 3]),
+        ("kept", [1, 2]),
+        ("rotation_deg != -5", [0, 1, 2, 3]),
+    ],
+)
+def test_keeps_what_it_says(text: str, expected: list[int]) -> None:
+    condition, used = where_expression(text, PAIRS)
+    kept = ROWS.append_column("row", pa.array(range(4))).filter(condition)
+    assert kept["row"].to_pylist() == expected
+    assert set(used) <= set(ROWS.column_names)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "mean_baseline_m >=",
+        "no_such_column > 1",
+        "1 > 0",
+        "__import__('os').system('true')",
+        "mean_baseline_m > __import__('os').getpid()",
+        "(lambda: 1)() > mean_baseline_m",
+        "mean_baseline_m + 1 > 2",
+        "kept is True",
+        "references > 1",
+        "K == 1",
+        "mean_baseline_m in clip_id",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="filter"):
+        where_expression(text, PAIRS)

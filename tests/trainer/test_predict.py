@@ -1,0 +1,138 @@
+"""What `predict` leaves: base plus offset, files that say the same, meshes that face the camera."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from schemas.errors import DatasetError, DecodeError, SourceError
+from schemas.prediction import Prediction, prediction_path
+from tests.support.datasets import write_dataset
+from tests.support.sphere_scene import CENTRE_M, RADIUS_M, map_intrinsics, sphere_depth, sphere_row
+from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.config import ModelSettings, Settings
+from trainer.depth_files import PNG_UNITS_PER_M, depth_mesh, normals, surface_points, write_depth_png
+from trainer.model import ReconNet
+from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_photos
+
+TINY = ModelSettings(downs=3, width=8, stem_width=8, kernel_px=3, groups=2, blocks=1, head_blocks=1)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    rows = [sphere_row(seed, track=f"clip/p0{seed % 2}", turns_deg=(9.0,)) for seed in range(6)]
+    return str(write_dataset(tmp_path_factory.mktemp("predict") / "dataset", rows))
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    torch.manual_seed(3)
+    model = ReconNet(TINY)
+    torch.nn.init.normal_(model.last.weight, std=0.3)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_checkpoint(folder, model, torch.optim.Adam(model.parameters()), Settings(model=TINY), 1, {})
+    return Predictor(load_checkpoint(folder), "cpu")
+
+
+@pytest.fixture
+def sphere() -> Prediction:
+    depth = sphere_depth(256, RADIUS_M).astype(np.float32)
+    return Prediction(depth_m=depth, base_depth_m=depth, K=map_intrinsics(256))
+
+
+def test_depth_is_base_plus_offset(dataset: str, predictor: Predictor) -> None:
+    (subject,) = list(subjects_of_dataset(dataset, ["clip/p01/000010"]))
+    prediction = predictor.predict(subject)
+    mask = subject.base_depth > 0
+    assert np.array_equal(prediction.depth_m > 0, mask)
+    offset = (prediction.depth_m - prediction.base_depth_m)[mask]
+    assert np.abs(offset).max() <= 0.1 + 1e-6
+    assert np.ptp(offset) > 1e-3
+    np.testing.assert_allclose(prediction.K, map_intrinsics(256))
+
+
+def test_samples_are_chosen_by_id_by_track_or_all(dataset: str) -> None:
+    assert len(list(subjects_of_dataset(dataset))) == 6
+    names = [subject.name for subject in subjects_of_dataset(dataset, per_track=1)]
+    assert names == ["clip/p00/000020", "clip/p01/000030"]
+    with pytest.raises(DatasetError, match="no sample 'nobody'"):
+        list(subjects_of_dataset(dataset, ["nobody"]))
+
+
+def test_files_say_the_same(dataset: str, predictor: Predictor, tmp_path: Path) -> None:
+    (path,) = predict_into(tmp_path, subjects_of_dataset(dataset, ["clip/p00/000020"]), predictor)
+    assert path == prediction_path(tmp_path, "clip/p00/000020")
+    prediction = Prediction.load(path)
+    stored = cv2.imread(str(path.with_name(f"{path.stem}-depth.png")), cv2.IMREAD_UNCHANGED)
+    assert stored.dtype == np.uint16
+    np.testing.assert_allclose(
+        stored / PNG_UNITS_PER_M, prediction.depth_m, atol=0.5 / PNG_UNITS_PER_M + 1e-6
+    )
+    mesh = trimesh.load(path.with_suffix(".ply"), process=False)
+    points = surface_points(prediction.depth_m, prediction.K)[prediction.depth_m > 0]
+    np.testing.assert_allclose(mesh.vertices, points, atol=1e-5)
+    assert cv2.imread(str(path.with_suffix(".png"))).shape[2] == 3
+    only = predict_into(
+        tmp_path / "only", subjects_of_dataset(dataset, ["clip/p00/000020"]), predictor, only_npz=True
+    )
+    assert list((tmp_path / "only").iterdir()) == only
+
+
+def test_depth_png_beyond_its_range_is_its_end(tmp_path: Path) -> None:
+    write_depth_png(tmp_path / "d.png", np.array([[0.0, 1.0], [13.0, 50.0]]))
+    stored = cv2.imread(str(tmp_path / "d.png"), cv2.IMREAD_UNCHANGED)
+    assert stored.tolist() == [[0, 5000], [65000, 65535]]
+
+
+def test_mesh_of_a_sphere_lies_on_it_and_faces_the_camera(sphere: Prediction) -> None:
+    colours = np.random.default_rng(0).uniform(size=(256, 256, 3)).astype(np.float32)
+    mesh = depth_mesh(sphere, colours)
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices - CENTRE_M, axis=1), RADIUS_M, atol=1e-5)
+    towards_camera = -(mesh.face_normals * mesh.triangles_center).sum(axis=1)
+    assert (towards_camera > 0).all()
+    mask = sphere.depth_m > 0
+    np.testing.assert_array_equal(
+        mesh.visual.vertex_colors[:, :3], np.rint(255 * colours[mask]).astype(np.uint8)
+    )
+
+
+def test_faces_do_not_span_a_jump_of_depth() -> None:
+    depth = np.full((6, 8), 4.0, np.float32)
+    depth[:, 4:] = 5.0
+    mesh = depth_mesh(
+        Prediction(depth_m=depth, base_depth_m=depth, K=map_intrinsics(8)), np.zeros((6, 8, 3), np.float32)
+    )
+    assert len(mesh.faces) == 2 * 5 * (3 + 3)  # 5 rows of squares, the column over the jump left out
+    assert np.ptp(mesh.triangles[..., 2], axis=1).max() == 0
+
+
+def test_normals_of_a_sphere_are_its_radii(sphere: Prediction) -> None:
+    found = normals(sphere.depth_m, sphere.K)
+    points = surface_points(sphere.depth_m, sphere.K)
+    radial = (points - CENTRE_M) / RADIUS_M
+    facing = (
+        -(radial * points).sum(-1) / np.maximum(np.linalg.norm(points, axis=-1), 1e-9) > 0.5
+    ) & found.any(axis=-1)
+    angle = np.degrees(np.arccos(np.clip((found * radial).sum(-1)[facing], -1, 1)))
+    assert facing.sum() > 1000
+    assert np.median(angle) < 0.5
+
+
+def test_files_that_are_no_photos(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("not a photo")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name in ("text.jpg", "empty.jpg"):
+        with pytest.raises(DecodeError, match=name):
+            list(subjects_of_photos([str(tmp_path / name)]))
+    with pytest.raises(SourceError, match=r"missing\.jpg"):
+        list(subjects_of_photos([str(tmp_path / "missing.jpg")]))
+
+
+def test_names_never_leave_the_folder(tmp_path: Path) -> None:
+    for name in ("../../etc/passwd", "/etc/passwd", "..", "a/../../b"):
+        assert prediction_path(tmp_path, name).resolve().parent == tmp_path.resolve()
