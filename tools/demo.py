@@ -68,7 +68,7 @@ def write_manifest(folder: Path) -> Path:
 
 
 def fit_arguments(minutes: float) -> list[str]:
-    """The small preset for a few minutes; the last person's track is held out."""
+    """The small preset for a few minutes; one of the three tracks is held out."""
     return ["--preset", "small", "--set", f"train.max_minutes={minutes}", "--set", "data.split_by=track"]
 
 

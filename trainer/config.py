@@ -148,9 +148,9 @@ def preset(name: str) -> Settings:
         return Settings(
             data=DataSettings(max_references=3, colour_jitter=False),
             model=ModelSettings(width=32, stem_width=16, kernel_px=3, groups=8, blocks=1, head_blocks=1),
-            losses=LossSettings(),
+            losses=LossSettings(gamma_smooth=0.3),
             train=TrainSettings(
-                batch_size=2, max_steps=5000, learning_rate=1e-3, warm_up_steps=20, validate_every=200
+                batch_size=2, max_steps=5000, learning_rate=3e-3, warm_up_steps=20, validate_every=100
             ),
         )
     raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper', 'released' or 'small'.")
