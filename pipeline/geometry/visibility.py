@@ -62,14 +62,14 @@ def pair_maps(
     motion = np.zeros((height, width, 6), np.uint16)
     bits, baseline = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
     warp = np.full((height, width, 2), np.nan, np.float32)
-    packed = np.empty((5, height * width))
+    packed = np.empty((5, np.count_nonzero(target_raster.face_id >= 0)))
     lenses = np.stack([target_camera.lens, reference_camera.lens])
     thresholds = np.array([depth_tolerance_m, min_pixel_baseline_m], np.float64)
-    count = fill_pair_maps(
+    fill_pair_maps(
         target_raster.face_id, target_raster.barycentric, reference_raster.face_id, target, reference, faces,
         quaternion, lenses, thresholds, motion, bits, baseline, warp, packed,
     )  # fmt: skip
-    lengths, angles, parallax, over_depth, packed_bits = packed[:, :count]
+    lengths, angles, parallax, over_depth, packed_bits = packed
     statistics = _statistics(lengths, angles, parallax, over_depth, packed_bits.astype(np.uint8))
     return PairMaps(motion.view(np.float16), bits, baseline, warp, statistics)
 
