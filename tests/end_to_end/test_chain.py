@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from apache_beam.coders import PickleCoder
 
 from pipeline.config import preset
-from pipeline.graph import fingerprint
+from pipeline.fingerprint import fingerprint
 from pipeline.records import TrackedSegment, UnitCounts
 from pipeline.run import resolve, run
 from pipeline.sink import UnitSink
 from pipeline.steps import process_segment
 from pipeline.toolbox import Toolbox
+from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.conventions import VALID_ALL, VALID_ON_BODY
@@ -94,7 +96,7 @@ def test_only_parameters_cross_a_shuffle(
         handed_on.append(tracked)
         return UnitCounts(unit_id=tracked.segment.unit_id, outcome="kept", samples=1)
 
-    monkeypatch.setattr("pipeline.graph.render_segment", noting)
+    monkeypatch.setattr("pipeline.units.render_segment", noting)
     settings = with_overrides(preset("paper"), FAST[1::2])
     run(clips_from_arguments([str(manifest)]), str(tmp_path / "out"), settings)
     (tracked,) = handed_on
@@ -115,7 +117,7 @@ def test_audit_counts_what_the_tables_hold(dataset: Path, work: Path) -> None:
     assert figures["units_kept"] == 1
 
 
-def test_fit_predict_and_page(dataset: Path, work: Path) -> None:
+def test_fit_predict_and_page(dataset: Path, work: Path, demo_clip: Path) -> None:
     checkpoint, predictions, page = work / "checkpoint", work / "predictions", work / "page.html"
     done = command(
         "trainer", "fit", dataset, "--out", checkpoint, "--preset", "small", "--set", "train.max_steps=3"
@@ -146,3 +148,13 @@ def test_fit_predict_and_page(dataset: Path, work: Path) -> None:
     done = command("pipeline", "gallery", dataset, "--predictions", predictions, "--out", page)
     assert done.returncode == 0, done.stderr
     assert page.read_text().count("refined depth") == 2 * len(files)  # alt text and caption
+    photo = work / "photo.jpg"
+    frame = next(decode(demo_clip, start_s=2.9))
+    cv2.imwrite(str(photo), frame.image[..., ::-1])
+    done = command(
+        "trainer", "predict", photo, "--checkpoint", checkpoint, "--out", work / "photo", "--only-npz"
+    )
+    assert done.returncode == 0, done.stderr
+    people = [Prediction.load(path) for path in sorted((work / "photo").glob("*.npz"))]
+    assert len(people) == 2  # the man and the woman
+    assert all(3 < np.median(person.depth_m[person.depth_m > 0]) < 6 for person in people)
