@@ -35,8 +35,8 @@ def fill_pair_maps(
 
     lenses (2, 4): target and reference [f_x, f_y, c_x, c_y]; thresholds: depth tolerance and least baseline in metres.
     motion (H, W, 6) uint16 holding float16 bits, validity (H, W) uint8, baseline (H, W) float32 metres; all zero on
-    entry. warp (H, W, 2) float32 pixels, NaN on entry. packed (5, n) for the n body pixels: baseline m, angle rad, parallax px (NaN where
-    there is none), |t|/Z, validity bits of every body pixel in row-major order.
+    entry. warp (H, W, 2) float32 pixels, NaN on entry. packed (5, n) for the n body pixels in row-major order: baseline
+    m, angle rad, parallax px (NaN where there is none), |t|/Z, validity bits.
     """
     height, width = reference_face_id.shape
     tolerance, least_baseline = thresholds[0], thresholds[1]
