@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+from pipeline.studio.commands import add_commands as add_studio_commands
 from schemas.errors import HumandepthError
 
 _DESCRIPTION = "From video clips to a Parquet dataset for learning the depth of people."
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("dataset")
     verify.set_defaults(command=_verify)
 
+    add_studio_commands(commands)
     columns = commands.add_parser("columns", help="print the tables and their columns as Markdown")
     columns.set_defaults(command=_columns)
     return parser

@@ -19,7 +19,7 @@ LAYERS = {
     "errors": 0, "config": 0, "geometry": 1, "records": 2, "assets": 2,
     "body": 3, "tracking": 4, "rendering": 3, "video": 3,
     "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "steps": 6, "photo": 6,
-    "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7,
+    "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7, "studio": 7,
     "graph": 8, "run": 9, "summary": 9, "cli": 10, "__main__": 11, "__init__": 0,
 }  # fmt: skip
 ONLY_IN = {

@@ -1,0 +1,130 @@
+"""A studio clip: a function of its seed and settings. Pictures for people and networks, geometry for the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.body.model import BodyModel
+from pipeline.geometry.camera import Camera
+from pipeline.studio.filming import Film, developed
+from pipeline.studio.performance import Script
+from pipeline.studio.settings import StudioSettings
+from pipeline.studio.stage import Stage
+from pipeline.studio.wardrobe import LAG_S, Actor
+from pipeline.video.film import FilmWriter
+from schemas.errors import DatasetError
+from schemas.settings import as_dict, from_dict
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Instant:
+    """The person at one time, in the coordinates of the camera at that time."""
+
+    surface: np.ndarray
+    """(V', 3) the dressed surface, metres."""
+    body: np.ndarray
+    """(V, 3) the naked body of the model, metres."""
+
+
+class StudioClip:
+    """One person's clip. The same seed, settings and backgrounds give the same numbers."""
+
+    def __init__(self, seed: int, settings: StudioSettings, backgrounds: list[Path] | None = None) -> None:
+        self.seed, self.settings = seed, settings
+        streams = [np.random.default_rng([seed, part]) for part in range(4)]
+        self.stage = Stage(settings, streams[0], backgrounds or [])
+        self.script = Script(streams[1])
+        self.is_loose = bool(streams[2].uniform() < settings.loose_share)
+        self._actor_stream = streams[2]
+
+    @cached_property
+    def actor(self) -> Actor:
+        """The person."""
+        return Actor(
+            BodyModel.open_body(),
+            self._actor_stream,
+            subdivisions=self.settings.subdivisions,
+            is_loose=self.is_loose,
+        )
+
+    @property
+    def clip_id(self) -> str:
+        """Part of file names."""
+        return f"studio-{self.seed:06d}"
+
+    @property
+    def camera(self) -> Camera:
+        """The full image's camera."""
+        return self.stage.camera
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """(T,) when each frame is taken."""
+        return np.arange(round(self.settings.duration_s * self.settings.fps)) / self.settings.fps
+
+    def at(self, time_s: float) -> Instant:
+        """The person at a time: the lowest point of the body stands on the floor."""
+        performance = self.script.at(np.array([time_s, time_s - LAG_S]))
+        pose, before = performance.pose
+        actor, stage = self.actor, self.stage
+        body = actor.body_vertices(pose)
+        x, z = performance.ground_m[0]
+        place = np.array([x, stage.eye_height_m - body[:, 1].max(), stage.distance_m + z])
+        turn = stage.turn(time_s)
+        surface = actor.surface(pose, before if self.is_loose else None)
+        return Instant(surface=(surface + place) @ turn.T, body=(body + place) @ turn.T)
+
+    def pictures(self) -> Iterator[np.ndarray]:
+        """(H, W, 3) uint8 of every frame, in order."""
+        film, settings = Film(self.actor, self.stage), self.settings
+        noise = np.random.default_rng([self.seed, 3])
+        for time_s in self.times_s:
+            shutter = np.arange(settings.blur_samples) / settings.blur_samples * 0.5 / settings.fps
+            light = np.mean(
+                [
+                    film.exposed(self.at(instant_s).surface, instant_s, settings.supersampling)
+                    for instant_s in time_s + shutter - shutter.mean()
+                ],
+                axis=0,
+            )
+            yield developed(light, noise, settings.noise)
+
+    def write(self, folder: Path) -> Path:
+        """Films the clip into FOLDER/<clip_id>.mp4 and notes beside it what it was made from."""
+        path = folder / f"{self.clip_id}.mp4"
+        with FilmWriter(path, crf=self.settings.crf) as film:
+            for time_s, picture in zip(self.times_s, self.pictures()):
+                film.write(picture, float(time_s))
+        facts = {
+            "format": "humandepth-studio",
+            "format_version": FORMAT_VERSION,
+            "seed": self.seed,
+            "settings": as_dict(self.settings),
+            "focal_px": float(self.camera.K[0, 0]),
+            "action": self.script.action,
+            "is_loose": self.is_loose,
+        }
+        path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, facts_path: Path) -> StudioClip:
+        """The clip again, from what was noted beside its film. Its pictures may differ: backgrounds are not noted."""
+        try:
+            facts = json.loads(facts_path.read_text())
+            if facts["format"] != "humandepth-studio" or facts["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"format {facts['format']!r} version {facts['format_version']!r}")
+            return cls(int(facts["seed"]), from_dict(StudioSettings, facts["settings"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                f"{facts_path} does not describe a studio clip: {error}.",
+                remedy="Give the folder that `python -m pipeline studio` made.",
+            ) from error

@@ -1,0 +1,87 @@
+"""`python -m pipeline studio` and `python -m pipeline truth`: arguments to settings, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import SettingsError, SourceError
+
+MANIFEST = "clips.csv"
+PICTURES = (".jpg", ".jpeg", ".png")
+
+
+def add_commands(commands: Any) -> None:
+    """Adds both commands to argparse's subparsers."""
+    studio = commands.add_parser("studio", help="film clips of made-up people of whom everything is known")
+    studio.add_argument("--out", required=True, help="folder for films, their notes and clips.csv")
+    studio.add_argument("--clips", type=int, default=12, help="how many (default 12)")
+    studio.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow it")
+    studio.add_argument("--backgrounds", help="folder of pictures; without it backgrounds are made up too")
+    studio.add_argument(
+        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[], help="change a setting"
+    )
+    studio.set_defaults(command=_film)
+
+    truth = commands.add_parser(
+        "truth", help="the true depth of a dataset's samples that come from the studio"
+    )
+    truth.add_argument("dataset", help="made by `run` on the studio's clips.csv")
+    truth.add_argument("--studio", required=True, help="folder that `studio --out` made")
+    truth.add_argument("--out", required=True, help="folder for one npz per sample")
+    truth.set_defaults(command=_truth)
+
+
+def _film(options: argparse.Namespace) -> int:
+    from rich.progress import track
+
+    from pipeline.studio.clip import StudioClip
+    from pipeline.studio.settings import StudioSettings
+    from schemas.settings import with_overrides
+
+    if options.clips < 1 or options.seed < 0:
+        raise SettingsError(
+            f"--clips {options.clips} --seed {options.seed} makes no film.",
+            remedy="Give 1 or more, seed 0 or more.",
+        )
+    settings = with_overrides(StudioSettings(), options.overrides)
+    backgrounds = _backgrounds(options.backgrounds)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / MANIFEST, "w", newline="") as file:
+        manifest = csv.writer(file)
+        manifest.writerow(["clip_id", "source_id", "uri", "focal_px", "licence"])
+        for seed in track(range(options.seed, options.seed + options.clips), description="filming"):
+            clip = StudioClip(seed, settings, backgrounds)
+            path = clip.write(out)
+            manifest.writerow(
+                [clip.clip_id, clip.clip_id, path.name, repr(float(clip.camera.K[0, 0])), "CC0-1.0"]
+            )
+            file.flush()
+    print(f"wrote {options.clips} clip(s) and {out / MANIFEST}")
+    return 0
+
+
+def _truth(options: argparse.Namespace) -> int:
+    from pipeline.studio.truth import truth_of
+    from schemas.dataset import Dataset
+    from schemas.prediction import Prediction, prediction_path
+
+    out, count = Path(options.out), 0
+    for truth in truth_of(Dataset.open(options.dataset), Path(options.studio)):
+        count += 1
+        found = Prediction(depth_m=truth.depth_m, base_depth_m=truth.body_depth_m, K=truth.K)
+        found.save(prediction_path(out, truth.sample_id))
+    print(f"wrote the truth of {count} sample(s) into {out}")
+    return 0
+
+
+def _backgrounds(folder: str | None) -> list[Path]:
+    if folder is None:
+        return []
+    found = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in PICTURES)
+    if not found:
+        raise SourceError(f"{folder} holds no pictures.", remedy="Give a folder of JPEG or PNG files.")
+    return found

@@ -1,0 +1,106 @@
+"""From a posed, dressed person to the sensor: colours carried by the surface, light, shadow, exposure, noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.surface import Raster
+from pipeline.rendering.base_mesh import outward_normals
+from pipeline.rendering.compiled import CompiledRasterizer
+from pipeline.rendering.rasterizer import render
+from pipeline.studio.stage import Stage
+from pipeline.studio.wardrobe import HAIR, SKIN, Actor
+
+SHADOW_PX = 512
+SHADOW_BIAS_M = 0.012
+GAMMA = 2.2
+
+
+class Film:
+    """Draws one actor on one stage."""
+
+    def __init__(self, actor: Actor, stage: Stage) -> None:
+        self._actor, self._stage = actor, stage
+        self._rasterizer = CompiledRasterizer()
+
+    def exposed(self, vertices: np.ndarray, time_s: float, supersampling: int) -> np.ndarray:
+        """(H, W, 3) linear light on the sensor for the dressed surface (V', 3) in camera coordinates."""
+        height, width = self._stage.camera.hw
+        camera = self._stage.camera.resized((height * supersampling, width * supersampling))
+        raster = render(self._rasterizer, vertices, self._actor.mesh.faces, camera)
+        picture = cv2.resize(self._stage.backdrop(time_s), (camera.hw[1], camera.hw[0]))
+        if raster.mask.any():
+            picture[raster.mask] = self._lit(raster, vertices, time_s)
+        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) * self._stage.gain(time_s)
+
+    def _lit(self, raster: Raster, vertices: np.ndarray, time_s: float) -> np.ndarray:
+        """(n, 3) light of body pixels: ambient from above, Lambert, and a little shine (Blinn and Phong)."""
+        mesh = self._actor.mesh
+        corners, weight = mesh.faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask]
+        weight = weight.astype(np.float32)  # light needs no more; geometry is done
+        normal = _blend(outward_normals(vertices, mesh.faces), corners, weight)
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+        point = _blend(vertices, corners, weight)
+        albedo, shine = self._material(corners, weight)
+        turn = self._stage.turn(time_s).astype(np.float32)
+        sky = 0.5 * (1 - normal @ turn[:, 1])
+        light = albedo * self._stage.ambient.astype(np.float32) * (0.55 + 0.45 * sky[:, None])
+        view = -point / np.linalg.norm(point, axis=1, keepdims=True)
+        for lamp in self._stage.lamps:
+            towards = turn @ lamp.towards.astype(np.float32)
+            facing = np.maximum(normal @ towards, 0)
+            if lamp.casts_shadow:
+                facing *= self._unshaded(point, vertices, towards)
+            half = view + towards
+            half /= np.linalg.norm(half, axis=1, keepdims=True)
+            glint = shine * np.maximum((normal * half).sum(axis=1), 0) ** 24 * (facing > 0)
+            light = light + lamp.colour.astype(np.float32) * (albedo * facing[:, None] + glint[:, None])
+        return light
+
+    def _material(self, corners: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Colour (n, 3) and shine (n,): each pixel has the material of its heaviest corner, so seams are sharp."""
+        mesh = self._actor.mesh
+        worn = mesh.garment[corners[np.arange(len(corners)), weight.argmax(axis=1)]]
+        rest = _blend(mesh.rest, corners, weight)
+        colour, shine = np.zeros((len(worn), 3), np.float32), np.zeros(len(worn), np.float32)
+        for garment in range(SKIN, HAIR + 1):
+            own = worn == garment
+            if own.any():
+                fabric = self._actor.fabrics[garment]
+                colour[own], shine[own] = fabric.colours(rest[own]), fabric.shine
+        return colour, shine
+
+    def _unshaded(self, point: np.ndarray, vertices: np.ndarray, towards: np.ndarray) -> np.ndarray:
+        """(n,) 1 where the lamp sees the point, 0 in shadow, by a depth picture taken from the lamp."""
+        eye, lamp_from_cam = _lamp_view(vertices, towards)
+        seen = (vertices - eye) @ lamp_from_cam.T
+        extent = np.abs(seen[:, :2] / seen[:, 2:]).max() * 1.05
+        focal = SHADOW_PX / 2 / extent
+        K = np.array([[focal, 0, SHADOW_PX / 2], [0, focal, SHADOW_PX / 2], [0, 0, 1.0]])
+        camera = Camera(K, (SHADOW_PX, SHADOW_PX))
+        depth = render(self._rasterizer, seen, self._actor.mesh.faces, camera).depth
+        there = (point - eye) @ lamp_from_cam.T
+        column, row = np.clip(np.floor(camera.px_from_cam(there)).astype(int), 0, SHADOW_PX - 1).T
+        front = depth[row, column]
+        return ((front == 0) | (there[:, 2] <= front + SHADOW_BIAS_M)).astype(np.float32)
+
+
+def developed(light: np.ndarray, rng: np.random.Generator, noise: float) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB-like picture of linear light: gamma, then the sensor's noise."""
+    picture = np.clip(light, 0, 1) ** (1 / GAMMA) + noise * rng.standard_normal(light.shape, np.float32)
+    return np.clip(np.rint(255 * picture), 0, 255).astype(np.uint8)
+
+
+def _blend(values: np.ndarray, corners: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.einsum("nk,nkc->nc", weight, values.astype(weight.dtype)[corners])
+
+
+def _lamp_view(vertices: np.ndarray, towards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a camera stands far out at the lamp, and its axes (3, 3) lamp_from_cam, looking at the person."""
+    centre = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
+    z = -towards
+    x = np.cross(np.array([0.0, 1.0, 0.0]), z)
+    x /= max(float(np.linalg.norm(x)), 1e-9)
+    return centre + 20.0 * towards, np.stack([x, np.cross(z, x), z])

@@ -1,0 +1,45 @@
+"""What decides a studio clip besides its seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudioSettings:
+    """A film set for one person."""
+
+    duration_s: float = 4.0
+    fps: float = 30.0
+    height_px: int = 640
+    width_px: int = 640
+    supersampling: int = 2
+    """Rays per pixel along each side."""
+    subdivisions: int = 1
+    """Times that every face of the body is cut into four, so that garments have folds and hems."""
+    loose_share: float = 0.3
+    """Share of clips whose garments lag behind the body, and whose skinning is not the model's."""
+    noise: float = 0.01
+    """Standard deviation of the sensor's noise, of white."""
+    drift: float = 0.04
+    """Amplitude of slow changes of exposure and white balance."""
+    shake_deg: float = 0.3
+    """Amplitude of a hand-held camera's turns; half of the clips stand on a tripod."""
+    blur_samples: int = 1
+    """Instants averaged into a frame over half of its duration; 1 is a shutter without blur."""
+    crf: int = 18
+    """Constant rate factor of the H.264 film."""
+
+    def __post_init__(self) -> None:
+        for name in ("duration_s", "fps", "height_px", "width_px", "supersampling", "blur_samples"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(
+                    f"setting 'studio.{name}' cannot be {getattr(self, name)!r}.",
+                    remedy="Give a number above 0.",
+                )
+        if not 0 <= self.subdivisions <= 3:
+            raise SettingsError(
+                f"setting 'studio.subdivisions' cannot be {self.subdivisions}.", remedy="Give 0 to 3."
+            )
