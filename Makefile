@@ -1,6 +1,9 @@
 # make demo   the main job: video -> dataset -> trained network -> pictures (build/demo)
 # make test   lint, types and all tests
+# make fuzz   damaged clips (FUZZ_MUTANTS of them): no crash, no hang, no silent success
 # make bench  benchmarks with ratios (build/benchmarks.json)
+# make images the Dockerfiles, linted and carried out in fresh environments, without Docker
+# make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -17,8 +20,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 DEMO := build/demo
 FIT_MINUTES ?= 3
+FUZZ_MUTANTS ?= 500
 
-.PHONY: demo test lint typecheck unit bench fetch clean install
+.PHONY: images soak demo test lint typecheck unit fuzz bench fetch clean install
 
 install: $(STAMP)
 
@@ -47,9 +51,18 @@ unit: fetch
 
 test: lint unit
 
+fuzz: fetch
+	@FUZZ_MUTANTS=$(FUZZ_MUTANTS) $(ONE_THREAD) $(BIN)/python -m pytest -s tests/fuzz
+
 bench: fetch
 	@mkdir -p build
 	@$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
+
+images: $(STAMP)
+	@$(BIN)/python -m tests.images
+
+soak: fetch
+	@$(ONE_THREAD) $(BIN)/python -m tests.soak
 
 clean:
 	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache

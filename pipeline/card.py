@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
+from pipeline.croissant import croissant_metadata
+from pipeline.sink import publish_text
 from schemas.column import Column
-from schemas.dataset import Dataset
+from schemas.dataset import CROISSANT_PATH, MANIFEST_PATH, Dataset
 from schemas.tables import TABLES
+
+
+def publish_documents(root: str) -> None:
+    """Writes the card, the manifest and the Croissant metadata of a local dataset as it is now."""
+    dataset = Dataset.open(root)
+    publish_text(json.dumps(dataset.manifest(), indent=1) + "\n", root, MANIFEST_PATH)
+    publish_text(dataset_card(dataset), root, "README.md")
+    publish_text(json.dumps(croissant_metadata(dataset), indent=1) + "\n", root, CROISSANT_PATH)
 
 
 def dataset_card(dataset: Dataset) -> str:
@@ -15,15 +26,27 @@ def dataset_card(dataset: Dataset) -> str:
     counts = "\n".join(
         f"| `{name}` | {dataset.row_count(name)} | {table.doc} |" for name, table in TABLES.items()
     )
-    configs = "\n".join(
-        f"- config_name: {name}\n  data_files: {name}/*.parquet" for name in TABLES if dataset.row_count(name)
+    filled = [name for name in TABLES if dataset.row_count(name)]
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/*.parquet\n"
+        + ("  default: true\n" if name == filled[0] else "")
+        for name in filled
     )
     return f"""---
 pretty_name: humandepth dataset
-task_categories: [depth-estimation]
-configs:
-{configs}
----
+license: other
+license_name: see-the-sources
+task_categories:
+- depth-estimation
+tags:
+- human
+- video
+- self-supervised
+- parquet
+size_categories:
+- {_size_category(dataset.row_count("samples"))}
+{"configs:" if filled else "configs: []"}
+{configs}---
 
 # Depth of people from video
 
@@ -37,8 +60,16 @@ Conventions, versions and every column are in `meta/info.json`; all settings in 
 Licences of the sources: {", ".join(licences) or "none"}.
 Splits are by `source_id`, never by row. Depth is metric only as far as the assumed focal length is right.
 
+Read it with `schemas.dataset.Dataset` (decodes the maps), `datasets.load_dataset("parquet", data_files=...)`, DuckDB,
+or anything that reads Parquet: images are JPEG bytes; maps are bytes that `schemas.tables` decodes.
+
 Content hash: `{dataset.content_hash()}`
 """
+
+
+def _size_category(rows: int) -> str:
+    names = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
+    return next((name for power, name in enumerate(names) if rows < 10 ** (3 + power)), "100M<n<1B")
 
 
 def column_tables() -> str:

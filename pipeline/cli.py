@@ -1,12 +1,14 @@
-"""`python -m pipeline fetch | run | audit | gallery | verify`: arguments to settings, nothing else."""
+"""`python -m pipeline COMMAND` (fetch, download, run, inspect, audit, ...): arguments to settings, nothing else."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 
+from pipeline.audit.command import add_arguments
+from pipeline.audit.command import audit as audit_command
+from pipeline.logs import quieten_libraries
 from pipeline.studio.commands import add_commands as add_studio_commands
 from schemas.errors import HumandepthError
 
@@ -14,11 +16,11 @@ _DESCRIPTION = "From video clips to a Parquet dataset for learning the depth of 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 2 usage, 1 error, 3 some clips failed, 4 nothing kept."""
+    """Runs one command and returns its exit code: 2 usage, 1 error, 3 some clips failed, 4 nothing, 5 too few kept."""
     arguments, beam_args = _split_beam_arguments(list(sys.argv[1:] if argv is None else argv))
     options = _parser().parse_args(arguments)
     options.beam_args = beam_args
-    _quieten_libraries()
+    quieten_libraries()
     try:
         return int(options.command(options))
     except HumandepthError as error:
@@ -31,18 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"error: {error.name} is not installed. Run: pip install 'humandepth[pipeline]'", file=sys.stderr
         )
         return 1
-
-
-def _quieten_libraries() -> None:
-    """Libraries' warnings are not shown (Beam has one at import that nobody can act on); ours are, as plain lines."""
-    logging.getLogger().setLevel(logging.ERROR)
-    ours = logging.getLogger("pipeline")
-    if not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        ours.addHandler(handler)
-        ours.setLevel(logging.WARNING)
-        ours.propagate = False
 
 
 def _split_beam_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -63,6 +53,25 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("names", nargs="*", help="assets to fetch (default: all that the demo needs)")
     fetch.set_defaults(command=_fetch)
 
+    download = commands.add_parser(
+        "download",
+        help="fetch YouTube ids or web addresses into a folder, with an archive of what was fetched",
+    )
+    download.add_argument(
+        "addresses", nargs="+", help="YouTube ids, https:// addresses of videos or play lists"
+    )
+    download.add_argument("--out", required=True, help="folder; goes on where an earlier download stopped")
+    download.add_argument("--rate-mb-per-s", type=float, default=4.0, help="at most this fast (default 4)")
+    download.add_argument("--pause-s", type=float, default=5.0, help="pause between videos (default 5)")
+    download.add_argument("--max-gb", type=float, default=4.0, help="refuse larger files (default 4)")
+    download.add_argument(
+        "--max-height-px", type=int, default=1080, help="largest picture height (default 1080)"
+    )
+    download.add_argument(
+        "--allow-private", action="store_true", help="also http:// and servers in private networks"
+    )
+    download.set_defaults(command=_download)
+
     run = commands.add_parser(
         "run", help="preprocess clips into a dataset; goes on where an earlier run stopped"
     )
@@ -72,13 +81,32 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", required=True, help="dataset folder, or a bucket Beam can write to")
     run.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
     run.add_argument("--focal-px", type=float, help="focal length of the full image in pixels, where known")
+    run.add_argument(
+        "--retry-failed",
+        nargs="?",
+        const="",
+        metavar="REASON",
+        help="try failed units again: those of a reason (see the table `failures`), or all",
+    )
+    run.add_argument(
+        "--settings-from",
+        choices=("dataset", "command"),
+        help="where the folder was made with other settings: go on with its own, or make it again with these",
+    )
     _add_settings(run)
     run.set_defaults(command=_run)
 
+    plan = commands.add_parser("plan", help="what a run would cost: units, hours, bytes, memory")
+    plan.add_argument("inputs", nargs="+", help="as for `run`")
+    plan.add_argument("--out", help="the dataset folder that is to be made or gone on with")
+    plan.add_argument("--like", help="a dataset whose measured costs are taken")
+    plan.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
+    _add_settings(plan)
+    plan.set_defaults(command=_plan)
+
     audit = commands.add_parser("audit", help="what was kept, what was dropped, and why")
-    audit.add_argument("dataset")
-    audit.add_argument("--json", help="also write every figure to this file")
-    audit.set_defaults(command=_audit)
+    add_arguments(audit)
+    audit.set_defaults(command=audit_command)
 
     gallery = commands.add_parser(
         "gallery", help="a page of pictures: photo, body, depth, motion, validity, refined depth"
@@ -91,9 +119,42 @@ def _parser() -> argparse.ArgumentParser:
     gallery.add_argument("--per-track", type=int, default=3, help="frames shown of every person (default 3)")
     gallery.set_defaults(command=_gallery)
 
-    verify = commands.add_parser("verify", help="rehash every shard and check its columns")
+    inspect = commands.add_parser(
+        "inspect", help="overlay film and contact sheet of one clip: mesh, landmarks, ids, gate reasons"
+    )
+    inspect.add_argument("clip", help="a video file")
+    inspect.add_argument("--out", required=True, help="folder for overlay.mp4 and contact-sheet.jpg")
+    inspect.add_argument("--rerun", action="store_true", help="also write recording.rrd for the rerun viewer")
+    inspect.add_argument(
+        "--focal-px", type=float, help="focal length of the full image in pixels, where known"
+    )
+    inspect.add_argument("--start-s", type=float, help="begin at this time of the clip")
+    inspect.add_argument("--end-s", type=float, help="stop at this time of the clip")
+    _add_settings(inspect)
+    inspect.set_defaults(command=_inspect)
+
+    verify = commands.add_parser(
+        "verify",
+        help="rehash every shard, check columns and references between tables, render some rows again",
+    )
     verify.add_argument("dataset")
+    verify.add_argument("--render", type=int, default=8, help="samples to render again (default 8; 0: none)")
     verify.set_defaults(command=_verify)
+
+    forget = commands.add_parser("forget", help="remove every row of a source, for good")
+    forget.add_argument("dataset")
+    forget.add_argument("--source", required=True, metavar="ID", help="the `source_id`")
+    forget.set_defaults(command=_forget)
+
+    compact = commands.add_parser("compact", help="put small shards together: the same rows in fewer files")
+    compact.add_argument("dataset")
+    compact.add_argument("--megabytes", type=float, default=256, help="size of a file (default 256)")
+    compact.set_defaults(command=_compact)
+
+    doctor = commands.add_parser(
+        "doctor", help="what works on this machine, and the remedy for what does not"
+    )
+    doctor.set_defaults(command=_doctor)
 
     add_studio_commands(commands)
     columns = commands.add_parser("columns", help="print the tables and their columns as Markdown")
@@ -120,6 +181,34 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
+def _download(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pipeline.download.collection import Collection
+    from pipeline.download.video_site import YtDlpSite
+    from schemas.errors import SettingsError
+
+    for name in ("rate_mb_per_s", "max_gb", "max_height_px"):
+        if not getattr(options, name) > 0:
+            flag = "--" + name.replace("_", "-")
+            raise SettingsError(f"{flag} cannot be {getattr(options, name)}.", remedy="Give a value above 0.")
+    site = YtDlpSite(
+        rate_mb_per_s=options.rate_mb_per_s,
+        max_gb=options.max_gb,
+        max_height_px=options.max_height_px,
+        allow_private=options.allow_private,
+    )
+    outcome = Collection(Path(options.out)).download(
+        options.addresses, site, pause_s=max(0.0, options.pause_s), allow_private=options.allow_private
+    )
+    had = len(outcome.fetched) + len(outcome.already_there)
+    print(
+        f"{len(outcome.fetched)} fetched, {len(outcome.already_there)} already there, {len(outcome.failures)} failed"
+    )
+    print(f"next: python -m pipeline run {options.out}/clips.jsonl --out dataset")
+    return 0 if not outcome.failures else 3 if had else 1
+
+
 def _run(options: argparse.Namespace) -> int:
     from pipeline.config import preset
     from pipeline.run import pipeline_options, run
@@ -130,20 +219,54 @@ def _run(options: argparse.Namespace) -> int:
     settings = with_overrides(preset(options.preset), options.overrides)
     pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
-    summary = run(clips, options.out, settings, workers=options.workers, beam_args=options.beam_args)
+    summary = run(
+        clips,
+        options.out,
+        settings,
+        workers=options.workers,
+        beam_args=options.beam_args,
+        retry=options.retry_failed,
+        isolated=True,
+        settings_from=options.settings_from,
+    )
     print_run(summary, options.out)
-    return summary.exit_code
+    return summary.exit_code_for(settings.run.max_failed_share)
 
 
-def _audit(options: argparse.Namespace) -> int:
-    from pipeline.audit.figures import audit_figures, print_audit, write_figures
-    from schemas.dataset import Dataset
+def _plan(options: argparse.Namespace) -> int:
+    from pipeline.config import preset
+    from pipeline.planning import plan, print_plan
+    from pipeline.video.source import clips_from_arguments
+    from schemas.settings import with_overrides
 
-    figures = audit_figures(Dataset.open(options.dataset))
-    print_audit(figures)
-    if options.json:
-        write_figures(figures, options.json)
+    settings = with_overrides(preset(options.preset), options.overrides)
+    clips = clips_from_arguments(options.inputs)
+    print_plan(plan(clips, settings, out=options.out, like=options.like, workers=options.workers))
     return 0
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from pipeline.forgetting import forget
+
+    units = forget(options.dataset, options.source)
+    print(f"{options.dataset}: {units} unit(s) of source {options.source!r} removed")
+    return 0
+
+
+def _compact(options: argparse.Namespace) -> int:
+    from pipeline.compaction import compact_dataset
+
+    done = compact_dataset(options.dataset, int(options.megabytes * 2**20))
+    print(f"{options.dataset}: {done.files_before} files before, {done.files_after} now, the same rows")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from pipeline.doctor import examine, print_findings
+
+    findings = examine()
+    print_findings(findings)
+    return 1 if any(finding.is_fatal for finding in findings) else 0
 
 
 def _gallery(options: argparse.Namespace) -> int:
@@ -157,16 +280,43 @@ def _gallery(options: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(options: argparse.Namespace) -> int:
-    from schemas.dataset import Dataset
+def _inspect(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+    from pathlib import Path
 
-    dataset = Dataset.open(options.dataset)
-    problems = dataset.verify()
-    for problem in problems:
+    from pipeline.config import preset
+    from pipeline.inspection.clip_inspection import inspect_clip
+    from pipeline.video.source import clips_from_arguments
+    from schemas.errors import SourceError
+    from schemas.settings import with_overrides
+
+    settings = with_overrides(preset(options.preset), options.overrides)
+    clips = clips_from_arguments([options.clip], focal_px=options.focal_px)
+    if len(clips) != 1:
+        raise SourceError(f"{options.clip} names {len(clips)} clips.", remedy="Name one clip.")
+    clip = replace(clips[0], start_s=options.start_s, end_s=options.end_s)
+    made = inspect_clip(clip, Path(options.out), settings, with_rerun=options.rerun)
+    for track_id, frames, kept in made.tracks:
+        print(f"{track_id}: {frames} frames, {kept} kept")
+    if not made.tracks:
+        print("nobody was tracked")
+    print(
+        f"wrote {made.film} ({made.frames} frames), {made.sheet}"
+        + (f", {made.recording}" if made.recording else "")
+    )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from pipeline.verification import verify
+
+    report = verify(options.dataset, render=options.render)
+    for problem in report.problems:
         print(f"error: {problem}", file=sys.stderr)
-    if not problems:
-        print(f"{options.dataset}: {len(dataset.records)} units, content hash {dataset.content_hash()}")
-    return 1 if problems else 0
+    if not report.problems:
+        print(f"{options.dataset}: {report.units} units, content hash {report.content_hash}")
+        print(f"{report.rendered} of {report.samples} samples rendered again: {report.render_note}")
+    return 1 if report.problems else 0
 
 
 def _columns(options: argparse.Namespace) -> int:

@@ -51,7 +51,8 @@ class TrackingSettings:
     """People and bodies per frame."""
 
     tracker: Literal["landmarks"] = "landmarks"
-    landmark_model: Literal["full"] = "full"
+    landmark_model: Literal["full", "heavy"] = "full"
+    """`heavy` takes three times as long; get it with `python -m pipeline fetch pose_landmark_heavy.tflite`."""
     detect_every: int = 10
     """Frames between detections."""
     detector_threshold: float = 0.6
@@ -129,6 +130,31 @@ class PairSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a run is carried out. No row depends on these, so they may differ from one run to the next."""
+
+    unit_time_limit_s: float = 1800.0
+    """A unit that takes longer (a decoder that hangs, say) is ended and becomes a failure that can be retried."""
+    max_failed_share: float = 1.0
+    """A run that ends with a larger share of failed units ends with exit code 5."""
+    accelerator: str | None = None
+    """Beam resource hint of the tracking step, for example `type:nvidia-tesla-t4;count:1;install-nvidia-driver`."""
+    tracking_ram: str = "4GB"
+    """Beam resource hint of the tracking step: memory of a worker."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.unit_time_limit_s > 0,
+            "run.unit_time_limit_s",
+            self.unit_time_limit_s,
+            "Give seconds above 0.",
+        )
+        _require(
+            0 <= self.max_failed_share <= 1, "run.max_failed_share", self.max_failed_share, "Give 0 to 1."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of the pipeline."""
 
@@ -138,6 +164,7 @@ class Settings:
     gates: GateSettings = field(default_factory=GateSettings)
     rendering: RenderingSettings = field(default_factory=RenderingSettings)
     pairs: PairSettings = field(default_factory=PairSettings)
+    run: RunSettings = field(default_factory=RunSettings)
 
 
 def preset(name: str) -> Settings:

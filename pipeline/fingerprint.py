@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pipeline
 import schemas
@@ -30,11 +31,16 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+def row_settings(settings: Settings) -> dict[str, Any]:
+    """The settings that rows depend on: all but how the run is carried out."""
+    return {name: values for name, values in as_dict(settings).items() if name != "run"}
+
+
 def fingerprint(work: Segment | ClipRef, settings: Settings) -> str:
     """SHA-256 of code, settings, table versions and the work itself (a segment carries its file's digest)."""
     facts = {
         "code": code_digest(),
-        "settings": as_dict(settings),
+        "settings": row_settings(settings),
         "tables": {name: table.version for name, table in TABLES.items()},
         "work": asdict(work),
     }

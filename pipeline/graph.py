@@ -1,119 +1,141 @@
 """The Beam graph on one page. Clip references in, shards out; only parameters and scalars cross a shuffle.
 
-Clips -> Cut -> (shuffle) -> Track -> (shuffle) -> Render, which writes the unit's shards itself
+Clips -> Cut -> (shuffle) -> Track -> (shuffle, on a cluster) -> Render, which writes the unit's shards itself
+
+On one machine Track and Render stay fused: a unit is finished before the next begins, so an interrupted run loses
+one unit a worker. On a cluster a shuffle parts them, because only Track may ask for an accelerator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipeline.config import Settings
-from pipeline.fingerprint import fingerprint
-from pipeline.progress import ProgressFile
+from pipeline.isolation import call_isolated, die_with
 from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts
-from pipeline.sink import UnitSink, discard_unit, finished_record, local_copy
-from pipeline.steps import failed_clip, probe_unit_id, render_segment, track_segment
-from pipeline.toolbox import shared_toolbox
-from pipeline.video.shots import segments_of
-from schemas.errors import HumandepthError
+from pipeline.units import (
+    Spent,
+    UnitWork,
+    cut_clip,
+    failed_segment,
+    render_unit,
+    track_unit,
+    write_failed_clip,
+)
+from schemas.errors import CrashError, TimeLimitError
 
 NAMESPACE = "humandepth"
+STAGE_PREFIX = "stage-ms-"
 
 
 def build(
     pipeline: beam.Pipeline,
     clips: Sequence[ClipRef],
-    settings: Settings,
-    root: str,
-    progress_folder: str | None = None,
+    work: UnitWork,
+    *,
+    on_cluster: bool = False,
+    isolated: bool = False,
+    driver_pid: int | None = None,
 ) -> beam.PCollection:
     """Applies the whole graph and returns a `UnitCounts` for every unit that was worked on."""
-    return (
+    step = (work, isolated, driver_pid)
+    tracked = (
         pipeline
         | "Clips" >> beam.Create(list(clips))
-        | "Cut" >> beam.ParDo(CutIntoSegments(settings, root))
+        | "Spread clips" >> beam.Reshuffle()
+        | "Cut" >> beam.ParDo(CutIntoSegments(*step))
         | "Spread segments" >> beam.Reshuffle()
-        | "Track" >> beam.ParDo(TrackPeople(settings, progress_folder)).with_resource_hints(min_ram="4GB")
-        | "Spread tracks" >> beam.Reshuffle()
-        | "Render"
-        >> beam.ParDo(RenderAndWrite(settings, root, progress_folder)).with_resource_hints(min_ram="4GB")
+        | "Track" >> beam.ParDo(TrackPeople(*step)).with_resource_hints(**_hints(work) if on_cluster else {})
     )
+    if on_cluster:
+        tracked = tracked | "Spread tracks" >> beam.Reshuffle()
+    return tracked | "Render" >> beam.ParDo(RenderAndWrite(*step))
 
 
-class CutIntoSegments(beam.DoFn):
+def _hints(work: UnitWork) -> dict[str, str]:
+    """What a machine that tracks must have. Steps of unlike hints are never fused, so one machine gets none."""
+    run = work.settings.run
+    return {"min_ram": run.tracking_ram} | ({"accelerator": run.accelerator} if run.accelerator else {})
+
+
+class _Step(beam.DoFn):
+    """A step that calls functions of `units`, in a child process where it is isolated."""
+
+    def __init__(self, work: UnitWork, isolated: bool, driver_pid: int | None) -> None:
+        self._work, self._isolated, self._driver_pid = work, isolated, driver_pid
+
+    def setup(self) -> None:
+        if self._driver_pid is not None:
+            die_with(self._driver_pid)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if not self._isolated:
+            return function(self._work, *arguments)
+        limit_s = self._work.settings.run.unit_time_limit_s
+        try:
+            return call_isolated(function, self._work, *arguments, limit_s=limit_s)
+        except CrashError:  # once more: it may have been killed for want of memory, or by hand
+            return call_isolated(function, self._work, *arguments, limit_s=limit_s)
+
+
+class CutIntoSegments(_Step):
     """ClipRef -> the Segments that are not finished yet. A clip that cannot be read leaves its rows and ends here."""
-
-    def __init__(self, settings: Settings, root: str) -> None:
-        self._settings, self._root = settings, root
 
     def process(self, clip: ClipRef) -> Iterator[Segment]:
         try:
-            with local_copy(clip.uri) as path:
-                found = segments_of(replace(clip, uri=path), self._settings.video)
-            segments = [replace(segment, clip=clip) for segment in found]
-        except HumandepthError as error:
-            unit_id = probe_unit_id(clip)
-            with UnitSink(self._root, unit_id, fingerprint(clip, self._settings)) as sink:
-                _count(failed_clip(clip, error, sink.emit))
-                sink.outcome = error.reason
+            cut = self._call(cut_clip, clip)
+        except (TimeLimitError, CrashError) as error:
+            _count(write_failed_clip(self._work, clip, _about(clip, error)))
             return
-        discard_unit(self._root, probe_unit_id(clip))
-        for segment in segments:
-            record = finished_record(self._root, segment.unit_id, fingerprint(segment, self._settings))
-            if record is None:
-                yield segment
-            else:
-                Metrics.counter(NAMESPACE, "units-skipped").inc()
-                _count_outcome(record.outcome)
+        _count_time(cut.spent)
+        if cut.failed is not None:
+            _count(cut.failed)
+        for outcome in cut.finished:
+            Metrics.counter(NAMESPACE, "units-skipped").inc()
+            _count_outcome(outcome)
+        yield from cut.todo
 
 
-class TrackPeople(beam.DoFn):
-    """Segment -> TrackedSegment. May run where an accelerator is; hands on parameters, never pixels."""
-
-    def __init__(self, settings: Settings, progress_folder: str | None) -> None:
-        self._settings, self._progress_folder = settings, progress_folder
+class TrackPeople(_Step):
+    """Segment -> TrackedSegment."""
 
     def process(self, segment: Segment) -> Iterator[TrackedSegment]:
-        report = ProgressFile(self._progress_folder, segment.unit_id)
-        with ExitStack() as stack:
-            try:
-                path = stack.enter_context(local_copy(segment.clip.uri))
-            except HumandepthError as error:
-                failure = Failure.of("track", error)
-                yield TrackedSegment(segment=segment, tracks=(), frames_read=0, failure=failure)
-                return
-            yield track_segment(segment, shared_toolbox(self._settings), self._settings, report, path=path)
+        try:
+            tracked, spent = self._call(track_unit, segment)
+        except (TimeLimitError, CrashError) as error:
+            yield failed_segment(segment, "track", _about(segment.clip, error))
+            return
+        _count_time(spent)
+        Metrics.counter(NAMESPACE, "frames-read").inc(tracked.frames_read)
+        yield tracked
 
 
-class RenderAndWrite(beam.DoFn):
+class RenderAndWrite(_Step):
     """TrackedSegment -> shards and completion record on disk -> UnitCounts."""
 
-    def __init__(self, settings: Settings, root: str, progress_folder: str | None) -> None:
-        self._settings, self._root, self._progress_folder = settings, root, progress_folder
-
     def process(self, tracked: TrackedSegment) -> Iterator[UnitCounts]:
-        unit_id = tracked.segment.unit_id
-        report = ProgressFile(self._progress_folder, unit_id)
-        with ExitStack() as stack:
-            path = None
-            if tracked.failure is None:
-                try:
-                    path = stack.enter_context(local_copy(tracked.segment.clip.uri))
-                except HumandepthError as error:
-                    tracked = replace(tracked, failure=Failure.of("render", error))
-            sink = stack.enter_context(
-                UnitSink(self._root, unit_id, fingerprint(tracked.segment, self._settings))
-            )
-            toolbox = shared_toolbox(self._settings)
-            counts = render_segment(tracked, toolbox, self._settings, sink.emit, report, path=path)
-            sink.outcome = counts.outcome
+        try:
+            counts, spent = self._call(render_unit, tracked)
+        except (TimeLimitError, CrashError) as error:
+            failure = Failure.of("render", _about(tracked.segment.clip, error))
+            counts, spent = render_unit(self._work, replace(tracked, tracks=(), failure=failure))
+        _count_time(spent)
         _count(counts)
         yield counts
+
+
+def _about(clip: ClipRef, error: TimeLimitError | CrashError) -> TimeLimitError | CrashError:
+    return type(error)(f"{clip.uri}: {error.message}", remedy=error.remedy)
+
+
+def _count_time(spent: Spent) -> None:
+    for stage, seconds in spent.seconds.items():
+        Metrics.counter(NAMESPACE, STAGE_PREFIX + stage).inc(round(1000 * seconds))
+    Metrics.distribution(NAMESPACE, "peak-mb").update(spent.peak_mb)
 
 
 def _count(counts: UnitCounts) -> None:
@@ -124,3 +146,5 @@ def _count(counts: UnitCounts) -> None:
 
 def _count_outcome(outcome: str) -> None:
     Metrics.counter(NAMESPACE, "units-kept" if outcome == "kept" else "units-failed").inc()
+    if outcome != "kept":
+        Metrics.counter(NAMESPACE, f"failed-{outcome}").inc()

@@ -7,6 +7,9 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -44,16 +47,93 @@ class ProgressFile:
         if self._path is None or (done < total and now - self._written_s < _WRITE_EVERY_S):
             return
         self._written_s = now
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"stage": stage, "done": done, "total": total}))
-        os.replace(temporary, self._path)
+        write_note(str(self._path.parent), self._path.name, {"stage": stage, "done": done, "total": total})
+
+
+def write_note(folder: str | None, name: str, values: Mapping[str, object]) -> None:
+    """A small JSON file for the driver, whole or not at all. Progress is never worth failing for."""
+    if folder is None:
+        return
+    final = Path(folder) / name
+    temporary = final.with_name(f".{name}.{os.getpid()}")
+    with suppress(OSError):
+        temporary.write_text(json.dumps(values))
+        os.replace(temporary, final)
+
+
+def read_note(path: Path) -> dict[str, object] | None:
+    """What `write_note` left, or None."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+class Totals:
+    """What the workers' notes add up to. Every note is read once."""
+
+    def __init__(self, folder: Path, clips: int) -> None:
+        self._folder, self._clips = folder, clips
+        self._begin_s = time.monotonic()
+        self._read: set[str] = set()
+        self._sums: Counter[str] = Counter()
+
+    def update(self) -> None:
+        """Reads the notes that are new."""
+        for path in self._folder.iterdir():
+            if path.suffix not in (".cut", ".done") or path.name.startswith(".") or path.name in self._read:
+                continue
+            note = read_note(path)
+            if note is None:
+                continue
+            self._read.add(path.name)
+            if path.suffix == ".cut":
+                self._sums.update(cut=1, units=_whole(note, "units"), finished=_whole(note, "finished"))
+                continue
+            self._sums.update(
+                done=1,
+                failed=note.get("outcome") != "kept",
+                pairs_kept=_whole(note, "pairs_kept"),
+                pairs_dropped=_whole(note, "pairs_dropped"),
+            )
+
+    def line(self) -> str:
+        """One line: units, pairs, failures, and how long the rest will take."""
+        sums = self._sums
+        all_cut = sums["cut"] >= self._clips
+        units = f"{sums['done']}/{sums['units']}{'' if all_cut else '+'} units"
+        parts = [
+            units if all_cut or sums["done"] else f"{sums['cut']}/{self._clips} clips cut",
+            f"{sums['pairs_kept']} pairs kept, {sums['pairs_dropped']} dropped",
+            f"{sums['failed']} failed",
+        ]
+        if sums["finished"]:
+            parts.insert(1, f"{sums['finished']} finished before")
+        if all_cut and 0 < sums["done"] < sums["units"]:
+            left_s = (time.monotonic() - self._begin_s) / sums["done"] * (sums["units"] - sums["done"])
+            parts.append(f"{duration(left_s)} left")
+        return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _whole(note: Mapping[str, object], name: str) -> int:
+    value = note.get(name, 0)
+    return value if isinstance(value, int) else 0
 
 
 class ProgressDisplay:
     """Bars on a terminal, a plain line per stage and every fifteen seconds elsewhere. Used as a context."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, clips: int = 0) -> None:
         self._folder = Path(folder)
+        self._totals = Totals(self._folder, clips)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
         self._console = Console(stderr=True)
@@ -68,6 +148,8 @@ class ProgressDisplay:
         )
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._said: dict[str, tuple[str, float]] = {}
+        self._total_task: TaskID | None = None
+        self._total_said = ("", time.monotonic())
 
     def __enter__(self) -> ProgressDisplay:
         self._bars.start()
@@ -87,15 +169,36 @@ class ProgressDisplay:
             self._draw()
 
     def _draw(self) -> None:
+        self._totals.update()
         for path in sorted(self._folder.glob("*.json")):
-            try:
-                state = json.loads(path.read_text())
-            except (OSError, ValueError):
+            state = read_note(path)
+            if state is None:
                 continue
-            if sys.stderr.isatty():
-                self._bar(path.stem, **state)
+            if (self._folder / f"{path.stem}.done").exists():  # its numbers are in the totals now
+                path.unlink(missing_ok=True)
+                self._remove_bars(path.stem)
+            elif sys.stderr.isatty():
+                self._bar(path.stem, **state)  # type: ignore[arg-type]
             else:
-                self._line(path.stem, **state)
+                self._line(path.stem, **state)  # type: ignore[arg-type]
+        self._draw_totals()
+
+    def _draw_totals(self) -> None:
+        line = self._totals.line()
+        if sys.stderr.isatty():
+            if self._total_task is None:
+                self._total_task = self._bars.add_task(line, total=None)
+            self._bars.update(self._total_task, description=line)
+            return
+        said, said_s = self._total_said
+        now = time.monotonic()
+        if line != said and now - said_s > _LINE_EVERY_S:
+            self._total_said = (line, now)
+            print(line, file=sys.stderr, flush=True)
+
+    def _remove_bars(self, unit: str) -> None:
+        for key in [key for key in self._tasks if key[0] == unit]:
+            self._bars.remove_task(self._tasks.pop(key))
 
     def _bar(self, unit: str, stage: str, done: int, total: int) -> None:
         key = (unit, stage)

@@ -96,12 +96,13 @@ def unread_clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
 
 
 def failure_row(clip: ClipRef, unit_id: str, failure: Failure) -> Row:
-    """Row of `failures`."""
+    """Row of `failures` for a first attempt; the sink, which knows of earlier ones, counts on."""
     return {
         "source_id": clip.source_id,
         "clip_id": clip.clip_id,
         "unit_id": unit_id,
         "uri": clip.uri,
+        "attempts": 1,
     } | asdict(failure)
 
 

@@ -6,50 +6,39 @@ import json
 import os
 import sys
 import tempfile
-import threading
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline import graph
 from pipeline.assets import asset_path
-from pipeline.card import dataset_card
+from pipeline.card import publish_documents
+from pipeline.compaction import settle
 from pipeline.config import Settings
-from pipeline.progress import ProgressDisplay
+from pipeline.fingerprint import row_settings
+from pipeline.forgetting import without_forgotten
+from pipeline.isolation import close_idle
+from pipeline.progress import ProgressDisplay, read_note
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
-from pipeline.sink import is_remote, publish_text, read_json
-from schemas.dataset import INFO_PATH, SETTINGS_PATH, Dataset, dataset_info
-from schemas.errors import DatasetError, SettingsError
-from schemas.settings import as_dict, with_overrides
-
-WORKER_DIED = 70
-"""Exit code when a worker process was killed: finished units stay, the same command goes on with the rest."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """What came of a run, from the graph's counters (units finished earlier are counted by their outcome)."""
-
-    units_kept: int
-    units_failed: int
-    units_skipped: int
-    samples: int
-    frames_kept: int
-    pairs_kept: int
-    pairs_dropped: int
-
-    @property
-    def exit_code(self) -> int:
-        """0 all well, 3 some units failed, 4 nothing was kept."""
-        if not self.units_kept:
-            return 4
-        return 3 if self.units_failed else 0
+from pipeline.run_lock import LOCK_PATH, RunLock
+from pipeline.sink import SPOOL, is_remote, publish_text, read_json, spool_folder, typed_storage_errors
+from pipeline.stopping import WorkerGuard, stop_signals
+from pipeline.summary import STAGES, RunCosts, RunSummary, write_summary
+from pipeline.toolbox import Toolbox, shared_toolbox
+from pipeline.units import STOP_NOTE, UnitWork, peak_mb
+from schemas.dataset import INFO_PATH, SETTINGS_PATH, dataset_info
+from schemas.errors import DatasetError, SettingsError, StorageError
+from schemas.settings import as_dict, from_dict, with_overrides
 
 
 def run(
@@ -59,26 +48,94 @@ def run(
     *,
     workers: int = 1,
     beam_args: Sequence[str] = (),
+    retry: str | None = None,
+    isolated: bool = False,
+    settings_from: str | None = None,
+    make_toolbox: Callable[[Settings], Toolbox] = shared_toolbox,
 ) -> RunSummary:
     """Preprocesses clips into the dataset at `root`; units finished before with the same fingerprint are skipped.
 
+    `retry` names a reason whose failed units are tried again (empty: every reason). `isolated` does the work in child
+    processes, which can be ended at the time limit and may crash. `settings_from` decides where a folder was made with
+    other settings: `dataset` goes on with the folder's, `command` remakes it with these.
+
     Raises SettingsError, AssetError or DatasetError before any work is done when it cannot succeed.
     """
+    begin_s = time.monotonic()
     settings = resolve(settings)
     options = pipeline_options(workers, beam_args)
-    prepare_folder(root, settings)
-    with tempfile.TemporaryDirectory(prefix="humandepth-progress-") as folder:
-        local = not beam_args
-        display = ProgressDisplay(folder) if local else nullcontext()
-        with _worker_guard(), display:
-            job = beam.Pipeline(runner=_runner_name(beam_args), options=options)
-            graph.build(job, clips, settings, root, folder if local else None)
+    local = not is_remote(root)
+    with _held(root) if local else nullcontext() as lock:
+        settings = prepare_folder(root, settings, settings_from)
+        if local:
+            settle(root)
+            clips = without_forgotten(clips, root)
+        result = _carry_out(
+            clips,
+            options,
+            UnitWork(settings=settings, root=root, retry=retry, make_toolbox=make_toolbox),
+            lock=lock,
+            beam_args=beam_args,
+            isolated=isolated and not beam_args,
+        )
+        summary = _summary(result, _costs(result, time.monotonic() - begin_s, workers))
+        if local:
+            with _storage_as_dataset_errors(), typed_storage_errors(root):
+                settle(root)
+                write_summary(summary, root)
+                publish_documents(root)
+                spool_folder(root).rmdir()
+    return summary
+
+
+def _carry_out(
+    clips: Sequence[ClipRef],
+    options: PipelineOptions,
+    work: UnitWork,
+    *,
+    lock: RunLock | None,
+    beam_args: Sequence[str],
+    isolated: bool,
+) -> PipelineResult:
+    on_this_machine = not beam_args
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="humandepth-progress-"))
+        if on_this_machine:
+            stack.enter_context(ProgressDisplay(folder, len(clips)))
+            stack.callback(close_idle)
+            stack.enter_context(WorkerGuard())
+            stack.enter_context(stop_signals(work.root, lock))
+            work = replace(work, progress_folder=folder)
+        runner = _QuietRunner() if _runner_name(beam_args) == "FnApiRunner" else _runner_name(beam_args)
+        job = beam.Pipeline(runner=runner, options=options)
+        graph.build(
+            job,
+            clips,
+            work,
+            on_cluster=not on_this_machine,
+            isolated=isolated,
+            driver_pid=os.getpid() if on_this_machine else None,
+        )
+        try:
             result = job.run()
             result.wait_until_finish()
-    summary = _summary(result)
-    if not is_remote(root):
-        publish_text(dataset_card(Dataset.open(root)), root, "README.md")
-    return summary
+        except Exception as error:
+            note = read_note(Path(folder) / STOP_NOTE)
+            if note is None:
+                raise
+            raise DatasetError(str(note["message"]), remedy=str(note["remedy"])) from error
+    return result
+
+
+class _QuietRunner(FnApiRunner):
+    """Beam's own runner; its worker processes are started by `pipeline.beam_worker`."""
+
+    def run_via_runner_api(self, pipeline_proto: Any, options: PipelineOptions) -> Any:
+        for environment in pipeline_proto.components.environments.values():
+            environment.payload = environment.payload.replace(
+                b"apache_beam.runners.worker.sdk_worker_main", b"pipeline.beam_worker"
+            )
+        return super().run_via_runner_api(pipeline_proto, options)
 
 
 def resolve(settings: Settings) -> Settings:
@@ -89,23 +146,65 @@ def resolve(settings: Settings) -> Settings:
     return with_overrides(settings, [f"rendering.rasterizer={backend}"])
 
 
-def prepare_folder(root: str, settings: Settings) -> None:
-    """Writes `info.json` and `settings.json`, or checks that an existing dataset was made with the same settings."""
+def prepare_folder(root: str, settings: Settings, settings_from: str | None = None) -> Settings:
+    """Writes `info.json` and `settings.json`, or checks those of an existing dataset; returns the settings to use."""
     info, present = read_json(root, INFO_PATH), read_json(root, SETTINGS_PATH)
     if info is not None and info != dataset_info():
         raise DatasetError(
             f"{root} holds a dataset of another format or table version.", remedy="Give another --out folder."
         )
-    if present is not None and present != as_dict(settings):
-        changed = ", ".join(_changed(present, as_dict(settings)))
-        raise DatasetError(
-            f"{root} was made with other settings ({changed}).",
-            remedy="Give another --out folder, or delete this one to make it again.",
-        )
-    if info is None and not is_remote(root) and os.path.isdir(root) and os.listdir(root):
+    wanted = row_settings(settings)
+    if present is not None:
+        made_with = {name: values for name, values in present.items() if name != "run"}
+        if made_with != wanted and settings_from == "dataset":
+            settings = replace(from_dict(Settings, made_with), run=settings.run)
+        elif made_with != wanted and settings_from != "command":
+            changed = ", ".join(_changed(made_with, wanted))
+            raise DatasetError(
+                f"{root} was made with other settings ({changed}).",
+                remedy="Give another --out folder, or say which: --settings-from dataset goes on with the folder's, "
+                "--settings-from command makes it again with these.",
+            )
+    if info is None and not is_remote(root):
+        _refuse_other_folder(root)
+    with _storage_as_dataset_errors(), typed_storage_errors(root):
+        publish_text(json.dumps(dataset_info(), indent=1) + "\n", root, INFO_PATH)
+        publish_text(json.dumps(as_dict(settings), indent=1) + "\n", root, SETTINGS_PATH)
+    return settings
+
+
+@contextmanager
+def _held(root: str) -> Iterator[RunLock]:
+    """The folder's lock; a folder that is no dataset is refused before anything is put into it."""
+    if read_json(root, INFO_PATH) is None:
+        _refuse_other_folder(root)
+    with RunLock(root) as lock:
+        if lock.stale is not None:
+            print(
+                f"{root}: process {lock.stale.get('pid')} ended without finishing; going on where it stopped.",
+                file=sys.stderr,
+            )
+        yield lock
+
+
+def _refuse_other_folder(root: str) -> None:
+    """Raises DatasetError where a folder holds anything that an interrupted first run would not have left."""
+    folder = Path(root)
+    ours = {SPOOL, "meta"}
+    if folder.is_dir() and (
+        any(path.name not in ours for path in folder.iterdir())
+        or any(path.name != Path(LOCK_PATH).name for path in folder.glob("meta/*"))
+    ):
         raise DatasetError(f"{root} is not empty and not a dataset.", remedy="Give another --out folder.")
-    publish_text(json.dumps(dataset_info(), indent=1) + "\n", root, INFO_PATH)
-    publish_text(json.dumps(as_dict(settings), indent=1) + "\n", root, SETTINGS_PATH)
+
+
+@contextmanager
+def _storage_as_dataset_errors() -> Iterator[None]:
+    """In the driver a disk that cannot be written is an error like others: one line, exit code 1."""
+    try:
+        yield
+    except StorageError as error:
+        raise DatasetError(error.message, remedy=error.remedy) from error
 
 
 def pipeline_options(workers: int, beam_args: Sequence[str]) -> PipelineOptions:
@@ -132,34 +231,41 @@ def _runner_name(beam_args: Sequence[str]) -> str:
     return "FnApiRunner"
 
 
-class _worker_guard:
-    """Ends the job when a worker process dies: Beam's runner would wait for it for ever."""
-
-    def __enter__(self) -> None:
-        self._before = threading.excepthook
-
-        def hook(arguments: threading.ExceptHookArgs) -> None:
-            self._before(arguments)
-            if arguments.thread is not None and arguments.thread.name == "run_worker":
-                print("error: a worker process died. Run the same command again to go on.", file=sys.stderr)
-                os._exit(WORKER_DIED)
-
-        threading.excepthook = hook
-
-    def __exit__(self, *details: object) -> None:
-        threading.excepthook = self._before
+def _counters(result: PipelineResult) -> Counter[str]:
+    """Our counters by name; several steps may count the same thing."""
+    found: Counter[str] = Counter()
+    for counter in result.metrics().query()["counters"]:
+        if counter.key.metric.namespace == graph.NAMESPACE:
+            value = counter.committed if counter.committed is not None else counter.attempted
+            found[counter.key.metric.name] += int(value)
+    return found
 
 
-def _summary(result: PipelineResult) -> RunSummary:
-    found = {
-        counter.key.metric.name: int(
-            counter.committed if counter.committed is not None else counter.attempted
-        )
-        for counter in result.metrics().query()["counters"]
-        if counter.key.metric.namespace == graph.NAMESPACE
-    }
-    names = RunSummary.__dataclass_fields__
-    return RunSummary(**{name: found.get(name.replace("_", "-"), 0) for name in names})
+def _summary(result: PipelineResult, costs: RunCosts) -> RunSummary:
+    found = _counters(result)
+    counts = [name for name in RunSummary.__dataclass_fields__ if name != "costs"]
+    return RunSummary(**{name: found.get(name.replace("_", "-"), 0) for name in counts}, costs=costs)
+
+
+def _costs(result: PipelineResult, wall_s: float, workers: int) -> RunCosts:
+    found = _counters(result)
+    peaks = [
+        int(entry.committed.max if entry.committed is not None else entry.attempted.max)
+        for entry in result.metrics().query()["distributions"]
+        if entry.key.metric.namespace == graph.NAMESPACE and entry.key.metric.name == "peak-mb"
+    ]
+    stage_s = {stage: found.get(graph.STAGE_PREFIX + stage, 0) / 1000 for stage in STAGES}
+    return RunCosts(
+        wall_s=round(wall_s, 3),
+        workers=workers,
+        peak_mb=max([peak_mb(), *peaks]),
+        stage_s={stage: seconds for stage, seconds in stage_s.items() if seconds},
+        failed={
+            name.removeprefix("failed-"): count
+            for name, count in sorted(found.items())
+            if name.startswith("failed-")
+        },
+    )
 
 
 def _changed(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:

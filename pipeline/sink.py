@@ -6,6 +6,7 @@ its completion record, its fingerprint and its files agree; everything else is m
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,10 +22,21 @@ from typing import Any
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from schemas.dataset import RECORDS_PATH, ShardFacts, WorkRecord, file_sha256, record_path, shard_path
-from schemas.errors import SourceError
+from schemas.dataset import RECORDS_PATH, Pack, ShardFacts, WorkRecord, file_sha256, record_path, shard_path
+from schemas.errors import SourceError, StorageError
 from schemas.table import TableWriter
 from schemas.tables import TABLES
+
+SPOOL = ".spool"
+_FREE_SPACE = "Free some space on that disk."
+_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: "Ask for a larger quota.",
+    errno.EROFS: "The disk is mounted read-only.",
+    errno.EACCES: "Check the folder's rights.",
+    errno.EPERM: "Check the folder's rights.",
+    errno.EIO: "The disk reports errors.",
+}
 
 
 def is_remote(root: str) -> bool:
@@ -36,12 +49,17 @@ def join(root: str, relative: str) -> str:
     return f"{root.rstrip('/')}/{relative}"
 
 
+def spool_folder(root: str) -> Path:
+    """Where a local dataset's files are written before they get their names: the same disk, so a name is one rename."""
+    return Path(root) / SPOOL
+
+
 def publish_file(local: Path, root: str, relative: str) -> None:
     """Moves a complete local file to its final name: the name exists with all bytes, or not at all."""
     final = join(root, relative)
     folder, _, name = final.rpartition("/")
-    temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
     if is_remote(root):
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
         with (
             open(local, "rb") as source,
             FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as sink,
@@ -52,21 +70,19 @@ def publish_file(local: Path, root: str, relative: str) -> None:
         FileSystems.rename([temporary], [final])
         return
     os.makedirs(folder, exist_ok=True)
-    try:
-        with open(local, "rb") as source, open(temporary, "xb") as sink:
-            shutil.copyfileobj(source, sink)
-            sink.flush()
-            os.fsync(sink.fileno())
-        os.replace(temporary, final)
-        _sync_folder(folder)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with open(local, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(local, final)
+    _sync_folder(folder)
 
 
 def publish_text(text: str, root: str, relative: str) -> None:
     """`publish_file` for a string."""
-    with tempfile.TemporaryDirectory() as spool:
-        local = Path(spool) / "text"
+    spool = None if is_remote(root) else spool_folder(root)
+    if spool is not None:
+        spool.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=spool) as folder:
+        local = Path(folder) / "text"
         local.write_text(text)
         publish_file(local, root, relative)
 
@@ -97,19 +113,32 @@ def local_copy(uri: str) -> Iterator[str]:
 
 
 class UnitSink:
-    """The shards of one unit. Used as a context: leaving it without an error publishes, otherwise nothing stays."""
+    """The shards of one unit. Used as a context: leaving it without an error publishes, otherwise nothing stays.
 
-    def __init__(self, root: str, unit_id: str, fingerprint: str) -> None:
+    Raises StorageError when the dataset's disk is full or cannot be written.
+    """
+
+    def __init__(self, root: str, unit_id: str, fingerprint: str, *, attempts: int = 1) -> None:
         self._root, self._unit_id, self._fingerprint = root, unit_id, fingerprint
+        self._attempts = attempts
         self._writers: dict[str, TableWriter] = {}
-        self._spool = tempfile.TemporaryDirectory(prefix="humandepth-")
         self.outcome = "kept"
+        with typed_storage_errors(root):
+            spool = None if is_remote(root) else spool_folder(root)
+            if spool is not None:
+                spool.mkdir(parents=True, exist_ok=True)
+            self._spool = tempfile.TemporaryDirectory(
+                prefix="humandepth-", dir=spool, ignore_cleanup_errors=True
+            )
 
     def emit(self, table: str, row: Mapping[str, Any]) -> None:
         """Adds one row to the unit's shard of a table."""
-        if table not in self._writers:
-            self._writers[table] = TableWriter(TABLES[table], self._local(table))
-        self._writers[table].add(row)
+        if table == "failures":
+            row = {**row, "attempts": self._attempts}
+        with typed_storage_errors(self._root):
+            if table not in self._writers:
+                self._writers[table] = TableWriter(TABLES[table], self._local(table))
+            self._writers[table].add(row)
 
     def _local(self, table: str) -> Path:
         return Path(self._spool.name) / f"{table}.parquet"
@@ -132,7 +161,11 @@ class UnitSink:
             publish_file(local, self._root, relative)
             shards.append(facts)
         record = WorkRecord(
-            unit_id=self._unit_id, fingerprint=self._fingerprint, outcome=self.outcome, shards=tuple(shards)
+            unit_id=self._unit_id,
+            fingerprint=self._fingerprint,
+            outcome=self.outcome,
+            shards=tuple(shards),
+            attempts=self._attempts,
         )
         publish_text(record.to_json(), self._root, record_path(self._unit_id))
         return record
@@ -145,13 +178,32 @@ class UnitSink:
     ) -> None:
         try:
             if kind is None:
-                self._publish()
+                with typed_storage_errors(self._root):
+                    self._publish()
         finally:
             self._spool.cleanup()
 
 
+@contextmanager
+def typed_storage_errors(root: str) -> Iterator[None]:
+    """Turns what a disk says when it cannot be written into a StorageError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES and "No space left" not in str(error):
+            raise
+        raise StorageError(
+            f"{root} cannot be written: {error.strerror or error}.",
+            remedy=_REMEDIES.get(error.errno or errno.ENOSPC, _FREE_SPACE)
+            + " Finished units are kept; run the same command again to go on.",
+        ) from error
+
+
 def discard_unit(root: str, unit_id: str) -> None:
-    """Removes a unit: its record first, so that no shard is ever missing from a record that still stands."""
+    """Removes a unit: its record first, so that no shard is ever missing from a record that still stands.
+
+    Rows that lie in a pack stay there until `compaction.settle`, which every run begins and ends with.
+    """
     for relative in (record_path(unit_id), *(shard_path(table, unit_id) for table in TABLES)):
         path = join(root, relative)
         if is_remote(root):
@@ -163,13 +215,18 @@ def discard_unit(root: str, unit_id: str) -> None:
 
 def finished_record(root: str, unit_id: str, fingerprint: str) -> WorkRecord | None:
     """The unit's record if it is finished: same fingerprint, every shard there with its size and SHA-256."""
+    record = read_record(root, unit_id)
+    if record is None or record.fingerprint != fingerprint:
+        return None
+    return record if all(_agrees(root, shard.file) for shard in record.shards) else None
+
+
+def read_record(root: str, unit_id: str) -> WorkRecord | None:
+    """The unit's completion record, whatever it says; None where there is none or it is damaged."""
     try:
-        record = WorkRecord.from_json(_read_text(join(root, record_path(unit_id))))
+        return WorkRecord.from_json(_read_text(join(root, record_path(unit_id))))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if record.fingerprint != fingerprint:
-        return None
-    return record if all(_agrees(root, shard) for shard in record.shards) else None
 
 
 def record_count(root: str) -> int:
@@ -186,15 +243,24 @@ def read_json(root: str, relative: str) -> Any | None:
         return None
 
 
-def _agrees(root: str, shard: ShardFacts) -> bool:
-    path = join(root, shard.path)
+def _agrees(root: str, file: Pack) -> bool:
+    path = join(root, file.path)
     if is_remote(root):
         return (
             FileSystems.exists(path)
-            and FileSystems.match([path])[0].metadata_list[0].size_in_bytes == shard.bytes
+            and FileSystems.match([path])[0].metadata_list[0].size_in_bytes == file.bytes
         )
-    local = Path(path)
-    return local.is_file() and local.stat().st_size == shard.bytes and file_sha256(local) == shard.sha256
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return False
+    return facts.st_size == file.bytes and _sha256_of(path, facts.st_mtime_ns, facts.st_ino) == file.sha256
+
+
+@lru_cache(maxsize=64)
+def _sha256_of(path: str, changed_ns: int, inode: int) -> str:
+    """A pack holds many units, and each of them asks."""
+    return file_sha256(path)
 
 
 def _read_text(path: str) -> str:

@@ -16,9 +16,10 @@ from pipeline.records import ClipRef, Failure, Frame, Segment, Track, TrackedSeg
 from pipeline.rows import Emit, clip_row, failure_row, frame_row, unread_clip_row
 from pipeline.samples import render_target, sample_row
 from pipeline.toolbox import Toolbox
-from pipeline.video.crops import crop_image, encode_jpeg
+from pipeline.video.crops import crop_image, decode_image, encode_jpeg
 from pipeline.video.decode import decode
-from pipeline.video.source import local_path
+from pipeline.video.shots import segments_of
+from pipeline.video.source import clips_from_arguments, local_path
 from pipeline.views import Views
 from schemas.conventions import IMAGE_PX
 from schemas.errors import HumandepthError, NobodyFoundError, NothingKeptError
@@ -166,15 +167,47 @@ def photo_bodies(
     for track in tracks:
         crop = crop_image(image, track.crop_px[0], IMAGE_PX)
         views = Views(track, {0: encode_jpeg(crop, 100)}, toolbox.body, toolbox.mesh, toolbox.rasterizer)
-        bodies.append(
-            PhotoBody(
-                image=crop,
-                K=track.K[0],
-                input_depth=views.raster_at(0, IMAGE_PX).depth.astype(np.float32),
-                base_depth=views[0].raster.depth.astype(np.float32),
-            )
-        )
+        bodies.append(_photo_body(views, track, 0, crop))
     return bodies
+
+
+def video_bodies(
+    path: str, *, focal_px: float | None = None, every: int = 1, settings: Settings | None = None
+) -> Iterator[tuple[str, PhotoBody]]:
+    """Every person in every `every`-th usable frame of a video, named `<track>/<frame>`, track after track.
+
+    Raises SourceError or DecodeError when it cannot be read, NobodyFoundError or NothingKeptError when nobody can be
+    used.
+    """
+    settings = settings or Settings()
+    toolbox, count = Toolbox(settings), 0
+    (clip,) = clips_from_arguments([path], focal_px)
+    for segment in segments_of(clip, settings.video):
+        tracked = track_segment(segment, toolbox, settings)
+        jpegs = _cropped_frames(tracked, settings, silent, None) if tracked.tracks else {}
+        for track in tracked.tracks:
+            views = Views(track, jpegs[track.person_index], toolbox.body, toolbox.mesh, toolbox.rasterizer)
+            for at in map(int, np.flatnonzero(track.kept)[::every]):
+                count += 1
+                image = decode_image(views.jpeg(at))
+                yield (
+                    f"{track.track_id}/{int(track.frame_index[at]):06d}",
+                    _photo_body(views, track, at, image),
+                )
+                views.forget_before(float(track.pts_s[at]) + 1e-6)
+    if not count:
+        raise NobodyFoundError(
+            f"{path}: nobody could be used in any frame.", remedy="Use a video with a person in full view."
+        )
+
+
+def _photo_body(views: Views, track: Track, at: int, image: np.ndarray) -> PhotoBody:
+    return PhotoBody(
+        image=image,
+        K=track.K[at],
+        input_depth=views.raster_at(at, IMAGE_PX).depth.astype(np.float32),
+        base_depth=views[at].raster.depth.astype(np.float32),
+    )
 
 
 def failed_clip(clip: ClipRef, error: HumandepthError, emit: Emit) -> UnitCounts:

@@ -1,26 +1,139 @@
-"""What a run prints when it ends."""
+"""What came of a run: its counts, where its time went, and what is printed and kept of both."""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from pipeline.run import RunSummary
-from pipeline.sink import is_remote
-from schemas.dataset import Dataset
+from pipeline.progress import duration
+from pipeline.sink import is_remote, publish_text
+from schemas.dataset import SUMMARY_PATH, Dataset
+
+TOO_MANY_FAILED = 5
+"""Exit code when a larger share of units failed than `run.max_failed_share` allows."""
+STAGES = {
+    "cut": "looking for cuts",
+    "load": "loading models",
+    "track": "finding people",
+    "fit": "fitting bodies",
+    "crop": "cutting crops",
+    "render": "motion and maps",
+    "write": "writing shards",
+}
+_SHOWN_FAILURES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCosts:
+    """What a run took."""
+
+    wall_s: float
+    workers: int
+    peak_mb: int
+    """The most memory any one process of it has used."""
+    stage_s: Mapping[str, float]
+    failed: Mapping[str, int]
+    """Failed units by reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What came of a run, from the graph's counters (units finished earlier are counted by their outcome)."""
+
+    units_kept: int
+    units_failed: int
+    units_skipped: int
+    samples: int
+    frames_read: int = 0
+    frames_kept: int
+    pairs_kept: int
+    pairs_dropped: int
+    costs: RunCosts | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all well, 3 some units failed, 4 nothing was kept."""
+        if not self.units_kept:
+            return 4
+        return 3 if self.units_failed else 0
+
+    def exit_code_for(self, max_failed_share: float) -> int:
+        """`exit_code`, or 5 where more failed than that share."""
+        units = self.units_kept + self.units_failed
+        if self.units_kept and self.units_failed > max_failed_share * units:
+            return TOO_MANY_FAILED
+        return self.exit_code
+
+
+def write_summary(summary: RunSummary, root: str) -> None:
+    """`meta/summary.json`: nothing in it names a source."""
+    facts: dict[str, Any] = asdict(summary)
+    facts |= {"stages": stage_rows(summary)} | (facts.pop("costs") or {})
+    publish_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", root, SUMMARY_PATH)
+
+
+def stage_rows(summary: RunSummary) -> list[dict[str, Any]]:
+    """Where the time went: seconds, share, milliseconds per frame read and per pair tried."""
+    stage_s = summary.costs.stage_s if summary.costs else {}
+    total_s = sum(stage_s.values())
+    frames, pairs = summary.frames_read, summary.pairs_kept + summary.pairs_dropped
+    return [
+        {
+            "stage": stage,
+            "seconds": round(seconds, 3),
+            "share": round(seconds / total_s, 4) if total_s else 0.0,
+            "ms_per_frame": round(1e3 * seconds / frames, 3) if frames else None,
+            "ms_per_pair": round(1e3 * seconds / pairs, 3)
+            if pairs and stage in ("render", "write")
+            else None,
+        }
+        for stage, seconds in sorted(stage_s.items(), key=lambda item: list(STAGES).index(item[0]))
+    ]
 
 
 def print_run(summary: RunSummary, root: str) -> None:
-    """One line of counts, and a line per failure with its remedy."""
+    """Counts, where the time went, and a line per failure with its remedy."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{escape(root)}: {summary.units_kept} unit(s) kept ({summary.units_skipped} finished before), "
         f"{summary.units_failed} failed; now {summary.samples} samples, {summary.pairs_kept} pairs kept and "
         f"{summary.pairs_dropped} dropped by this run"
     )
+    costs = summary.costs
+    if costs is not None and summary.frames_read:
+        console.print(_stage_table(summary))
+        console.print(
+            f"{duration(costs.wall_s)} with {costs.workers} worker(s), {summary.frames_read} frames read; "
+            f"the largest process used {costs.peak_mb} MB"
+        )
     if is_remote(root):
         return
-    for row in Dataset.open(root).rows("failures"):
+    dataset = Dataset.open(root)
+    for number, row in enumerate(dataset.rows("failures")):
+        if number == _SHOWN_FAILURES:
+            print(
+                f"... and {dataset.row_count('failures') - number} more: see the table `failures`",
+                file=sys.stderr,
+            )
+            break
         print(f"failed: {row['uri']}: {row['message']} {row['remedy']}", file=sys.stderr)
+
+
+def _stage_table(summary: RunSummary) -> Table:
+    table = Table(title="Where the time went", title_justify="left")
+    table.add_column("stage")
+    for heading in ("seconds", "share", "ms a frame", "ms a pair"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in stage_rows(summary):
+        numbers = (
+            "" if row[name] is None else f"{row[name]:.1f}" for name in ("ms_per_frame", "ms_per_pair")
+        )
+        table.add_row(STAGES[row["stage"]], f"{row['seconds']:.1f}", f"{100 * row['share']:.0f} %", *numbers)
+    return table

@@ -4,7 +4,13 @@
     meta/info.json               format, conventions, tables with their columns
     meta/settings.json           resolved settings of the run that made it
     meta/records/<unit>.json     one completion record per unit of work, written last
+    meta/cuts/<clip>.json        where a clip was cut, so that a resumed run need not look again
+    meta/tombstones/<id>.json    sources that were forgotten and never come back
+    meta/summary.json            what came of the last run, and where its time went
+    meta/manifest.json           every data file with its rows, bytes and SHA-256, as of the end of the last run
+    meta/croissant.json          the same tables for machines, as Croissant metadata
     <table>/<unit>.parquet       one shard per unit and table
+    <table>/pack-<hash>.parquet  the shards of many units in one file, after `compact`
 
 A shard counts only if a completion record names it with its size and SHA-256: nothing half-written is ever read.
 """
@@ -13,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,11 +32,28 @@ FORMAT_VERSION = 1
 INFO_PATH = "meta/info.json"
 SETTINGS_PATH = "meta/settings.json"
 RECORDS_PATH = "meta/records"
+CUTS_PATH = "meta/cuts"
+TOMBSTONES_PATH = "meta/tombstones"
+SUMMARY_PATH = "meta/summary.json"
+MANIFEST_PATH = "meta/manifest.json"
+CROISSANT_PATH = "meta/croissant.json"
+JOURNAL_PATH = "meta/compaction.json"
+"""There only while `compact` replaces shards: what has to be done to finish it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """A file that holds the shards of several units, one after the other."""
+
+    path: str
+    """Relative to the dataset's root."""
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardFacts:
-    """One file of a finished unit."""
+    """A finished unit's rows of one table: the file it wrote, and where that lies since `compact`."""
 
     table: str
     path: str
@@ -37,6 +61,21 @@ class ShardFacts:
     rows: int
     bytes: int
     sha256: str
+    pack: Pack | None = None
+    """The file the rows lie in now, if no longer in one of their own."""
+    first_row: int = 0
+    """Where in the pack they begin."""
+
+    @property
+    def file(self) -> Pack:
+        """The file on disk: the pack, or the unit's own."""
+        return self.pack or Pack(path=self.path, bytes=self.bytes, sha256=self.sha256)
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> ShardFacts:
+        """From a record's JSON."""
+        pack = values.get("pack")
+        return cls(**values | {"pack": Pack(**pack) if pack else None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +88,8 @@ class WorkRecord:
     outcome: str
     """`kept`, or the reason why the unit has no samples."""
     shards: tuple[ShardFacts, ...]
+    attempts: int = 1
+    """How often the unit has been tried with this fingerprint."""
 
     def to_json(self) -> str:
         """Deterministic JSON."""
@@ -58,7 +99,7 @@ class WorkRecord:
     def from_json(cls, text: str) -> WorkRecord:
         """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
         values = json.loads(text)
-        shards = tuple(ShardFacts(**shard) for shard in values.pop("shards"))
+        shards = tuple(ShardFacts.from_values(shard) for shard in values.pop("shards"))
         return cls(shards=shards, **values)
 
 
@@ -111,21 +152,25 @@ class Dataset:
                 f"expected 'humandepth' version {FORMAT_VERSION}.",
                 remedy="Use the humandepth version that wrote it.",
             )
+        if (root / JOURNAL_PATH).exists():
+            raise DatasetError(
+                f"{root}: packing its shards was interrupted.",
+                remedy="Finish it: python -m pipeline compact.",
+            )
         return cls(root, tuple(read_records(root)))
 
     def shards(self, table: str) -> list[Path]:
-        """Paths of the finished shards of a table, ordered by unit. Raises DatasetError if one has gone missing."""
+        """Paths of the files that hold a table, ordered by unit. Raises DatasetError if one has gone missing."""
+        files = [shard.file for record in self.records for shard in record.shards if shard.table == table]
         paths = []
-        for record in self.records:
-            for shard in record.shards:
-                if shard.table == table:
-                    path = self.root / shard.path
-                    if not path.is_file() or path.stat().st_size != shard.bytes:
-                        raise DatasetError(
-                            f"{path} is missing or not {shard.bytes} bytes long, as its record says.",
-                            remedy="Run the pipeline again on this folder: it remakes the unit.",
-                        )
-                    paths.append(path)
+        for file in dict.fromkeys(files):
+            path = self.root / file.path
+            if not path.is_file() or path.stat().st_size != file.bytes:
+                raise DatasetError(
+                    f"{path} is missing or not {file.bytes} bytes long, as its record says.",
+                    remedy="Run the pipeline again on this folder: it remakes the unit.",
+                )
+            paths.append(path)
         return paths
 
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -138,26 +183,57 @@ class Dataset:
         return sum(shard.rows for record in self.records for shard in record.shards if shard.table == table)
 
     def content_hash(self) -> str:
-        """SHA-256 over every finished shard's path and hash: equal exactly when all tables are byte-identical."""
+        """SHA-256 over every unit's shards: equal exactly when all rows are byte-identical, packed or not."""
         digest = hashlib.sha256()
         for record in self.records:
             for shard in record.shards:
                 digest.update(f"{shard.path} {shard.rows} {shard.sha256}\n".encode())
         return digest.hexdigest()
 
-    def verify(self) -> list[str]:
-        """Rehashes every shard and checks its schema; returns what is wrong, one line each."""
-        problems = []
+    def manifest(self) -> dict[str, Any]:
+        """The content of `meta/manifest.json`: every data file as its completion records describe it, by path."""
+        tables: dict[Pack, str] = {}
+        rows: Counter[Pack] = Counter()
         for record in self.records:
             for shard in record.shards:
-                try:
-                    TABLES[shard.table].check_file(self.root / shard.path)
-                except DatasetError as error:
-                    problems.append(str(error))
-                    continue
-                if file_sha256(self.root / shard.path) != shard.sha256:
-                    problems.append(f"{shard.path}: content differs from its record's SHA-256.")
+                tables[shard.file] = shard.table
+                rows[shard.file] += shard.rows
+        return {
+            "content_hash": self.content_hash(),
+            "bytes": sum(file.bytes for file in rows),
+            "files": [
+                {"table": tables[file], "rows": count} | asdict(file)
+                for file, count in sorted(rows.items(), key=lambda item: item[0].path)
+            ],
+        }
+
+    def verify(self) -> list[str]:
+        """Rehashes every file and checks its schema and row count; returns what is wrong, one line each."""
+        problems = []
+        for file in self.manifest()["files"]:
+            path = self.root / file["path"]
+            try:
+                found = TABLES[file["table"]].check_file(path)
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
+            if file_sha256(path) != file["sha256"]:
+                problems.append(f"{file['path']}: content differs from its record's SHA-256.")
+            elif found != file["rows"]:
+                problems.append(f"{file['path']}: holds {found} rows, its records say {file['rows']}.")
         return problems
+
+
+def tombstoned_sources(root: Path) -> set[str]:
+    """Ids of the sources that were forgotten."""
+    return {
+        json.loads(path.read_text())["source_id"] for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))
+    }
+
+
+def tombstone_path(source_id: str) -> str:
+    """Where a source's tombstone lies, relative to the root: any id makes a safe file name."""
+    return f"{TOMBSTONES_PATH}/{hashlib.sha256(source_id.encode()).hexdigest()[:16]}.json"
 
 
 def read_records(root: Path) -> list[WorkRecord]:

@@ -55,6 +55,20 @@ class DecodeError(HumandepthError):
     reason = "undecodable"
 
 
+class TimeLimitError(HumandepthError):
+    """A unit that did not end within its time limit, for example because a decoder hangs."""
+
+    reason = "timed-out"
+    retryable = True
+
+
+class CrashError(HumandepthError):
+    """A unit whose process died: a native crash in a decoder or a driver, or the system was out of memory."""
+
+    reason = "crashed"
+    retryable = True
+
+
 class NobodyFoundError(HumandepthError):
     """A clip that was read completely and in which no person could be tracked."""
 
@@ -78,3 +92,22 @@ class CheckpointError(HumandepthError):
     """A checkpoint that is missing, incomplete, or of another architecture."""
 
     reason = "bad-checkpoint"
+
+
+class StorageError(Exception):
+    """The place a dataset is written to is full, read-only or broken: no unit's fault, so it stops the whole run.
+
+    Deliberately no HumandepthError: code that turns a unit's expected failures into rows must let it pass.
+    """
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.message = message
+        self.remedy = remedy
+
+    def __reduce__(self):
+        return (_rebuild_storage, (self.message, self.remedy))
+
+
+def _rebuild_storage(message: str, remedy: str) -> StorageError:
+    return StorageError(message, remedy=remedy)

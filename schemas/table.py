@@ -70,10 +70,11 @@ class TableSpec:
                 for cells in file.read_row_group(group, columns=columns).to_pylist():
                     yield self.decode_row(cells)
 
-    def check_file(self, path: str | Path) -> None:
-        """Raises DatasetError unless the file is readable Parquet of this table, version and schema."""
+    def check_file(self, path: str | Path) -> int:
+        """The file's row count; DatasetError unless it is readable Parquet of this table, version and schema."""
         try:
-            schema = pq.read_schema(path)
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
         except (OSError, pa.ArrowInvalid) as error:
             raise DatasetError(
                 f"{path} is not a readable Parquet file: {error}.",
@@ -91,6 +92,7 @@ class TableSpec:
                 f"{path}: the columns of table {self.name!r} are not those of version {self.version}.",
                 remedy="Run the pipeline again into a new folder.",
             )
+        return int(rows)
 
     def facts(self) -> dict[str, Any]:
         """Name, version and columns as plain data, for `info.json` and the README."""
@@ -127,20 +129,24 @@ class TableWriter:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Encodes and buffers one row; a row group is written whenever the buffer is full."""
-        cells = self._spec.encode_row(row)
+        self.add_cells(self._spec.encode_row(row))
+
+    def add_cells(self, cells: dict[str, Any]) -> None:
+        """`add` for a row that is encoded already."""
         self._batch.append(cells)
         self._batch_bytes += _cell_bytes(cells)
         self.rows += 1
         if self._batch_bytes >= ROW_GROUP_BYTES:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         """Writes what is buffered and the footer."""
         if self._batch or not self.rows:
-            self._flush()
+            self.flush()
         self._writer.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Ends the row group."""
         table = pa.Table.from_pylist(self._batch, schema=self._schema)
         self._writer.write_table(table, row_group_size=max(1, len(self._batch)))
         self._batch, self._batch_bytes = [], 0

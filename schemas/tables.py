@@ -202,7 +202,7 @@ CLIPS = TableSpec(
 
 FAILURES = TableSpec(
     name="failures",
-    version=1,
+    version=2,
     doc="What could not be done, why, and what to do about it.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -214,6 +214,7 @@ FAILURES = TableSpec(
         _text("message", "what was wrong, with the value"),
         _text("remedy", "what to do"),
         _flag("retryable", "whether trying again can help"),
+        _integer("attempts", "how often it has been tried"),
     ),
 )
 

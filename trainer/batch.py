@@ -19,25 +19,37 @@ from trainer.config import DataSettings
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """B targets with N references each, padded with references that have no valid pixel. Metres, pixels of the maps."""
+    """B targets with N references each, padded with references that have no valid pixel. Metres.
+
+    Maps have 256 pixels a side; pictures that are compared have P, 256 or 512 (`losses.photo_px`).
+    """
 
     inputs: Tensor
     """(B, 4, 512, 512) float32: masked colours in [0, 1], centred base depth."""
     target: Tensor
-    """(B, 3, 256, 256) float32 colours in [0, 1]."""
+    """(B, 3, P, P) float32 colours in [0, 1]."""
+    photo_depth: Tensor
+    """(B, 1, P, P) float32, the base depth at the pictures' size."""
     base_depth: Tensor
     """(B, 1, 256, 256) float32, 0 = background."""
     K: Tensor
     """(B, 3, 3) float32 at map size."""
     references: Tensor
-    """(B, N, 3, 256, 256) float32."""
+    """(B, N, 3, P, P) float32."""
     reference_K: Tensor
-    """(B, N, 3, 3)."""
+    """(B, N, 3, 3) at P."""
     motion: Tensor
     """(B, N, 6, 256, 256) float32: rotation vector, displacement."""
     valid: Tensor
     """(B, N, 1, 256, 256) float32, 1 where every validity bit is set."""
     sample_ids: tuple[str, ...]
+    bad_rows: tuple[str, ...] = ()
+    """What was wrong with rows that could not be read. Each is a sample without a body, which costs nothing."""
+
+    @property
+    def photo_scale(self) -> int:
+        """P / 256."""
+        return self.photo_depth.shape[-1] // self.base_depth.shape[-1]
 
     @property
     def mask(self) -> Tensor:
@@ -57,14 +69,12 @@ class Batch:
 
     def windowed(self, window: tuple[slice, slice]) -> Batch:
         """The same batch with maps cut to a window; K follows. Losses need nothing else, and cost half as much."""
-        rows, columns = window
         K = self.K.clone()
-        K[:, 0, 2] -= columns.start
-        K[:, 1, 2] -= rows.start
-        cut = {
-            name: getattr(self, name)[..., rows, columns]
-            for name in ("target", "base_depth", "motion", "valid")
-        }
+        K[:, 0, 2] -= window[1].start
+        K[:, 1, 2] -= window[0].start
+        cut = {name: getattr(self, name)[..., *window] for name in ("base_depth", "motion", "valid")}
+        finer = tuple(slice(part.start * self.photo_scale, part.stop * self.photo_scale) for part in window)
+        cut |= {name: getattr(self, name)[..., *finer] for name in ("target", "photo_depth")}
         return replace(self, K=K, **cut)
 
     def to(self, device: torch.device) -> Batch:
@@ -72,38 +82,68 @@ class Batch:
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS})
 
 
-_TENSORS = tuple(field.name for field in fields(Batch) if field.name != "sample_ids")
+_TENSORS = tuple(field.name for field in fields(Batch) if field.name not in ("sample_ids", "bad_rows"))
 
 
-def batch_of_row(row: dict[str, Any], settings: DataSettings, colours: ColourDraw | None = None) -> Batch:
-    """A decoded row of `samples` as a batch of one."""
+def batch_of_row(
+    row: dict[str, Any],
+    settings: DataSettings,
+    colours: ColourDraw | None = None,
+    *,
+    photo_px: int = MAP_PX,
+    backdrop: np.ndarray | None = None,
+) -> Batch:
+    """A decoded row of `samples` as a batch of one. `backdrop` (3,) is the colour that replaces the background."""
     references = row["references"]
+    if not references:
+        raise DatasetError("it has no reference.", remedy="Run `python -m pipeline verify` on the dataset.")
     image = _recoloured(decode_image(row["image"], IMAGE_PX), colours)
-    count = len(references)
+    is_finer = photo_px == IMAGE_PX
+    seen = image if is_finer else cv2.resize(image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    pictures = [_recoloured(decode_image(part["image"], photo_px), colours) for part in references]
     motion = np.stack([reference["motion"] for reference in references]).astype(np.float32)
     valid = np.stack([reference["validity"] == VALID_ALL for reference in references])
     return Batch(
-        inputs=network_input(image, row["input_depth"], settings)[None],
-        target=_tensor(cv2.resize(image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA))[None],
-        base_depth=torch.from_numpy(row["base_depth"].astype(np.float32))[None, None],
-        K=_map_K(row["K"])[None],
-        references=torch.stack(
-            [
-                _tensor(_recoloured(decode_image(reference["image"], MAP_PX), colours))
-                for reference in references
-            ]
-        )[None],
-        reference_K=torch.stack([_map_K(reference["K"]) for reference in references])[None],
+        inputs=network_input(image, row["input_depth"], settings, backdrop)[None],
+        target=_tensor(seen)[None],
+        photo_depth=_depth(row["input_depth" if is_finer else "base_depth"]),
+        base_depth=_depth(row["base_depth"]),
+        K=scaled_K(row["K"], MAP_PX)[None],
+        references=torch.stack([_tensor(picture) for picture in pictures])[None],
+        reference_K=torch.stack([scaled_K(reference["K"], photo_px) for reference in references])[None],
         motion=torch.from_numpy(motion).permute(0, 3, 1, 2)[None],
-        valid=torch.from_numpy(valid.reshape(count, 1, MAP_PX, MAP_PX)).float()[None],
+        valid=torch.from_numpy(valid[:, None]).float()[None],
         sample_ids=(row["sample_id"],),
     )
 
 
-def network_input(image: np.ndarray, input_depth: np.ndarray, settings: DataSettings) -> Tensor:
+def bodiless_batch(sample_id: str, why: str, photo_px: int = MAP_PX) -> Batch:
+    """A batch of one for a row that cannot be read: no body, no valid pixel, so every loss and gradient of it is 0."""
+    K = scaled_K(np.eye(3), MAP_PX)[None]
+    pictures = torch.zeros(1, 3, photo_px, photo_px)
+    maps = torch.zeros(1, 1, MAP_PX, MAP_PX)
+    return Batch(
+        inputs=torch.zeros(1, 4, IMAGE_PX, IMAGE_PX),
+        target=pictures,
+        photo_depth=pictures[:, :1],
+        base_depth=maps,
+        K=K,
+        references=pictures[:, None],
+        reference_K=K[:, None],
+        motion=maps[:, None].expand(-1, -1, 6, -1, -1),
+        valid=maps[:, None],
+        sample_ids=(sample_id,),
+        bad_rows=(why,),
+    )
+
+
+def network_input(
+    image: np.ndarray, input_depth: np.ndarray, settings: DataSettings, backdrop: np.ndarray | None = None
+) -> Tensor:
     """(4, 512, 512) of colours (512, 512, 3) in [0, 1] and base depth (512, 512) metres (method, section 5).
 
-    Colours outside the base mask are zero unless the background is kept; the depth is centred over the mask.
+    Colours outside the base mask are zero unless the background is kept, or replaced by one colour (grey where none is
+    given); the depth is centred over the mask.
     """
     mask = input_depth > 0
     if not mask.any():
@@ -111,9 +151,16 @@ def network_input(image: np.ndarray, input_depth: np.ndarray, settings: DataSett
             "a base depth map is empty.", remedy="Run `python -m pipeline verify` on the dataset."
         )
     centre = np.median(input_depth[mask]) if settings.centre_by == "median" else input_depth[mask].mean()
-    depth = np.where(mask, input_depth - centre, 0).astype(np.float32)
-    shown = image if settings.background == "keep" else image * mask[..., None]
-    return torch.from_numpy(np.concatenate([shown, depth[..., None]], axis=-1)).permute(2, 0, 1).contiguous()
+    inputs = np.zeros((4, IMAGE_PX, IMAGE_PX), np.float32)
+    colours = image.transpose(2, 0, 1)
+    if settings.background == "zero":
+        np.multiply(colours, mask, out=inputs[:3])
+    else:
+        inputs[:3] = colours
+    if settings.background == "replace":
+        inputs[:3, ~mask] = np.reshape(0.5 if backdrop is None else backdrop, (-1, 1))
+    np.subtract(input_depth, centre, out=inputs[3], where=mask, casting="same_kind")
+    return torch.from_numpy(inputs)
 
 
 def collate(parts: Sequence[Batch]) -> Batch:
@@ -127,7 +174,8 @@ def collate(parts: Sequence[Batch]) -> Batch:
         return torch.cat(tensors)
 
     ids = tuple(sample_id for part in parts for sample_id in part.sample_ids)
-    return replace(parts[0], sample_ids=ids, **{name: joined(name) for name in _TENSORS})
+    bad = tuple(why for part in parts for why in part.bad_rows)
+    return replace(parts[0], sample_ids=ids, bad_rows=bad, **{name: joined(name) for name in _TENSORS})
 
 
 def _padded(tensor: Tensor, count: int, *, repeat: bool) -> Tensor:
@@ -160,7 +208,11 @@ def _tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
 
 
-def _map_K(K: np.ndarray) -> Tensor:
-    """Intrinsics at image size to map size: two rows scale, nothing is added (centres at +0.5)."""
-    scale = np.array([[MAP_PX / IMAGE_PX], [MAP_PX / IMAGE_PX], [1.0]])
-    return torch.from_numpy((K * scale).astype(np.float32))
+def _depth(depth_m: np.ndarray) -> Tensor:
+    return torch.from_numpy(depth_m.astype(np.float32))[None, None]
+
+
+def scaled_K(K: np.ndarray, side_px: int) -> Tensor:
+    """Intrinsics at image size to another: two rows scale, nothing is added (centres at +0.5)."""
+    scale = side_px / IMAGE_PX
+    return torch.from_numpy((K * np.array([[scale], [scale], [1.0]])).astype(np.float32))

@@ -1,8 +1,9 @@
 """Checkpoints: a folder with weights as safetensors and everything else as JSON. Nothing is ever unpickled.
 
-    weights-<step>.safetensors     ReconNet
+    weights-<step>.safetensors     ReconNet, what predicts: the averaged weights where an average is kept
+    trained-<step>.safetensors     then also the weights that are trained on
     optimizer-<step>.safetensors   Adam's moments, to go on exactly
-    checkpoint.json                format, settings, step, the last validation, the other files' SHA-256
+    checkpoint.json                format, settings, step, the last and best validation, the other files' SHA-256
 
 Files are written beside their final names and renamed; the JSON is replaced last, and only then are the files of the
 checkpoint before removed: whenever a run is stopped, the folder holds one whole checkpoint.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -26,9 +27,26 @@ from schemas.settings import as_dict, from_dict
 from trainer.config import Settings
 from trainer.model import ReconNet
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 1 knew no average and no best validation; it is still read."""
+READABLE_VERSIONS = (1, 2)
 FACTS_NAME = "checkpoint.json"
 _AGAIN = "Give the folder that `python -m trainer fit --out` made."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What early stopping looks at."""
+
+    best_photo_error: float | None = None
+    validations_since: int = 0
+    """Validations since the best one."""
+
+    def after(self, photo_error: float) -> Progress:
+        """With one more validation."""
+        if self.best_photo_error is None or photo_error < self.best_photo_error:
+            return Progress(best_photo_error=photo_error)
+        return Progress(best_photo_error=self.best_photo_error, validations_since=self.validations_since + 1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,11 +58,19 @@ class Checkpoint:
     step: int
     validation: dict[str, float]
     """The last validation's figures; empty where there was none."""
+    progress: Progress
 
     def model(self) -> ReconNet:
         """The network with its weights. Raises CheckpointError when they belong to another architecture."""
+        return self._read("weights")
+
+    def trained_model(self) -> ReconNet:
+        """The network as the optimiser left it: to go on with."""
+        return self._read("trained" if self._path("trained").exists() else "weights")
+
+    def _read(self, what: str) -> ReconNet:
         model = ReconNet(self.settings.model)
-        load_into(model, self._path("weights"))
+        load_into(model, self._path(what))
         return model
 
     def _path(self, what: str) -> Path:
@@ -71,18 +97,24 @@ def save_checkpoint(
     settings: Settings,
     step: int,
     validation: dict[str, float],
+    *,
+    average: nn.Module | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Writes or replaces the checkpoint in a folder."""
+    """Writes or replaces the checkpoint in a folder; `average` is the network with averaged weights."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
-        _file_name("weights", step): _as_file(model.state_dict()),
+        _file_name("weights", step): _as_file((average or model).state_dict()),
         _file_name("optimizer", step): _as_file(_moments(optimizer)),
     }
+    if average is not None:
+        files[_file_name("trained", step)] = _as_file(model.state_dict())
     facts = {
         "format": "humandepth-reconnet",
         "format_version": FORMAT_VERSION,
         "step": step,
         "validation": validation,
+        "progress": asdict(progress or Progress()),
         "settings": as_dict(settings),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
@@ -90,7 +122,7 @@ def save_checkpoint(
         _replace(folder / name, data)
     _replace(folder / FACTS_NAME, (json.dumps(facts, indent=1) + "\n").encode())
     for path in folder.glob("*.safetensors"):
-        if path.name not in files and path.name.startswith(("weights-", "optimizer-")):
+        if path.name not in files and path.name.startswith(("weights-", "trained-", "optimizer-")):
             path.unlink()
 
 
@@ -99,15 +131,15 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
     folder = Path(folder)
     try:
         facts = json.loads((folder / FACTS_NAME).read_text())
-        if facts["format"] != "humandepth-reconnet" or facts["format_version"] != FORMAT_VERSION:
+        if facts["format"] != "humandepth-reconnet" or facts["format_version"] not in READABLE_VERSIONS:
             raise CheckpointError(
                 f"{folder} has format {facts['format']!r} version {facts['format_version']!r}, "
-                f"expected 'humandepth-reconnet' version {FORMAT_VERSION}.",
+                f"expected 'humandepth-reconnet' version {' or '.join(map(str, READABLE_VERSIONS))}.",
                 remedy="Use the humandepth version that wrote it.",
             )
         step = int(facts["step"])
-        for what in ("weights", "optimizer"):
-            name = _file_name(what, step)
+        expected_files = {_file_name(what, step) for what in ("weights", "optimizer")} | set(facts["sha256"])
+        for name in sorted(expected_files):
             expected = facts["sha256"][name]
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != expected:
                 raise CheckpointError(
@@ -119,6 +151,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             settings=from_dict(Settings, facts["settings"]),
             step=step,
             validation={str(name): float(value) for name, value in facts["validation"].items()},
+            progress=from_dict(Progress, facts.get("progress", {})),
         )
     except CheckpointError:
         raise

@@ -1,4 +1,4 @@
-"""`python -m trainer fit | predict`: arguments to settings, nothing else."""
+"""`python -m trainer fit | predict | evaluate | export`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in ("schemas", "trainer"):
             raise
-        extra = "pipeline,trainer" if options.command is _predict else "trainer"
+        extra = {_predict: "pipeline,trainer", _export: "trainer,export"}.get(options.command, "trainer")
         print(
             f"error: {error.name} is not installed. Run: pip install 'humandepth[{extra}]'", file=sys.stderr
         )
@@ -39,9 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     fit = commands.add_parser("fit", help="train ReconNet on a dataset")
-    fit.add_argument("dataset", help="folder that `python -m pipeline run --out` made")
+    fit.add_argument("datasets", nargs="+", help="folders that `python -m pipeline run --out` made")
+    fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
     fit.add_argument("--out", required=True, help="checkpoint folder")
     fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument(
+        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
+    )
     fit.add_argument("--preset", default="paper", help="`paper` (default), `released` or `small`")
     fit.add_argument(
         "--set",
@@ -54,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     fit.set_defaults(command=_fit)
 
-    predict = commands.add_parser("predict", help="depth of photos, or of rows of a dataset")
-    predict.add_argument("photos", nargs="*", help="photo files")
+    predict = commands.add_parser("predict", help="depth of photos and videos, or of rows of a dataset")
+    predict.add_argument("files", nargs="*", metavar="FILE", help="photos, videos, or folders of them")
     predict.add_argument("--checkpoint", required=True)
     predict.add_argument("--out", required=True, help="folder for the results")
     predict.add_argument("--dataset", help="predict rows of this dataset instead of photos")
@@ -63,21 +67,48 @@ def _parser() -> argparse.ArgumentParser:
         "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
     )
     predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    predict.add_argument("--focal-px", type=float, help="focal length of the photos in pixels, where known")
+    predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
+    predict.add_argument("--every", type=int, default=1, help="of a video, every so many usable frames")
+    predict.add_argument("--turntable", action="store_true", help="an animated GIF of every surface")
     predict.add_argument("--only-npz", action="store_true", help="no pictures, no mesh")
     predict.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     predict.set_defaults(command=_predict)
+
+    evaluate = commands.add_parser("evaluate", help="predictions against ground truth")
+    evaluate.add_argument("predictions", help="folder that `predict` made")
+    evaluate.add_argument(
+        "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
+    )
+    evaluate.add_argument("--out", help="JSON with the means and every image")
+    evaluate.set_defaults(command=_evaluate)
+
+    export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
+    export.add_argument("--checkpoint", required=True)
+    export.add_argument("--out", required=True, help="NAME.onnx or NAME.pt2")
+    export.set_defaults(command=_export)
     return parser
 
 
 def _fit(options: argparse.Namespace) -> int:
+    from schemas.errors import SettingsError
     from schemas.settings import with_overrides
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
+    if options.weights:
+        settings = with_overrides(settings, [f"data.weights={options.weights}"])
+    if options.resume and options.start_from:
+        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
     from trainer.train import fit
 
-    fit(options.dataset, options.out, settings, resume=options.resume, device=options.device)
+    fit(
+        options.datasets,
+        options.out,
+        settings,
+        resume=options.resume,
+        start_from=options.start_from,
+        device=options.device,
+    )
     print(f"wrote {options.out}")
     return 0
 
@@ -85,18 +116,54 @@ def _fit(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
 
-    if bool(options.photos) == bool(options.dataset):
-        raise SettingsError("nothing to predict, or two things.", remedy="Give photos, or --dataset.")
-    if options.per_track is not None and options.per_track < 1:
-        raise SettingsError(f"--per-track cannot be {options.per_track}.", remedy="Give 1 or more.")
+    if bool(options.files) == bool(options.dataset):
+        raise SettingsError("nothing to predict, or two things.", remedy="Give files, or --dataset.")
+    for name in ("per_track", "every"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
     from trainer.checkpoint import load_checkpoint
-    from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_photos
+    from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_files
+    from trainer.progress import PredictLines, warn
 
     predictor = Predictor(load_checkpoint(options.checkpoint), options.device)
     if options.dataset:
         subjects = subjects_of_dataset(options.dataset, options.sample_ids, options.per_track)
     else:
-        subjects = subjects_of_photos(options.photos, options.focal_px)
-    written = predict_into(Path(options.out), subjects, predictor, only_npz=options.only_npz)
+        subjects = subjects_of_files(options.files, options.focal_px, every=options.every, warn=warn)
+    written = predict_into(
+        Path(options.out),
+        subjects,
+        predictor,
+        only_npz=options.only_npz,
+        with_turntable=options.turntable,
+        report=PredictLines(),
+    )
     print(f"wrote {len(written)} prediction(s) into {options.out}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from trainer.evaluate import evaluate, means, table, write_evaluation
+
+    results = evaluate(Path(options.predictions), Path(options.truth))
+    print(f"{len(results)} image(s), after one offset per image")
+    print(table(means(results)))
+    if options.out:
+        write_evaluation(Path(options.out), results)
+        print(f"wrote {options.out}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from schemas.errors import SettingsError
+    from trainer.checkpoint import load_checkpoint
+    from trainer.export import export_onnx, export_torch
+
+    path = Path(options.out)
+    makers = {".onnx": export_onnx, ".pt2": export_torch}
+    if path.suffix not in makers:
+        raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
+    difference_m = makers[path.suffix](load_checkpoint(options.checkpoint), path)
+    print(f"wrote {path}; it differs from the network by at most {1000 * difference_m:.2g} mm")
     return 0

@@ -27,20 +27,39 @@ class DataSettings:
     """Sources (or tracks) held out by name; replaces the choice by hash."""
     max_references: int = 6
     """References used per target and step; drawn anew each epoch where a sample has more."""
-    background: Literal["zero", "keep"] = "zero"
-    """What the network sees outside the base mask."""
+    background: Literal["zero", "keep", "replace"] = "zero"
+    """What the network sees outside the base mask. `replace`: one colour, drawn anew in training, else grey."""
     centre_by: Literal["median", "mean"] = "median"
     """What is subtracted from the base depth before the network sees it (preset `released`: mean)."""
     colour_jitter: bool = True
     """One random change of colours a sample, shared by the target and its references."""
-    workers: int = 0
-    """Processes that load data; 0 loads in the training process."""
+    flip: bool = False
+    """Mirrors half of the training samples from left to right, geometry and all."""
+    crop_jitter: float = 0.0
+    """Training samples are moved by up to this share of the side, in whole pixels, the body inside; K follows."""
+    weights: tuple[float, ...] = ()
+    """Share of each dataset in what a run sees, in the order they are named; empty: by their numbers of samples."""
+    workers: int = 1
+    """Processes that load data while the network computes; 0 loads in the training process."""
+    max_bad_share: float = 0.01
+    """Share of samples that may be unreadable (they are skipped, counted and named) before the run stops."""
 
     def __post_init__(self) -> None:
         share = self.validation_share
         _require(0 <= share < 1, "data.validation_share", share, "Give a share of at least 0 and below 1.")
         _require(self.max_references >= 1, "data.max_references", self.max_references, "Give 1 or more.")
         _require(self.workers >= 0, "data.workers", self.workers, "Give 0 or more.")
+        _require(
+            0 <= self.crop_jitter <= 0.3, "data.crop_jitter", self.crop_jitter, "Give a share from 0 to 0.3."
+        )
+        _require(
+            all(weight > 0 for weight in self.weights),
+            "data.weights",
+            self.weights,
+            "Give numbers above 0, one for each dataset.",
+        )
+        bad = self.max_bad_share
+        _require(0 <= bad < 1, "data.max_bad_share", bad, "Give a share of at least 0 and below 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +103,20 @@ class LossSettings:
     """c of SSIM_cs, 0.03^2. Weak texture gains from 1e-4."""
     gates: bool = False
     """Preset `released`: terms are off where the pictures differ too much to be the same surface."""
+    photo_px: Literal[256, 512] = 256
+    """Side at which pictures are compared. 512: offset and motion are upsampled, and a step costs more."""
+    pyramid_levels: int = 1
+    """The photo loss is the mean over pictures halved 0, 1, ... times: needed beyond some 2 px of parallax error."""
+    minimum_over_references: bool = False
+    """Each pixel counts with its best reference instead of all."""
     gamma_smooth: float = 1.0
     gamma_reg: float = 0.1
 
     def __post_init__(self) -> None:
         _require(0 <= self.alpha <= 1, "losses.alpha", self.alpha, "Give a share between 0 and 1.")
         _require(self.ssim_constant > 0, "losses.ssim_constant", self.ssim_constant, "Give a number above 0.")
+        levels = self.pyramid_levels
+        _require(1 <= levels <= 5, "losses.pyramid_levels", levels, "Give 1 to 5.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +124,9 @@ class TrainSettings:
     """The loop."""
 
     batch_size: int = 4
+    """Samples a process looks at together."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged before the optimiser takes one step."""
     max_steps: int = 100_000
     max_minutes: float | None = None
     """Stops earlier, and lets the learning rate fall by the clock. Such a run cannot be repeated exactly."""
@@ -106,20 +136,45 @@ class TrainSettings:
     """Largest norm of the gradient."""
     seed: int = 6666
     precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: mixed; warp, losses, head and weights stay float32."""
+    channels_last: bool = False
+    """Memory order of the convolutions: faster in bfloat16, slower in float32 on some CPUs."""
+    deterministic: bool = False
+    """Refuses operations that give other bits each time; on a GPU this is slower."""
+    average_decay: float | None = None
+    """Keeps an exponential moving average of the weights, for example 0.999; it is what validates and predicts."""
+    patience: int | None = None
+    """Ends the run after this many validations without a better photometric error; the best one lies in OUT/best."""
+    tensorboard: bool = False
+    """Writes curves and picture panels for TensorBoard (package `tensorboard`) beside the log."""
     log_every: int = 20
     validate_every: int = 500
     validation_samples: int = 48
     """Held-out samples looked at each time, evenly spread."""
+    on_non_finite: Literal["skip", "stop"] = "skip"
+    """What to do about a batch with an infinite or NaN loss."""
     max_skipped_share: float = 0.01
     """Share of steps whose loss may be infinite or NaN (they are skipped and named) before the run stops."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_steps", "log_every", "validate_every", "validation_samples"):
+        for name in (
+            "batch_size",
+            "accumulate",
+            "max_steps",
+            "log_every",
+            "validate_every",
+            "validation_samples",
+        ):
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "Give 1 or more.")
         minutes = self.max_minutes
         _require(
             minutes is None or minutes > 0, "train.max_minutes", minutes, "Give minutes above 0, or null."
         )
+        decay, patience = self.average_decay, self.patience
+        _require(
+            decay is None or 0 < decay < 1, "train.average_decay", decay, "Give a number in (0, 1), or null."
+        )
+        _require(patience is None or patience >= 1, "train.patience", patience, "Give 1 or more, or null.")
         _require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "Give a number above 0.")
 
 

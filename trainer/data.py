@@ -1,7 +1,7 @@
-"""Samples of a dataset: which rows, in which order, split how.
+"""Samples of datasets: which rows, split how, and each as a batch of one.
 
-Nothing here draws from a hidden generator: the order of an epoch and every random choice about a sample come from
-(seed, epoch, position), so any number of workers sees the same, and a run goes on where it stopped.
+Nothing here draws from a hidden generator: every random choice about a sample comes from (seed, epoch, position), so
+any number of workers sees the same, and a run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,17 @@ import pyarrow.dataset as arrow_dataset
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset as TorchDataset
 
+from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.tables import SAMPLES
 from schemas.where import where_expression
-from trainer.augment import ColourDraw
-from trainer.batch import Batch, batch_of_row
+from trainer.augment import ColourDraw, drawn_shift, flipped, moved
+from trainer.batch import Batch, batch_of_row, bodiless_batch
 from trainer.config import DataSettings
 
-CACHED_ROW_GROUPS = 4
+CACHED_BYTES = 256 * 2**20
+"""Row groups kept in memory by each loading process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +43,20 @@ class SampleRef:
     path: str
     row_group: int
     row: int
+    dataset: int = 0
+    """Which of the datasets of a run."""
+    mean_baseline_m: float = 0.0
+    valid_fraction: float = 0.0
 
 
-def read_index(dataset: Dataset, where: str | None = None) -> list[SampleRef]:
+def read_index(dataset: Dataset, where: str | None = None, number: int = 0) -> list[SampleRef]:
     """Every sample for which `where` holds, in the dataset's order; reads scalar columns only.
 
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
-    names = list(dict.fromkeys(["sample_id", "source_id", "track_id", *used]))
+    stored = ["sample_id", "source_id", "track_id", "mean_baseline_m", "valid_fraction"]
+    names = list(dict.fromkeys([*stored, *used]))
     found: list[SampleRef] = []
     for path in dataset.shards("samples"):
         SAMPLES.check_file(path)
@@ -58,18 +66,8 @@ def read_index(dataset: Dataset, where: str | None = None) -> list[SampleRef]:
             rows = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
             if condition is not None:
                 rows = rows.filter(condition)
-            columns = ("sample_id", "source_id", "track_id", "row")
-            for sample_id, source_id, track_id, row in zip(*(rows[name].to_pylist() for name in columns)):
-                found.append(
-                    SampleRef(
-                        sample_id=sample_id,
-                        source_id=source_id,
-                        track_id=track_id,
-                        path=str(path),
-                        row_group=group,
-                        row=row,
-                    )
-                )
+            for facts in rows.select([*stored, "row"]).to_pylist():
+                found.append(SampleRef(path=str(path), row_group=group, dataset=number, **facts))
     if not found:
         why = f"no sample for which {where!r} holds" if where else "no samples"
         raise DatasetError(
@@ -120,44 +118,29 @@ def _place(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """(count,) the order in which an epoch visits its samples."""
-    return np.random.default_rng([seed, epoch]).permutation(count)
-
-
-class BatchOrder:
-    """Batches of (epoch, sample) pairs from any step on; what a DataLoader takes as `batch_sampler`."""
-
-    def __init__(self, count: int, batch_size: int, seed: int, *, first_step: int, last_step: int) -> None:
-        self._count, self._batch_size, self._seed = count, min(batch_size, count), seed
-        self._first_step, self._last_step = first_step, last_step
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.empty(0, np.int64)
-        for step in range(self._first_step, self._last_step):
-            batch = []
-            for position in range(step * self._batch_size, (step + 1) * self._batch_size):
-                if position // self._count != epoch:
-                    epoch = position // self._count
-                    order = epoch_order(self._count, self._seed, epoch)
-                batch.append((epoch, int(order[position % self._count])))
-            yield batch
-
-    def __len__(self) -> int:
-        return self._last_step - self._first_step
-
-
 class Samples(TorchDataset):
     """Rows as `Batch`es of one, by (epoch, position). The epoch decides what is drawn about the sample."""
 
     def __init__(
-        self, index: Sequence[SampleRef], settings: DataSettings, *, seed: int, training: bool
+        self,
+        index: Sequence[SampleRef],
+        settings: DataSettings,
+        *,
+        seed: int,
+        training: bool,
+        photo_px: int = MAP_PX,
     ) -> None:
         self._index, self._settings, self._seed, self._training = list(index), settings, seed, training
+        self._photo_px = photo_px
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def refs(self) -> list[SampleRef]:
+        """Where the samples lie, by position."""
+        return self._index
 
     def row(self, position: int, choose: Callable[[int], list[int]] | None = None) -> dict[str, Any]:
         """The decoded row of a sample, with the references that `choose` picks out of their number (default: all).
@@ -165,33 +148,51 @@ class Samples(TorchDataset):
         Raises DatasetError naming file and row when it is damaged.
         """
         ref = self._index[position]
-        try:
+        with _naming(ref):
             cells = self._row_group(ref.path, ref.row_group).slice(ref.row, 1).to_pylist()[0]
             if choose is not None:  # before decoding: the others' maps would cost half of the time
                 references = cells["references"]
                 cells["references"] = [references[at] for at in choose(len(references))]
             return SAMPLES.decode_row(cells)
-        except (OSError, pa.ArrowInvalid, DatasetError) as error:
-            raise DatasetError(
-                f"{ref.path}: sample {ref.sample_id} (row {ref.row} of row group {ref.row_group}) is damaged: {error}",
-                remedy="Run `python -m pipeline verify` on the dataset, then the pipeline again.",
-            ) from error
 
     def _row_group(self, path: str, group: int) -> pa.Table:
         key = (path, group)
         if key not in self._groups:
             with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
                 self._groups[key] = file.read_row_group(group)
-            while len(self._groups) > CACHED_ROW_GROUPS:
+            while len(self._groups) > 1 and sum(t.nbytes for t in self._groups.values()) > CACHED_BYTES:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
         return self._groups[key]
 
     def __getitem__(self, at: tuple[int, int]) -> Batch:
+        """The sample as (epoch, position) draws it; one without a body where its row cannot be read."""
         epoch, position = at
-        rng = np.random.default_rng([self._seed, epoch, position])
-        row = self.row(
-            position, lambda count: sorted(rng.permutation(count)[: self._settings.max_references].tolist())
-        )
-        colours = ColourDraw.of(rng) if self._training and self._settings.colour_jitter else None
-        return batch_of_row(row, self._settings, colours)
+        settings, rng = self._settings, np.random.default_rng([self._seed, epoch, position])
+        try:
+            row = self.row(
+                position, lambda count: sorted(rng.permutation(count)[: settings.max_references].tolist())
+            )
+            colours = ColourDraw.of(rng) if self._training and settings.colour_jitter else None
+            backdrop = rng.uniform(size=3) if self._training and settings.background == "replace" else None
+            with _naming(self._index[position]):
+                batch = batch_of_row(row, settings, colours, photo_px=self._photo_px, backdrop=backdrop)
+        except DatasetError as error:
+            return bodiless_batch(self._index[position].sample_id, str(error), self._photo_px)
+        if self._training and settings.flip and rng.uniform() < 0.5:
+            batch = flipped(batch)
+        if self._training and settings.crop_jitter:
+            batch = moved(batch, *drawn_shift(batch, settings.crop_jitter, rng))
+        return batch
+
+
+@contextmanager
+def _naming(ref: SampleRef) -> Iterator[None]:
+    """Errors about a row's content name its file and place."""
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid, DatasetError) as error:
+        raise DatasetError(
+            f"{ref.path}: sample {ref.sample_id} (row {ref.row} of row group {ref.row_group}) is damaged: {error}",
+            remedy="Run `python -m pipeline verify` on the dataset, then the pipeline again.",
+        ) from error

@@ -17,15 +17,15 @@ MAX_JUMP = 0.03
 
 
 def write_depth_files(stem: Path, prediction: Prediction, image: np.ndarray) -> list[Path]:
-    """STEM-depth.png, STEM.ply and STEM.png; image (256, 256, 3) float32 RGB in [0, 1]."""
-    paths = [
-        stem.with_name(f"{stem.name}-depth.png"),
-        stem.with_name(f"{stem.name}.ply"),
-        stem.with_name(f"{stem.name}.png"),
-    ]
+    """STEM-depth.png, STEM-normals.png, STEM.ply, STEM.glb, STEM.png; image (256, 256, 3) float32 RGB in [0, 1]."""
+    endings = ("-depth.png", "-normals.png", ".ply", ".glb", ".png")
+    paths = [stem.with_name(stem.name + ending) for ending in endings]
     write_depth_png(paths[0], prediction.depth_m)
-    depth_mesh(prediction, image).export(paths[1])
-    write_figure(paths[2], prediction, image)
+    write_normals_png(paths[1], normals(prediction.depth_m, prediction.K))
+    mesh = depth_mesh(prediction, image)
+    mesh.export(paths[2])
+    viewer_mesh(mesh).export(paths[3])
+    write_figure(paths[4], prediction, image)
     return paths
 
 
@@ -63,6 +63,21 @@ def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
     points = surface_points(depth, prediction.K)[mask]
     colours = np.rint(255 * image[mask]).astype(np.uint8)
     return trimesh.Trimesh(points, faces, vertex_colors=colours, process=False)
+
+
+def viewer_mesh(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
+    """The mesh in glTF's axes (y up, z towards the viewer), its middle at the origin."""
+    seen = mesh.copy()
+    seen.apply_translation(-mesh.vertices.mean(axis=0))
+    seen.apply_transform(np.diag([1.0, -1.0, -1.0, 1.0]))
+    return seen
+
+
+def write_normals_png(path: Path, normal: np.ndarray) -> None:
+    """Colours (n + 1) / 2 of normals with x right, y up and z towards the camera; black off the body."""
+    colours = np.where(normal.any(axis=-1, keepdims=True), 0.5 + 0.5 * normal * [1, -1, -1], 0)
+    _, data = cv2.imencode(".png", np.rint(255 * colours[..., ::-1]).astype(np.uint8))
+    path.write_bytes(data.tobytes())
 
 
 def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:

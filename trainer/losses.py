@@ -23,7 +23,23 @@ def photo_loss(target: Tensor, warped: Tensor, mask: Tensor, settings: LossSetti
     """(B,) sum_r sum_px (alpha (1 - SSIM_cs)/2 + (1 - alpha) |I_t - I_r|) M_r / sum_r sum_px M_r.
 
     target (B, 3, H, W), warped references (B, N, 3, H, W), mask (B, N, 1, H, W). Samples without a valid pixel give 0.
+    With `pyramid_levels` the mean over pictures halved 0, 1, ... times; with `minimum_over_references` each pixel
+    counts once, with the reference that fits best: sum_px min_r (...) / |{px valid in any r}|.
     """
+    total = torch.zeros(len(target), dtype=target.dtype, device=target.device)
+    for level in range(settings.pyramid_levels):
+        if level:
+            target, warped, mask = halved(target, warped, mask)
+        per_pixel = photo_terms(target, warped, mask, settings)
+        if settings.minimum_over_references:
+            total = total + _masked_mean(*best_reference(per_pixel, mask))
+        else:
+            total = total + _masked_mean(per_pixel, mask)
+    return total / settings.pyramid_levels
+
+
+def photo_terms(target: Tensor, warped: Tensor, mask: Tensor, settings: LossSettings) -> Tensor:
+    """(B, N, 1, H, W) alpha (1 - SSIM_cs)/2 + (1 - alpha) |I_t - I_r|, each a mean over colours, gated where set."""
     target = target[:, None].expand_as(warped)
     structure = (1 - ssim_cs(target, warped, mask, settings.ssim_constant)) / 2
     colour = (target - warped).abs()
@@ -34,8 +50,23 @@ def photo_loss(target: Tensor, warped: Tensor, mask: Tensor, settings: LossSetti
             keeps_structure = (difference < SSIM_GATE_DIFFERENCE) & (structure < SSIM_GATE_TERM)
             keeps_colour = difference < COLOUR_GATE_DIFFERENCE
         structure, colour = structure * keeps_structure, colour * keeps_colour
-    per_pixel = settings.alpha * structure + (1 - settings.alpha) * colour
-    return _masked_mean(per_pixel, mask)
+    return settings.alpha * structure + (1 - settings.alpha) * colour
+
+
+def best_reference(per_pixel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 1, H, W) the smallest valid value over the references (dimension 1), and the pixels that have one."""
+    least = per_pixel.masked_fill(mask == 0, torch.inf).amin(1)
+    seen = mask.amax(1)
+    return torch.where(seen > 0, least, torch.zeros_like(least)), seen
+
+
+def halved(target: Tensor, warped: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures at half the size, means of 2x2 squares, and the squares whose four pixels count."""
+
+    def mean(values: Tensor) -> Tensor:
+        return functional.avg_pool2d(values.flatten(0, 1), 2).unflatten(0, values.shape[:2])
+
+    return functional.avg_pool2d(target, 2), mean(warped), (mean(mask) == 1).to(mask.dtype)
 
 
 def ssim_cs(a: Tensor, b: Tensor, mask: Tensor, constant: float) -> Tensor:

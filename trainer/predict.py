@@ -6,9 +6,10 @@ it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,7 +18,14 @@ from torch import Tensor
 
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.dataset import Dataset
-from schemas.errors import CheckpointError, DatasetError, DecodeError, SourceError
+from schemas.errors import (
+    CheckpointError,
+    DatasetError,
+    DecodeError,
+    HumandepthError,
+    NobodyFoundError,
+    SourceError,
+)
 from schemas.prediction import Prediction, prediction_path
 from trainer.batch import decode_image, network_input
 from trainer.checkpoint import Checkpoint
@@ -25,6 +33,14 @@ from trainer.config import DataSettings
 from trainer.data import SampleRef, Samples, read_index
 from trainer.depth_files import write_depth_files
 from trainer.model import ReconNet
+from trainer.turntable import turntable, write_turntable
+
+if TYPE_CHECKING:
+    from pipeline.steps import PhotoBody
+
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,11 +86,18 @@ class Predictor:
 
 
 def predict_into(
-    folder: Path, subjects: Iterator[Subject], predictor: Predictor, *, only_npz: bool = False
+    folder: Path,
+    subjects: Iterator[Subject],
+    predictor: Predictor,
+    *,
+    only_npz: bool = False,
+    with_turntable: bool = False,
+    report: Callable[[int, str], None] = lambda done, name: None,
 ) -> list[Path]:
     """Writes each subject's prediction (npz) and, unless `only_npz`, the files people open; returns the npz paths.
 
-    Beside NAME.npz lie NAME-depth.png (16 bit), NAME.ply (coloured mesh) and NAME.png (figure).
+    Beside NAME.npz lie NAME-depth.png (16 bit), NAME-normals.png, NAME.ply and NAME.glb (coloured mesh), NAME.png
+    (figure), and NAME.gif (turntable) where wanted. `report` hears of each.
     """
     written: list[Path] = []
     for subject in subjects:
@@ -86,7 +109,10 @@ def predict_into(
         if not only_npz:
             image = cv2.resize(subject.image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
             write_depth_files(path.with_suffix(""), prediction, image)
+            if with_turntable:
+                write_turntable(path.with_suffix(".gif"), turntable(prediction, image))
         written.append(path)
+        report(len(written), subject.name)
     return written
 
 
@@ -130,29 +156,77 @@ def _chosen(index: Sequence[SampleRef], sample_ids: Sequence[str], per_track: in
     return sorted(chosen)
 
 
-def subjects_of_photos(paths: Sequence[str], focal_px: float | None = None) -> Iterator[Subject]:
-    """Every person in every photo, named after the file and their number in it.
+def subjects_of_files(
+    paths: Sequence[str],
+    focal_px: float | None = None,
+    *,
+    every: int = 1,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Iterator[Subject]:
+    """Every person in photos, in videos (every `every`-th usable frame), and in the photos and videos of folders.
 
-    Raises SourceError or DecodeError for a file that is not a photo, NobodyFoundError where nobody is in it.
+    A single file that cannot be used raises SourceError, DecodeError or NobodyFoundError; of several, those that cannot
+    are named to `warn`, and the first error is raised when none can.
     """
+    files = [file for path in paths for file in _files_in(Path(path))]
+    names = [file.stem for file in files]
+    errors: list[HumandepthError] = []
+    for file in files:
+        name = file.stem if names.count(file.stem) == 1 else "-".join(file.parts[-2:])
+        try:
+            if file.suffix.lower() in VIDEO_SUFFIXES:
+                yield from _subjects_of_video(file, name, focal_px, every)
+            else:
+                yield from _subjects_of_photo(file, name, focal_px)
+        except HumandepthError as error:
+            errors.append(error)
+            if len(files) > 1:
+                warn(f"left out: {error}")
+    if len(errors) == len(files):
+        raise errors[0]
+
+
+def _files_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    known = (*PHOTO_SUFFIXES, *VIDEO_SUFFIXES)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
+    if not files:
+        raise SourceError(f"{path} holds no photo and no video.", remedy=f"Known are {', '.join(known)}.")
+    return files
+
+
+def _subjects_of_photo(path: Path, name: str, focal_px: float | None) -> Iterator[Subject]:
     from pipeline.steps import photo_bodies
 
-    for path in paths:
-        image = _read_photo(path)
-        bodies = photo_bodies(image, focal_px=focal_px)
-        for number, body in enumerate(bodies):
-            yield Subject(
-                name=Path(path).stem + (f"-{number}" if len(bodies) > 1 else ""),
-                image=body.image.astype(np.float32) / 255,
-                K=body.K,
-                input_depth=body.input_depth,
-                base_depth=body.base_depth,
-            )
-
-
-def _read_photo(path: str) -> np.ndarray:
     try:
-        data = Path(path).read_bytes()
+        bodies = photo_bodies(_read_photo(path), focal_px=focal_px)
+    except NobodyFoundError as error:
+        raise NobodyFoundError(f"{path}: {error.message}", remedy=error.remedy) from error
+    for number, body in enumerate(bodies):
+        yield _subject(name + (f"-{number}" if len(bodies) > 1 else ""), body)
+
+
+def _subjects_of_video(path: Path, name: str, focal_px: float | None, every: int) -> Iterator[Subject]:
+    from pipeline.steps import video_bodies
+
+    for place, body in video_bodies(str(path), focal_px=focal_px, every=every):
+        yield _subject(f"{name}/{place.partition('/')[2] or place}", body)
+
+
+def _subject(name: str, body: PhotoBody) -> Subject:
+    return Subject(
+        name=name,
+        image=body.image.astype(np.float32) / 255,
+        K=body.K,
+        input_depth=body.input_depth,
+        base_depth=body.base_depth,
+    )
+
+
+def _read_photo(path: Path) -> np.ndarray:
+    try:
+        data = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None

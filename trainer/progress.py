@@ -1,4 +1,4 @@
-"""What `fit` shows while it runs: a bar on a terminal, a line every few seconds elsewhere."""
+"""What `fit` and `predict` show while they run: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LINE_EVERY_S = 15.0
 class FitDisplay:
     """Used as a context."""
 
-    def __init__(self, settings: TrainSettings, first_step: int) -> None:
-        self._settings = settings
-        self._is_terminal = sys.stderr.isatty()
+    def __init__(self, settings: TrainSettings, first_step: int, *, is_quiet: bool = False) -> None:
+        self._settings, self._is_quiet = settings, is_quiet
+        self._is_terminal = sys.stderr.isatty() and not is_quiet
         self._bar = Progress(
             TextColumn("training  step {task.fields[step]}  loss {task.fields[loss]}"),
             BarColumn(),
@@ -42,7 +42,12 @@ class FitDisplay:
             self.say(f"step {step}, {minutes:.1f} min, loss {loss:.4f}")
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """A line that stays; nothing where another process says it."""
+        if not self._is_quiet:
+            self.warn(line)
+
+    def warn(self, line: str) -> None:
+        """A line that stays, from whichever process."""
         if self._is_terminal:
             self._bar.console.print(line, highlight=False, markup=False)
         else:
@@ -56,3 +61,21 @@ class FitDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+def warn(line: str) -> None:
+    """A line about something that was left out."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class PredictLines:
+    """Says every few seconds how many predictions there are."""
+
+    def __init__(self) -> None:
+        self._said_s = time.monotonic()
+
+    def __call__(self, done: int, name: str) -> None:
+        """Hears of each prediction."""
+        if time.monotonic() - self._said_s > _LINE_EVERY_S:
+            self._said_s = time.monotonic()
+            warn(f"predicted {done}, last {name}")

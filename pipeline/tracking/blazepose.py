@@ -60,7 +60,7 @@ class Landmarks:
     score: float
     """Probability that the region shows a person."""
     segmentation: np.ndarray
-    """(SEGMENTATION_PX, SEGMENTATION_PX) uint8, 255 = surely the person, aligned with the region."""
+    """(SEGMENTATION_PX, SEGMENTATION_PX) uint8, 255 = wholly the person, aligned with the region."""
     image_from_segmentation: np.ndarray
     """(2, 3) affine map of the segmentation's pixels to the image's."""
     next_region: Region
@@ -106,6 +106,16 @@ def refine_with_heatmap(xy: np.ndarray, heatmap_logits: np.ndarray) -> np.ndarra
             centroid = np.array([confidence.sum(axis=0) @ columns, confidence.sum(axis=1) @ rows])
             refined[k] = centroid / confidence.sum() / size * LANDMARK_PX
     return refined
+
+
+def coverage(logits: np.ndarray) -> np.ndarray:
+    """(SEGMENTATION_PX, SEGMENTATION_PX) uint8: 255 times the share of each cell that shows the person.
+
+    The network's map (LANDMARK_PX, LANDMARK_PX) holds logits (measured: -1800 to 270). They become probabilities
+    before cells are averaged: a mean of logits lets the background win every mixed cell, which thins arms and legs.
+    """
+    size = (SEGMENTATION_PX, SEGMENTATION_PX)
+    return np.rint(255 * cv2.resize(logistic(logits), size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
 
 
 def tile_offsets(hw: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -171,14 +181,14 @@ class PoseModels:
         world = world[0].reshape(NETWORK_LANDMARKS, 3)[:LANDMARK_COUNT].astype(np.float64)
         cos, sin = np.cos(region.rotation_rad), np.sin(region.rotation_rad)
         world[:, :2] = world[:, :2] @ np.array([[cos, sin], [-sin, cos]])
-        small = cv2.resize(mask[0, :, :, 0], (SEGMENTATION_PX, SEGMENTATION_PX), interpolation=cv2.INTER_AREA)
+        small = coverage(mask[0, :, :, 0])
         return Landmarks(
             xy_px=xy[:LANDMARK_COUNT],
             visibility=logistic(rows[:LANDMARK_COUNT, 3]),
             presence=logistic(rows[:LANDMARK_COUNT, 4]),
             world_m=world,
             score=float(score[0, 0]),
-            segmentation=np.rint(255 * np.clip(small, 0, 1)).astype(np.uint8),
+            segmentation=small,
             image_from_segmentation=region.image_from_crop(SEGMENTATION_PX),
             next_region=Region.from_keypoints(xy[CENTRE_LANDMARK], xy[CIRCLE_LANDMARK]),
         )

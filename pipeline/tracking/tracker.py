@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from pipeline.assets import asset_path
 from pipeline.config import CameraSettings, Settings
 from pipeline.geometry.camera import Camera, weak_perspective_from_translation
 from pipeline.records import Frame, Track
@@ -22,8 +23,8 @@ from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
 from pipeline.video.crops import smooth_crops
 from schemas.conventions import BETA_COUNT, IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
 
-SILHOUETTE_THRESHOLD = 0.85
-"""BlazePose's segmentation is 1.17 times too fat at .5; .85 is measured to fit best."""
+SILHOUETTE_THRESHOLD = 0.5
+"""A cell is the person's where they cover half of it."""
 BOX_VISIBILITY = 0.5
 """Landmarks at least this visible belong to the person's box."""
 Report = Callable[[str, int, int], None]
@@ -52,12 +53,23 @@ class LandmarkTracker:
 
     @cached_property
     def _models(self) -> LandmarkModels:
-        return self._given_models or PoseModels()
+        if self._given_models is not None:
+            return self._given_models
+        return PoseModels(
+            landmark_path=asset_path(f"pose_landmark_{self._settings.tracking.landmark_model}.tflite")
+        )
 
     def track(
         self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
     ) -> list[Track]:
         """See `Tracker.track`. The same frames and settings give the same numbers."""
+        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, report=report)
+        return [track for track, _ in found]
+
+    def track_with_landmarks(
+        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+    ) -> list[tuple[Track, Observations]]:
+        """Tracks, each with the landmarks (left and right repaired) it was fitted to."""
         settings = self._settings.tracking
         seen = [
             repair_left_right(person, settings.swap_cost)[0]
@@ -70,9 +82,10 @@ class LandmarkTracker:
         for index, person in enumerate(seen):
             if report is not None:
                 report("fit", index, len(seen))
-            tracks.append(
-                self._fit(person, silhouettes[index], boxes[index], overlaps[index], unit_id, index, focal_px)
+            fitted = self._fit(
+                person, silhouettes[index], boxes[index], overlaps[index], unit_id, index, focal_px
             )
+            tracks.append((fitted, person))
         if report is not None and seen:
             report("fit", len(seen), len(seen))
         return tracks

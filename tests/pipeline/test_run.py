@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config import Settings, preset
 from pipeline.fingerprint import code_digest, fingerprint
-from pipeline.progress import ProgressFile
+from pipeline.progress import ProgressFile, Totals, write_note
 from pipeline.records import ClipRef
 from pipeline.run import RunSummary, pipeline_options, prepare_folder
 from schemas.errors import DatasetError, SettingsError
@@ -77,3 +77,23 @@ def test_progress_files_are_whole_and_rare(tmp_path: Path) -> None:
     assert state == {"stage": "track", "done": 1000, "total": 1000}
     assert [path.name for path in tmp_path.iterdir()] == ["unit.json"]
     ProgressFile(None, "unit")("track", 1, 1)
+
+
+def test_totals_add_up_and_know_what_is_left(tmp_path: Path) -> None:
+    totals = Totals(tmp_path, clips=2)
+    write_note(str(tmp_path), "a.cut", {"units": 2, "finished": 1})
+    totals.update()
+    assert totals.line().startswith("1/2 clips cut, 1 finished before")
+    write_note(str(tmp_path), "b.cut", {"units": 2, "finished": 0})
+    write_note(str(tmp_path), "a-0.done", {"outcome": "kept", "pairs_kept": 5, "pairs_dropped": 7})
+    write_note(str(tmp_path), "a-1.done", {"outcome": "crashed", "pairs_kept": 0, "pairs_dropped": 0})
+    totals.update()
+    totals.update()
+    assert totals.line().startswith("2/4 units, 1 finished before, 5 pairs kept, 7 dropped, 1 failed, ")
+    assert totals.line().endswith("left")
+
+
+def test_too_large_a_failed_share_has_its_own_exit_code() -> None:
+    counts = dict.fromkeys(RunSummary.__dataclass_fields__, 0) | {"units_kept": 8, "units_failed": 2}
+    assert RunSummary(**counts).exit_code_for(0.2) == 3
+    assert RunSummary(**counts).exit_code_for(0.1) == 5

@@ -15,7 +15,7 @@ from tests.support.sample_rows import sample_row
 
 FAILURE = {
     "source_id": "s", "clip_id": "c", "unit_id": "u", "uri": "x", "stage": "track", "reason": "r", "message": "m",
-    "remedy": "d", "retryable": False,
+    "remedy": "d", "retryable": False, "attempts": 1,
 }  # fmt: skip
 
 

@@ -18,14 +18,8 @@ from tests.support.sample_rows import sample_row
 from trainer.augment import ColourDraw
 from trainer.batch import batch_of_row, collate, decode_image
 from trainer.config import DataSettings
-from trainer.data import (
-    BatchOrder,
-    SampleRef,
-    Samples,
-    epoch_order,
-    read_index,
-    split,
-)
+from trainer.data import SampleRef, Samples, read_index, split
+from trainer.order import BatchOrder, Mix, epoch_order
 
 SETTINGS = DataSettings(colour_jitter=False)
 
@@ -108,21 +102,21 @@ def test_an_epoch_visits_every_sample_once() -> None:
     assert list(epoch_order(50, 1, 0)) == list(epoch_order(50, 1, 0))
     assert list(epoch_order(50, 1, 0)) != list(epoch_order(50, 1, 1))
     assert list(epoch_order(50, 1, 0)) != list(epoch_order(50, 2, 0))
-    visited = [at for batch in BatchOrder(7, 3, 5, first_step=0, last_step=7) for at in batch]
+    visited = [at for batch in BatchOrder(Mix.of([7]), 3, 5, first_step=0, last_step=7) for at in batch]
     for epoch in range(3):
         assert sorted(place for number, place in visited if number == epoch) == list(range(7))
 
 
 def test_a_resumed_order_is_the_rest_of_the_order() -> None:
-    whole = list(BatchOrder(7, 3, 5, first_step=0, last_step=20))
-    assert list(BatchOrder(7, 3, 5, first_step=11, last_step=20)) == whole[11:]
+    whole = list(BatchOrder(Mix.of([7]), 3, 5, first_step=0, last_step=20))
+    assert list(BatchOrder(Mix.of([7]), 3, 5, first_step=11, last_step=20)) == whole[11:]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(root: Path, workers: int) -> None:
     settings = replace(SETTINGS, colour_jitter=True, max_references=2)
     samples = Samples(read_index(Dataset.open(root)), settings, seed=3, training=True)
-    order = BatchOrder(len(samples), 3, 3, first_step=0, last_step=4)
+    order = BatchOrder(Mix.of([len(samples)]), 3, 3, first_step=0, last_step=4)
 
     def batches(count: int) -> list:
         return list(DataLoader(samples, batch_sampler=order, collate_fn=collate, num_workers=count))

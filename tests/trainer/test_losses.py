@@ -120,11 +120,60 @@ def test_reg_loss_is_the_mean_offset() -> None:
     assert float(reg_loss(offset, mask)[0]) == pytest.approx(0.02)
 
 
+def test_ssim_is_torchmetrics() -> None:
+    """Its contrast sensitivity with a uniform 3x3 window; it leaves out the border and takes the mean."""
+    functional = pytest.importorskip("torchmetrics.functional.image")
+    a, b = (pictures(seed)[1].flatten(0, 1).float() for seed in (7, 8))
+    _, theirs = functional.structural_similarity_index_measure(
+        a,
+        b,
+        gaussian_kernel=False,
+        kernel_size=3,
+        data_range=1.0,
+        k2=0.03,
+        return_contrast_sensitivity=True,
+        reduction="none",
+    )
+    ours = ssim_cs(a, b, torch.ones_like(a[:, :1]), 9e-4)[..., 1:-1, 1:-1].mean((1, 2, 3))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_best_reference_alone_counts_where_that_is_set() -> None:
+    target, warped = pictures(4)
+    settings = replace(SETTINGS, alpha=0.0, minimum_over_references=True)
+    mask = everywhere(warped)
+    mask[:, 1:, :, :, 3:] = 0
+    mask[:, :, :, 5] = 0
+    difference = (target[:, None] - warped).abs().mean(2, keepdim=True)
+    least = torch.where(mask > 0, difference, torch.inf).amin(1)
+    seen = torch.isfinite(least)
+    expected = torch.stack([least[at][seen[at]].mean() for at in range(2)])
+    np.testing.assert_allclose(photo_loss(target, warped, mask, settings), expected, atol=1e-12)
+
+
+def test_a_pyramid_is_the_mean_over_halved_pictures() -> None:
+    target, warped = pictures(9, (16, 12))
+    mask = everywhere(warped)
+    mask[..., :3, :] = 0
+
+    def small(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).mean((-3, -1))
+
+    coarse = photo_loss(small(target), small(warped), (small(mask) == 1).double(), SETTINGS)
+    expected = (photo_loss(target, warped, mask, SETTINGS) + coarse) / 2
+    settings = replace(SETTINGS, pyramid_levels=2)
+    np.testing.assert_allclose(photo_loss(target, warped, mask, settings), expected, atol=1e-12)
+    assert photo_loss(target, target[:, None].expand_as(warped), mask, settings).abs().max() <= 1e-6
+
+
 def test_gradients() -> None:
     target, warped = pictures(6, (6, 5))
     mask = (torch.rand(2, 4, 1, 6, 5, generator=torch.Generator().manual_seed(1)) > 0.3).double()
     variable = warped.clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: photo_loss(target, x, mask, SETTINGS), (variable,))
+    for change in ({"pyramid_levels": 2}, {"minimum_over_references": True}):
+        changed = replace(SETTINGS, **change)  # type: ignore[arg-type]
+        assert torch.autograd.gradcheck(lambda x, s=changed: photo_loss(target, x, mask, s), (variable,))
     offset = torch.randn(
         2, 1, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
     ).requires_grad_()

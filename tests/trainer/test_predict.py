@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
-from schemas.errors import DatasetError, DecodeError, SourceError
+from pipeline.steps import PhotoBody
+from schemas.errors import DatasetError, DecodeError, NobodyFoundError, SourceError
 from schemas.prediction import Prediction, prediction_path
 from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import CENTRE_M, RADIUS_M, map_intrinsics, sphere_depth, sphere_row
@@ -18,7 +21,8 @@ from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.config import ModelSettings, Settings
 from trainer.depth_files import PNG_UNITS_PER_M, depth_mesh, normals, surface_points, write_depth_png
 from trainer.model import ReconNet
-from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_photos
+from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_files
+from trainer.turntable import FRAMES, turntable, write_turntable
 
 TINY = ModelSettings(downs=3, width=8, stem_width=8, kernel_px=3, groups=2, blocks=1, head_blocks=1)
 
@@ -77,6 +81,14 @@ def test_files_say_the_same(dataset: str, predictor: Predictor, tmp_path: Path) 
     points = surface_points(prediction.depth_m, prediction.K)[prediction.depth_m > 0]
     np.testing.assert_allclose(mesh.vertices, points, atol=1e-5)
     assert cv2.imread(str(path.with_suffix(".png"))).shape[2] == 3
+    glb = trimesh.load(path.with_suffix(".glb"), force="mesh", process=False)
+    assert len(glb.faces) == len(mesh.faces)
+    assert glb.face_normals[:, 2].mean() > 0.5  # towards the viewer: z in glTF's axes
+    picture = cv2.imread(str(path.with_name(f"{path.stem}-normals.png")))[..., ::-1].astype(float)
+    normal = normals(prediction.depth_m, prediction.K)
+    seen = normal.any(axis=-1)
+    np.testing.assert_allclose(2 * picture[seen] / 255 - 1, normal[seen] * [1, -1, -1], atol=0.005)
+    assert not picture[~seen].any()
     only = predict_into(
         tmp_path / "only", subjects_of_dataset(dataset, ["clip/p00/000020"]), predictor, only_npz=True
     )
@@ -128,9 +140,72 @@ def test_files_that_are_no_photos(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     for name in ("text.jpg", "empty.jpg"):
         with pytest.raises(DecodeError, match=name):
-            list(subjects_of_photos([str(tmp_path / name)]))
+            list(subjects_of_files([str(tmp_path / name)]))
     with pytest.raises(SourceError, match=r"missing\.jpg"):
-        list(subjects_of_photos([str(tmp_path / "missing.jpg")]))
+        list(subjects_of_files([str(tmp_path / "missing.jpg")]))
+
+
+def test_a_turntable_turns_the_surface_and_comes_back(sphere: Prediction, tmp_path: Path) -> None:
+    v, u = np.mgrid[0:256, 0:256] / 255
+    frames = turntable(sphere, np.stack([u, v, 0 * u], -1).astype(np.float32))
+    assert frames.shape == (FRAMES, 256, 256, 3)
+    mask = sphere.depth_m > 0
+    assert np.abs(frames[0][mask, 0] / 255 - u[mask]).mean() < 0.02  # not turned: the photo itself
+    centre = [int(frame[128, 128, 0]) for frame in frames]
+    quarter = FRAMES // 4
+    assert abs(centre[quarter] - centre[0]) > 10
+    assert np.sign(centre[quarter] - centre[0]) == -np.sign(centre[3 * quarter] - centre[0])
+    write_turntable(tmp_path / "t.gif", frames)
+    with Image.open(tmp_path / "t.gif") as gif:
+        assert gif.n_frames == FRAMES
+
+
+def test_folders_and_videos_are_walked_and_what_fails_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def body() -> PhotoBody:
+        depth = sphere_depth(512, RADIUS_M)
+        return PhotoBody(
+            image=np.zeros((512, 512, 3), np.uint8),
+            K=map_intrinsics(512),
+            input_depth=depth,
+            base_depth=depth[::2, ::2],
+        )
+
+    def bodies(image: np.ndarray, *, focal_px: float | None = None) -> list[PhotoBody]:
+        if not image.any():
+            raise NobodyFoundError("nobody was found in the photo.", remedy="Use another.")
+        return [body(), body()]
+
+    def frames(
+        path: str, *, focal_px: float | None = None, every: int = 1
+    ) -> Iterator[tuple[str, PhotoBody]]:
+        yield from ((f"clip-s000-w000/p00/{at:06d}", body()) for at in range(0, 4, every))
+
+    monkeypatch.setattr("pipeline.steps.photo_bodies", bodies)
+    monkeypatch.setattr("pipeline.steps.video_bodies", frames)
+    for name, value in (("one/a.jpg", 255), ("two/a.png", 255), ("two/empty.png", 0)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), value, np.uint8))
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture")
+    said: list[str] = []
+    names = [subject.name for subject in subjects_of_files([str(tmp_path)], every=2, warn=said.append)]
+    assert names == [
+        "clip/p00/000000",
+        "clip/p00/000002",
+        "one-a.jpg-0",
+        "one-a.jpg-1",
+        "two-a.png-0",
+        "two-a.png-1",
+    ]
+    (line,) = said
+    assert "empty.png" in line
+    with pytest.raises(NobodyFoundError, match=r"empty\.png"):
+        list(subjects_of_files([str(tmp_path / "two/empty.png")]))
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(SourceError, match="no photo and no video"):
+        list(subjects_of_files([str(tmp_path / "bare")]))
 
 
 def test_names_never_leave_the_folder(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pipeline.tracking.blazepose import (
     Landmarks,
     PoseModels,
     anchor_centres,
+    coverage,
     decode_keypoints,
     logistic,
     refine_with_heatmap,
@@ -164,6 +165,17 @@ def test_two_people_at_their_places(people):
         assert np.linalg.norm(person.world_m[HIPS].mean(axis=0)) < 0.03
         assert ((person.visibility >= 0) & (person.visibility <= 1)).all()
         assert person.presence.min() > 0.5
+
+
+def test_mixed_cells_are_shared_by_both_sides():
+    """The background's logits are larger than the person's; half a cell is still half a cell."""
+    logits = np.full((256, 256), -1500.0, np.float32)
+    logits[:, 101:] = 200.0
+    cells = coverage(logits)
+    assert cells.shape == (SEGMENTATION_PX, SEGMENTATION_PX)
+    assert (cells[:, :50] == 0).all()
+    assert (abs(cells[:, 50].astype(int) - 127) <= 1).all()
+    assert (cells[:, 51:] == 255).all()
 
 
 def test_the_segmentation_lies_on_the_person(people):

@@ -1,0 +1,92 @@
+"""The command `audit`: its arguments, and the order in which tables become figures, a page and a view."""
+
+from __future__ import annotations
+
+import argparse
+
+from schemas.dataset import Dataset
+from schemas.errors import SettingsError
+from schemas.views import View
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `python -m pipeline audit` takes."""
+    parser.add_argument("dataset")
+    parser.add_argument("other", nargs="?", metavar="DATASET_B", help="another dataset, to set beside it")
+    parser.add_argument(
+        "--out", metavar="REPORT.HTML", help="write everything as one page that needs no network"
+    )
+    parser.add_argument("--json", help="also write every figure to this file")
+    parser.add_argument(
+        "--where", metavar="EXPR", help="look only at pairs for which this holds: 'mean_baseline_m >= 0.8'"
+    )
+    parser.add_argument(
+        "--where-samples",
+        metavar="EXPR",
+        help="look only at samples for which this holds, as data.where does",
+    )
+    parser.add_argument(
+        "--save-view", metavar="NAME", help="write the filter into the dataset under this name"
+    )
+    parser.add_argument(
+        "--view",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="look through a saved view; twice: side by side",
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=24, help="pairs drawn on the page (default 24; 0: none)"
+    )
+    parser.add_argument(
+        "--splits", help='JSON file {"training": [source, ...], "validation": [...]} to check'
+    )
+    parser.add_argument("--training", metavar="PARQUET", help="losses by source: columns source_id and loss")
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Reads, counts, prints; writes what was asked for. Returns the exit code."""
+    from pipeline.audit.baselines import distributions
+    from pipeline.audit.figures import figures_of, side_of, write_figures
+    from pipeline.audit.lookalikes import lookalikes
+    from pipeline.audit.report import write_report
+    from pipeline.audit.scalars import read_tables
+    from pipeline.audit.terminal import print_audit
+
+    dataset = Dataset.open(options.dataset)
+    views = [*_given_view(options), *(View.load(dataset.root, name) for name in options.view)]
+    other = read_tables(Dataset.open(options.other)) if options.other else None
+    whole = read_tables(dataset)
+    tables = whole.seen_through(views[0]) if views else whole
+    sides = []
+    if views or other:
+        edges = distributions(whole)[0].edges
+        seen = [("as made", whole), *((f"view {view.name}", whole.seen_through(view)) for view in views)]
+        seen += [(f"dataset {options.other}", other)] if other else []
+        sides = [side_of(each, name, edges) for name, each in seen]
+    figures = figures_of(
+        tables,
+        sides=sides,
+        alike=lookalikes(tables) if options.out else (),
+        splits=options.splits,
+        training=options.training,
+    )
+    print_audit(figures)
+    if options.json:
+        write_figures(figures, options.json)
+    if options.out:
+        write_report(figures, tables, options.out, pairs_shown=options.pictures)
+        print(f"wrote {options.out}")
+    if options.save_view:
+        print(f"wrote {views[0].save(dataset.root)}")
+    return 0
+
+
+def _given_view(options: argparse.Namespace) -> list[View]:
+    """The view that `--where` and `--where-samples` make, checked before anything is read."""
+    if options.where or options.where_samples:
+        name = "unsaved" if options.save_view is None else options.save_view
+        return [View(name=name, pairs=options.where, samples=options.where_samples)]
+    if options.save_view is not None:
+        raise SettingsError("--save-view has nothing to save.", remedy="Give --where or --where-samples.")
+    return []

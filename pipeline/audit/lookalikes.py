@@ -1,0 +1,68 @@
+"""People in different clips whose pictures look alike: the same clip under two names, in another encoding or size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.audit.sample_cells import SampleCells
+from pipeline.audit.scalars import AuditTables, codes, dictionary
+from pipeline.video.crops import decode_image
+
+MAX_TRACKS = 400
+"""Tracks whose pictures are compared; more would take longer than the rest of the audit."""
+_SIDE = 16
+_PICTURES = 3
+_MAX_DISTANCE = 0.1
+"""Share of bits that may differ. Other frames of one track differ in 0.15 to 0.35."""
+
+
+def lookalikes(tables: AuditTables) -> list[tuple[list[str], list[str]]]:
+    """Pairs of clips (clip ids, source ids) of which a person in one looks like a person in the other.
+
+    A picture's hash says, for a grid of 16 x 16 cells, which cell is brighter than its right neighbour.
+    """
+    samples = tables.samples
+    names = dictionary(samples, "track_id").to_pylist()
+    rows = codes(samples, "track_id")
+    order = np.argsort(rows, kind="stable")
+    ends = np.cumsum(np.bincount(rows, minlength=len(names))) if names else np.empty(0, int)
+    clip_of = _clips_by_track(tables)
+    tracks = [at for at in range(len(names)) if names[at] in clip_of][:MAX_TRACKS]
+    if len({clip_of[names[at]][0] for at in tracks}) < 2:
+        return []
+    chosen = []
+    for at in tracks:
+        part = order[(ends[at - 1] if at else 0) : ends[at]]
+        places = np.linspace(0, len(part) - 1, _PICTURES + 2)[1:-1].round().astype(int)
+        chosen += [(int(part[place]), at) for place in np.unique(places)]
+    cells = SampleCells(tables.dataset)
+    hashes = np.array(
+        [picture_hash(decode_image(cells.row(row, columns=("image",))["image"])) for row, _ in chosen]
+    )
+    owners = np.array([at for _, at in chosen])
+    alike: dict[tuple[str, str], set[str]] = {}
+    for at in range(len(hashes)):
+        near = (hashes[at + 1 :] != hashes[at]).mean(axis=1) <= _MAX_DISTANCE
+        for other in owners[at + 1 :][near]:
+            ours, theirs = clip_of[names[owners[at]]], clip_of[names[other]]
+            if ours[0] != theirs[0]:
+                first, second = sorted((ours[0], theirs[0]))
+                alike.setdefault((first, second), set()).update((ours[1], theirs[1]))
+    return [(list(clips), sorted(sources)) for clips, sources in sorted(alike.items())]
+
+
+def picture_hash(picture: np.ndarray) -> np.ndarray:
+    """(256,) bool of an RGB picture."""
+    grey = cv2.resize(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA
+    )
+    return np.asarray(grey[:, 1:] > grey[:, :-1]).ravel()
+
+
+def _clips_by_track(tables: AuditTables) -> dict[str, tuple[str, str]]:
+    """Clip and source of every track that has pairs."""
+    pairs = tables.pairs
+    _, first = np.unique(codes(pairs, "track_id"), return_index=True)
+    rows = pairs.select(["track_id", "clip_id", "source_id"]).take(first).to_pylist()
+    return {row["track_id"]: (row["clip_id"], row["source_id"]) for row in rows}

@@ -1,0 +1,260 @@
+"""Where the data comes from: sources, licences, duplicates and splits, and what a training had to say about them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.audit.scalars import AuditTables, codes, dictionary
+from schemas.errors import DatasetError
+
+SPLITS_PATH = "meta/splits.json"
+"""Where a dataset may record its splits: {"training": [source_id, ...], "validation": [...]}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """One source."""
+
+    source_id: str
+    clips: int
+    frames: int
+    frames_kept: int
+    pairs: int
+    pairs_kept: int
+    samples: int
+    median_iou: float | None
+    median_reprojection_error: float | None
+    median_baseline_m: float | None
+    """Of kept pairs."""
+    median_photo_error: float | None
+    median_depth_m: float | None
+    field_of_view_deg: float | None
+    """Horizontal angle of the whole image that the assumed focal length means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicate:
+    """Clips (or people in them) that seem to be the same."""
+
+    how: str
+    """`same file`, or `pictures look alike`."""
+    members: list[str]
+    sources: list[str]
+    splits: list[str]
+    """The splits that their sources are in, where splits are known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Which sources are in which split, and those that are in several."""
+
+    recorded: bool
+    counts: dict[str, int]
+    in_several: dict[str, list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRow:
+    """A source as a training saw it."""
+
+    source_id: str
+    loss: float
+    rows: int
+    median_baseline_m: float | None
+    pairs_kept: int
+
+
+def source_rows(tables: AuditTables) -> list[SourceRow]:
+    """Every source that appears in any table, in alphabetical order."""
+    names = sorted({name for table in _all(tables) for name in dictionary(table, "source_id").to_pylist()})
+    place = {name: at for at, name in enumerate(names)}
+    count = len(names)
+
+    def rows_of(table: pa.Table) -> np.ndarray:
+        known = np.array([place[name] for name in dictionary(table, "source_id").to_pylist()], np.int64)
+        return known[codes(table, "source_id")] if known.size else np.empty(0, np.int64)
+
+    frames, pairs, clips = rows_of(tables.frames), rows_of(tables.pairs), rows_of(tables.clips)
+    kept_frames = np.asarray(tables.frames["kept"].to_numpy(zero_copy_only=False), bool)
+    left = tables.sample_of_pair[tables.kept]
+    left = np.unique(left[left >= 0])
+    iou = _medians(frames, tables.frames["silhouette_iou"].to_numpy(), count)
+    reprojection = _medians(frames, tables.frames["reprojection_error"].to_numpy(), count)
+    kept = tables.kept
+    baseline = _medians(pairs[kept], tables.number("mean_baseline_m")[kept], count)
+    photo = _medians(pairs[kept], tables.number("photo_error")[kept], count)
+    depth = _medians(pairs, tables.number("target_depth_m"), count)
+    view = _fields_of_view(tables, frames, clips, pairs, count)
+    unique_clips = np.unique(clips.astype(np.int64) << 32 | codes(tables.clips, "clip_id")) >> 32
+    totals = [
+        np.bincount(part, minlength=count)
+        for part in (
+            unique_clips,
+            frames,
+            frames[kept_frames],
+            pairs,
+            pairs[kept],
+            rows_of(tables.samples)[left],
+        )
+    ]
+    return [
+        SourceRow(
+            source_id=name,
+            clips=int(totals[0][at]),
+            frames=int(totals[1][at]),
+            frames_kept=int(totals[2][at]),
+            pairs=int(totals[3][at]),
+            pairs_kept=int(totals[4][at]),
+            samples=int(totals[5][at]),
+            median_iou=iou[at],
+            median_reprojection_error=reprojection[at],
+            median_baseline_m=baseline[at],
+            median_photo_error=photo[at],
+            median_depth_m=depth[at],
+            field_of_view_deg=view[at],
+        )
+        for name, at in place.items()
+    ]
+
+
+def licences(tables: AuditTables) -> dict[str, list[str]]:
+    """Sources by licence; an empty text is `not stated`."""
+    found: dict[str, set[str]] = defaultdict(set)
+    columns = (tables.clips["licence"].to_pylist(), tables.clips["source_id"].to_pylist())
+    for licence, source in zip(*columns):
+        found[licence.strip() or "not stated"].add(source)
+    return {licence: sorted(sources) for licence, sources in sorted(found.items())}
+
+
+def same_files(tables: AuditTables, split_of: dict[str, list[str]]) -> list[Duplicate]:
+    """Clips whose files hold the same bytes and whose windows overlap, or that are called different sources."""
+    by_file: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    wanted = ["input_sha256", "clip_id", "source_id", "start_s", "end_s"]
+    for row in tables.clips.select(wanted).to_pylist():
+        if row["input_sha256"]:
+            by_file[row["input_sha256"]].append(row)
+    found = []
+    for rows in by_file.values():
+        members = sorted({row["clip_id"] for row in rows})
+        sources = sorted({row["source_id"] for row in rows})
+        if len(members) > 1 and (len(sources) > 1 or _overlap(rows)):
+            found.append(duplicate("same file", members, sources, split_of))
+    return found
+
+
+def duplicate(how: str, members: list[str], sources: list[str], split_of: dict[str, list[str]]) -> Duplicate:
+    """With the splits that the sources are in."""
+    splits = sorted({split for source in sources for split in split_of.get(source, [])})
+    return Duplicate(how=how, members=members, sources=sources, splits=splits)
+
+
+def read_splits(tables: AuditTables, path: str | None) -> tuple[Splits, dict[str, list[str]]]:
+    """The recorded splits (a file, or `meta/splits.json`), and the splits of every source."""
+    file = Path(path) if path else tables.dataset.root / SPLITS_PATH
+    if not path and not file.is_file():
+        return Splits(recorded=False, counts={}, in_several={}), {}
+    try:
+        named = {
+            str(split): [str(item) for item in items] for split, items in json.loads(file.read_text()).items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DatasetError(
+            f"splits {file} cannot be read ({error}).",
+            remedy='Write {"training": ["source", ...], "validation": [...]}.',
+        ) from error
+    split_of: dict[str, list[str]] = defaultdict(list)
+    for split, sources in named.items():
+        for source in dict.fromkeys(sources):
+            split_of[source].append(split)
+    several = {source: splits for source, splits in split_of.items() if len(splits) > 1}
+    counts = {split: len(set(sources)) for split, sources in named.items()}
+    return Splits(recorded=True, counts=counts, in_several=several), dict(split_of)
+
+
+def training_rows(path: str, sources: list[SourceRow]) -> list[TrainingRow]:
+    """Mean loss by source out of a training's side file, worst first: Parquet with `source_id` and `loss`."""
+    try:
+        table = pq.read_table(path, columns=["source_id", "loss"])
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        raise DatasetError(
+            f"side file {path} cannot be read ({error}).",
+            remedy="Give a Parquet file with the columns source_id and loss.",
+        ) from error
+    if set(table.column_names) != {"source_id", "loss"}:
+        raise DatasetError(
+            f"side file {path} lacks {sorted({'source_id', 'loss'} - set(table.column_names))}.",
+            remedy="Give a Parquet file with the columns source_id and loss.",
+        )
+    means = table.group_by("source_id").aggregate([("loss", "mean"), ("loss", "count")]).to_pylist()
+    known = {row.source_id: row for row in sources}
+    found = []
+    for row in means:
+        source = known.get(row["source_id"])
+        if row["loss_mean"] is not None:
+            found.append(
+                TrainingRow(
+                    source_id=row["source_id"],
+                    loss=float(row["loss_mean"]),
+                    rows=int(row["loss_count"]),
+                    median_baseline_m=source.median_baseline_m if source else None,
+                    pairs_kept=source.pairs_kept if source else 0,
+                )
+            )
+    return sorted(found, key=lambda row: (-row.loss, row.source_id))
+
+
+def _all(tables: AuditTables) -> tuple[pa.Table, ...]:
+    return tables.clips, tables.frames, tables.pairs, tables.samples, tables.failures
+
+
+def _overlap(rows: list[dict[str, Any]]) -> bool:
+    """Whether two clips of one file show the same moment."""
+    spans = sorted((row["start_s"], row["end_s"], row["clip_id"]) for row in rows)
+    reach, owner = -np.inf, ""
+    for start, end, clip in spans:
+        if start < reach - 1e-6 and clip != owner:
+            return True
+        if end > reach:
+            reach, owner = end, clip
+    return False
+
+
+def _medians(groups: np.ndarray, values: np.ndarray, count: int) -> list[float | None]:
+    """Median by group; None where a group has no known value."""
+    known = np.isfinite(values)
+    groups, values = groups[known], values[known]
+    groups = groups.astype(np.uint16 if count <= 2**16 else np.int64)  # short integers are sorted by radix
+    by_value = np.argsort(values)
+    values = values[by_value[np.argsort(groups[by_value], kind="stable")]]
+    ends = np.cumsum(np.bincount(groups, minlength=count))
+    starts = np.concatenate([[0], ends[:-1]]) if count else ends
+    return [
+        float((values[(start + end - 1) // 2] + values[(start + end) // 2]) / 2) if end > start else None
+        for start, end in zip(starts, ends)
+    ]
+
+
+def _fields_of_view(
+    tables: AuditTables, frames: np.ndarray, clips: np.ndarray, pairs: np.ndarray, count: int
+) -> list[float | None]:
+    """2 atan(width / 2 f) by source, from the crops' side, the focal length at map size and the video's width."""
+    from schemas.conventions import MAP_PX
+
+    focal = _medians(pairs, tables.number("focal_px"), count)
+    crops = tables.frames["crop_px"].combine_chunks()
+    side = np.asarray(crops.flatten()).reshape(-1, 3)[:, 2] if len(crops) else np.empty(0)
+    sides = _medians(frames, side, count)
+    widths = _medians(clips, tables.clips["width_px"].to_numpy().astype(np.float64), count)
+    views: list[float | None] = []
+    for f, s, width in zip(focal, sides, widths):
+        full_px = f * s / MAP_PX if f and s else None
+        views.append(float(np.degrees(2 * np.arctan(width / 2 / full_px))) if full_px and width else None)
+    return views

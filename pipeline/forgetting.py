@@ -1,0 +1,44 @@
+"""Taking a source out of a dataset for good: its rows go, a tombstone stays, no later run brings it back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.card import publish_documents
+from pipeline.compaction import settle, unit_origin
+from pipeline.records import ClipRef
+from pipeline.run_lock import RunLock
+from pipeline.sink import publish_text, spool_folder
+from schemas.dataset import Dataset, tombstone_path, tombstoned_sources
+from schemas.errors import DatasetError
+
+
+def forget(root: str, source_id: str) -> int:
+    """Removes every row of a source and returns how many units that were. Raises DatasetError for an unknown source.
+
+    The tombstone comes first: interrupted anywhere, the next run, `compact` or `forget` finishes the removal.
+    """
+    Dataset.open(root)
+    with RunLock(root):
+        settle(root)
+        origins = [unit_origin(root, record) for record in Dataset.open(root).records]
+        sources = [origin[0] for origin in origins if origin is not None]
+        if source_id not in sources and source_id not in tombstoned_sources(Path(root)):
+            raise DatasetError(
+                f"{root} holds no source {source_id!r}.",
+                remedy=f"Known: {', '.join(sorted(set(sources))[:20]) or 'none'}.",
+            )
+        text = json.dumps({"source_id": source_id, "units": sources.count(source_id)}) + "\n"
+        publish_text(text, root, tombstone_path(source_id))
+        settle(root)
+        publish_documents(root)
+        spool_folder(root).rmdir()
+    return sources.count(source_id)
+
+
+def without_forgotten(clips: Sequence[ClipRef], root: str) -> list[ClipRef]:
+    """The clips whose source has no tombstone in this dataset."""
+    forgotten = tombstoned_sources(Path(root))
+    return [clip for clip in clips if clip.source_id not in forgotten]

@@ -1,0 +1,107 @@
+"""Mutated clips: no crash, no hang, no success without frames, and errors that name the file and a remedy.
+
+`make fuzz` reads 500 of them, `make test` 50.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.assets import asset_path
+from pipeline.video.decode import decode
+from tests.fuzz.mutants import mutant
+from tests.support.clips import counting_frames, even_times, moving_blob, write_clip
+
+MUTANTS = int(os.environ.get("FUZZ_MUTANTS", "50"))
+SECONDS_EACH = 20.0
+"""A mutant that takes longer hangs."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A piece of the demo clip and small ones of other codecs and containers."""
+    place = tmp_path_factory.mktemp("fuzz")
+    some = [frame.image[:992:4, :1760:4] for frame in decode(asset_path("demo.mp4"), start_s=1.0, end_s=2.0)]
+    write_clip(place / "clip-demo.mp4", lambda at: some[at], even_times(len(some)), b_frames=2)
+    write_clip(place / "clip-blob.mp4", moving_blob(), even_times(24), rotation_deg=90)
+    write_clip(place / "clip-count.mkv", counting_frames(), even_times(24))
+    write_clip(
+        place / "clip-stills.mov", counting_frames(), even_times(24), codec="mjpeg", pix_fmt="yuvj420p"
+    )
+    write_clip(
+        place / "clip-uneven.mp4", moving_blob(), [0.0, 0.1, 0.11, 0.5, 0.6, 0.9, 1.0, 1.4], codec="libx265"
+    )
+    return place
+
+
+def read_in_a_process(folder: Path, first: int, stop: int) -> tuple[list[dict], str]:
+    """Lines of `tests.fuzz.reading`, and what went wrong with the process itself ("" where nothing did)."""
+    command = [sys.executable, "-m", "tests.fuzz.reading", str(folder), str(first), str(stop)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines: queue.Queue[str | None] = queue.Queue()
+    errors: list[str] = []
+
+    def pump() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line)
+        lines.put(None)
+
+    def drain() -> None:
+        assert process.stderr is not None
+        errors.extend(process.stderr)
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (pump, drain)]
+    for thread in threads:
+        thread.start()
+    rows: list[dict] = []
+    try:
+        while (line := lines.get(timeout=SECONDS_EACH + (20.0 if not rows else 0.0))) is not None:
+            rows.append(json.loads(line))
+    except queue.Empty:
+        process.kill()
+        return rows, f"hangs: {rows[-1] if rows else 'at the start'}"
+    code = process.wait()
+    threads[1].join(timeout=5)
+    return rows, "" if code == 0 else f"exit code {code} after {rows[-1:]}: {''.join(errors[-12:])}"
+
+
+def test_no_mutant_crashes_hangs_or_succeeds_silently(folder: Path) -> None:
+    done: list[dict] = []
+    broken: list[str] = []
+    first = 0
+    while first < MUTANTS:
+        rows, problem = read_in_a_process(folder, first, MUTANTS)
+        done += [row for row in rows if "outcome" in row]
+        if problem:
+            broken.append(problem)
+        first = max((row["number"] for row in rows), default=first) + 1
+    assert not broken, "\n".join(broken)
+    assert len(done) == MUTANTS
+    outcomes = {row["outcome"] for row in done}
+    assert outcomes <= {"read", "undecodable", "bad-source", "nothing-kept"}, outcomes
+    assert {"read", "undecodable"} <= outcomes, "mutants that are all alike test nothing"
+    assert all(row["frames"] > 0 for row in done if row["outcome"] == "read")
+    print({outcome: sum(row["outcome"] == outcome for row in done) for outcome in sorted(outcomes)})
+    print("slowest", max(row["seconds"] for row in done))
+
+
+def test_a_process_that_crashes_is_seen(folder: Path, tmp_path: Path) -> None:
+    rows, problem = read_in_a_process(tmp_path, 0, 1)  # no clips to mutate: an error that nobody expects
+    assert not rows
+    assert "exit code 1" in problem
+
+
+def test_mutants_are_their_number(folder: Path) -> None:
+    clips = [path.read_bytes() for path in sorted(folder.glob("clip-*"))]
+    assert mutant(clips, 17) == mutant(clips, 17)
+    assert len({mutant(clips, number)[1] for number in range(40)}) == 40
+    assert all(mutant(clips, number)[1] != clips[number % len(clips)] for number in range(40))

@@ -1,0 +1,1 @@
+"""The Dockerfiles, checked without a Docker engine."""

@@ -1,0 +1,120 @@
+"""Depth errors in closed form, and the files they come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.errors import DatasetError
+from schemas.prediction import Prediction
+from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth
+from trainer.cli import main
+from trainer.evaluate import depth_errors, evaluate, means
+
+K = map_intrinsics(256)
+
+
+@pytest.fixture(scope="module")
+def truth() -> np.ndarray:
+    return sphere_depth(256, RADIUS_M)
+
+
+def test_an_offset_costs_nothing_and_a_scale_nothing_with_scale(truth: np.ndarray) -> None:
+    mask = truth > 0
+    moved = depth_errors(np.where(mask, truth + 0.7, 0), truth, K)
+    assert moved.mae_mm < 1e-6
+    assert moved.rmse_mm < 1e-6
+    assert (moved.below_2cm, moved.below_5cm) == (1, 1)
+    assert depth_errors(truth, truth, K).normals_deg < 1e-4
+    stretched = depth_errors(1.2 * truth, truth, K)
+    assert stretched.mae_scaled_mm < 1e-6
+    assert stretched.mae_mm > 5
+
+
+def test_closed_values(truth: np.ndarray) -> None:
+    """A tenth of the pixels off by 3 cm, a tenth by 10 cm, the rest exact after its offset of 40 cm."""
+    mask = truth > 0
+    count = mask.sum()
+    error = np.zeros(count)
+    error[: count // 10] = 0.03
+    error[count // 10 : 2 * (count // 10)] = -0.1
+    depth = np.zeros_like(truth)
+    depth[mask] = truth[mask] + 0.4 + error
+    found = depth_errors(depth, truth, K)
+    assert found.mae_mm == pytest.approx(13.0, abs=0.01)
+    assert found.rmse_mm == pytest.approx(1000 * np.sqrt(0.1 * 0.03**2 + 0.1 * 0.1**2), abs=0.05)
+    assert found.below_2cm == pytest.approx(0.8, abs=1e-3)
+    assert found.below_5cm == pytest.approx(0.9, abs=1e-3)
+
+
+def test_the_offset_is_the_best_constant_within_reach_of_the_medians(truth: np.ndarray) -> None:
+    """Against the search that the method describes, by brute force."""
+    mask = truth > 0
+    depth = np.zeros_like(truth)
+    depth[mask] = truth[mask] + np.random.default_rng(0).gamma(1.0, 0.06, mask.sum()) - 0.3
+    found, true = depth[mask], truth[mask]
+    medians = found - true - (np.median(found) - np.median(true))
+    searched = min(np.abs(medians - shift).mean() for shift in np.linspace(-0.2, 0.2, 4001))
+    assert depth_errors(depth, truth, K).mae_mm == pytest.approx(1000 * searched, abs=1e-3)
+
+
+def test_the_angle_between_tilted_planes() -> None:
+    """z = 4 / (1 - a x') is the plane z = 4 + a X: its normal leans by atan(a)."""
+    u = (np.arange(256) + 0.5 - K[0, 2]) / K[0, 0]
+    flat = np.full((256, 256), 4.0)
+    leaning = np.broadcast_to(4 / (1 - 0.2 * u), (256, 256))
+    assert depth_errors(leaning, flat, K).normals_deg == pytest.approx(np.degrees(np.arctan(0.2)), abs=0.05)
+
+
+@pytest.fixture
+def folders(truth: np.ndarray, tmp_path: Path) -> tuple[Path, Path]:
+    mask = truth > 0
+    v, _ = np.indices(truth.shape)
+    base = np.where(mask, truth + 0.0005 * v, 0).astype(np.float32)
+    for name in ("a", "b"):
+        prediction = Prediction(
+            depth_m=np.where(mask, truth + 0.1, 0).astype(np.float32), base_depth_m=base, K=K
+        )
+        prediction.save(tmp_path / "predicted" / f"{name}.npz")
+        (tmp_path / "truth").mkdir(exist_ok=True)
+        np.savez(tmp_path / "truth" / f"{name}.npz", depth_m=truth, K=K)
+    return tmp_path / "predicted", tmp_path / "truth"
+
+
+def test_folders_are_compared_beside_base_and_plane(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicted, truths = folders
+    out = tmp_path / "evaluation.json"
+    assert main(["evaluate", str(predicted), "--truth", str(truths), "--out", str(out)]) == 0
+    written = json.loads(out.read_text())
+    mean = written["means"]
+    assert written["images"] == 2
+    assert mean["refined"]["mae_mm"] < 0.01 < mean["base"]["mae_mm"] < mean["plane"]["mae_mm"]
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("refined", "base", "plane", "2 image(s)"))
+    assert means(evaluate(predicted, truths))["plane"].mae_mm == pytest.approx(mean["plane"]["mae_mm"])
+
+
+def test_wrong_truths_are_named(folders: tuple[Path, Path], truth: np.ndarray, tmp_path: Path) -> None:
+    predicted, truths = folders
+    wrong = [
+        ({"depth_m": truth[:128], "K": K}, "expected"),
+        ({"depth_m": np.where(truth > 0, np.nan, 0), "K": K}, "not finite"),
+        ({"depth_m": truth, "K": 2 * K}, "K is"),
+        ({"depth_m": np.where(np.indices(truth.shape)[0] < 5, 1.0, 0), "K": K}, "share 0 pixels"),
+        ({"depth": truth}, "is not a truth"),
+    ]
+    for arrays, expected in wrong:
+        np.savez(truths / "b.npz", **arrays)
+        with pytest.raises(DatasetError, match=expected) as caught:
+            evaluate(predicted, truths)
+        assert str(truths / "b.npz") in str(caught.value)
+    (truths / "b.npz").rename(truths / "c.npz")
+    with pytest.raises(DatasetError, match=r"predicted/c\.npz"):
+        evaluate(predicted, truths)
+    with pytest.raises(DatasetError, match="no truth"):
+        evaluate(predicted, tmp_path)

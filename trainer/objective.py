@@ -1,0 +1,131 @@
+"""What a network is trained for and judged by: the warp and the losses put together over a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer.batch import Batch
+from trainer.config import LossSettings
+from trainer.losses import photo_loss, reg_loss, smooth_loss
+from trainer.warp import pixel_rays, project, reference_points, sample_at
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Losses:
+    """The terms of a batch."""
+
+    total: Tensor
+    """() the mean over the samples: what is differentiated."""
+    photo: Tensor
+    """(B,) like the next two; no gradient."""
+    smooth: Tensor
+    reg: Tensor
+
+    def means(self) -> dict[str, float]:
+        """Plain numbers for logs."""
+        return {
+            name: float(getattr(self, name).detach().mean()) for name in ("total", "photo", "smooth", "reg")
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Held-out samples: mean |I_t - I_r warped| with the base depth and with the refined one, over the same pixels."""
+
+    samples: int
+    base_photo_error: float
+    photo_error: float
+    mean_offset_m: float
+    """Mean |offset|: how much the network changes."""
+
+    @property
+    def reduction(self) -> float:
+        """Share of the base depth's photometric error that is gone."""
+        return 1 - self.photo_error / self.base_photo_error if self.base_photo_error else 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain numbers for logs and checkpoints."""
+        return {
+            "samples": float(self.samples),
+            "base_photo_error": self.base_photo_error,
+            "photo_error": self.photo_error,
+            "reduction": self.reduction,
+            "mean_offset_m": self.mean_offset_m,
+        }
+
+
+def losses_of(batch: Batch, offset: Tensor, settings: LossSettings) -> Losses:
+    """L = L_photo + gamma_smooth L_smooth + gamma_reg L_reg of an offset (B, 1, H, W) in metres."""
+    warped, counted = warped_references(batch, offset)
+    photo = photo_loss(batch.target, warped, counted, settings)
+    smooth, reg = smooth_loss(offset, batch.mask), reg_loss(offset, batch.mask)
+    total = photo + settings.gamma_smooth * smooth + settings.gamma_reg * reg
+    return Losses(total=total.mean(), photo=photo.detach(), smooth=smooth.detach(), reg=reg.detach())
+
+
+def warped_references(batch: Batch, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """References seen from the target, (B, N, 3, P, P), and the pixels that count, (B, N, 1, P, P)."""
+    scale, depth, K = batch.photo_scale, batch.photo_depth, batch.K
+    motion, valid = batch.motion, batch.valid
+    if scale > 1:
+        offset, motion, valid = finer_maps(offset, motion, valid, batch.mask, depth)
+        K = K * torch.tensor([scale, scale, 1.0], dtype=K.dtype, device=K.device)[:, None]
+    rays = pixel_rays(K, (depth.shape[-2], depth.shape[-1]))
+    points = reference_points(offset, depth, rays, motion)
+    px, in_front = project(points, batch.reference_K)
+    colours, inside = sample_at(batch.references, px)
+    return colours, valid * (in_front & inside)[:, :, None]
+
+
+def finer_maps(
+    offset: Tensor, motion: Tensor, valid: Tensor, mask: Tensor, depth: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Offset, motion and validity at the size of `depth` (B, 1, P, P), the base depth rendered at that size.
+
+    The offset bilinearly; the motion bilinearly over the pixels of the mask alone, up(m M) / up(M), so that nothing of
+    the background's zeros comes in; a fine pixel is valid where its coarse one is and it shows the body itself.
+    """
+    size, count = depth.shape[-2:], motion.shape[1]
+
+    def bilinear(values: Tensor) -> Tensor:
+        return functional.interpolate(values, size, mode="bilinear", align_corners=False)
+
+    share = bilinear(mask)
+    smooth_motion = bilinear((motion * mask[:, None]).flatten(0, 1)).unflatten(0, (-1, count))
+    near = functional.interpolate(valid.flatten(0, 1), size, mode="nearest").unflatten(0, (-1, count))
+    return bilinear(offset), smooth_motion / share.clamp(min=1e-6)[:, None], near * (depth > 0)[:, None]
+
+
+@torch.no_grad()
+def validate(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> Validation:
+    """Photometric errors over held-out samples: every sample weighs the same, and so does every reference."""
+    model.eval()
+    base_errors, errors, offsets = [], [], []
+    for batch in (loaded.to(device) for loaded in batches):
+        offset = model(batch.inputs)
+        base, counted_base = warped_references(batch, torch.zeros_like(offset))
+        refined, counted = warped_references(batch, offset)
+        both = counted_base * counted
+        base_errors += _photo_errors(batch.target, base, both)
+        errors += _photo_errors(batch.target, refined, both)
+        has_body = batch.mask.flatten(1).any(1)
+        offsets += reg_loss(offset, batch.mask)[has_body].tolist()
+    return Validation(
+        samples=len(offsets),
+        base_photo_error=float(torch.tensor(base_errors).mean()),
+        photo_error=float(torch.tensor(errors).mean()),
+        mean_offset_m=float(torch.tensor(offsets).mean()),
+    )
+
+
+def _photo_errors(target: Tensor, warped: Tensor, counted: Tensor) -> list[float]:
+    """Mean |I_t - I_r| of every reference that has a pixel that counts."""
+    difference = (target[:, None] - warped).abs().mean(2, keepdim=True) * counted
+    pixels = counted.flatten(2).sum(-1)
+    means = difference.flatten(2).sum(-1) / pixels.clamp(min=1)
+    return means[pixels > 0].tolist()

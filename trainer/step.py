@@ -1,0 +1,72 @@
+"""One step of the optimiser, and what is counted along with it: the learning rate, the averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import Batch
+from trainer.config import Settings, TrainSettings
+from trainer.objective import Losses, losses_of
+from trainer.processes import Processes
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Batch],
+    settings: Settings,
+    processes: Processes | None = None,
+) -> list[tuple[Losses, Tensor]] | None:
+    """One step of the optimiser on the mean gradient of several batches and processes.
+
+    Returns each batch's losses and its samples' gradient norms |d L_sample / d offset| (B,); None where a loss is not
+    finite in any process: then nothing was changed.
+    """
+    processes = processes or Processes(device=batches[0].inputs.device)
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    seen = []
+    for batch in batches:
+        offset = _offset(model, batch, settings.train)
+        offset.retain_grad()
+        window = batch.body_window
+        losses = losses_of(batch.windowed(window), offset[..., *window], settings.losses)
+        (is_broken,) = processes.largest(float(not torch.isfinite(losses.total)))
+        if is_broken:
+            optimizer.zero_grad(set_to_none=True)
+            return None
+        (losses.total / len(batches)).backward()
+        assert offset.grad is not None
+        seen.append((losses, offset.grad.flatten(1).norm(dim=1) * len(offset) * len(batches)))
+    processes.average_gradients(model.parameters())
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip_norm)
+    optimizer.step()
+    return seen
+
+
+def _offset(model: nn.Module, batch: Batch, settings: TrainSettings) -> Tensor:
+    order = torch.channels_last if settings.channels_last else torch.contiguous_format
+    mixed = settings.precision == "bfloat16"
+    with torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=mixed):
+        return model(batch.inputs.contiguous(memory_format=order))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """a := d a + (1 - d) w with d = min(decay, (1 + step) / (10 + step)), so that the start is soon forgotten."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+
+
+def learning_rate_factor(step: int, elapsed_minutes: float, settings: TrainSettings) -> float:
+    """Linear warm-up, then a cosine to 1 % over the steps, or over the minutes where those end first."""
+    done = step / settings.max_steps
+    if settings.max_minutes is not None:
+        done = max(done, elapsed_minutes / settings.max_minutes)
+    warm = min(1.0, (step + 1) / max(settings.warm_up_steps, 1))
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
