@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 
+from pipeline.audit.grouping import Grouping
 from pipeline.audit.scalars import AuditTables, codes, dictionary
 
 SHARES = (10, 25, 50, 75, 90)
@@ -91,16 +93,16 @@ def distributions(tables: AuditTables) -> list[Distribution]:
         values = tables.number(column)
         known = np.isfinite(values)
         top = float(np.percentile(values[known], 99.5)) if known.any() else 1.0
-        edges = np.linspace(0.0, 1.0 if column.endswith("fraction") else max(top, 1e-6), BINS + 1)
+        top = 1.0 if column.endswith("fraction") else max(top, 1e-6)
         parts = [values[known & mask] for mask in (tables.kept, ~tables.kept)]
-        counts = [np.histogram(np.clip(part, edges[0], edges[-1]), edges)[0] for part in parts]
+        counts = [np.histogram(np.clip(part, 0.0, top), BINS, (0.0, top))[0] for part in parts]
         found.append(
             Distribution(
                 column=column,
                 label=label,
                 unit=unit,
                 threshold=tables.thresholds.get(threshold),
-                edges=edges.tolist(),
+                edges=np.linspace(0.0, top, BINS + 1).tolist(),
                 kept=counts[0].tolist(),
                 dropped=counts[1].tolist(),
                 kept_percentiles=percentiles(parts[0]),
@@ -112,9 +114,12 @@ def distributions(tables: AuditTables) -> list[Distribution]:
 
 def by_gap(tables: AuditTables) -> list[Group]:
     """Pairs by the number of frames between target and reference, either way."""
-    gaps = np.abs(tables.pairs["gap_frames"].to_numpy())
-    names, rows = np.unique(gaps, return_inverse=True) if gaps.size else (np.empty(0, int), gaps)
-    return _groups(tables, rows, [str(name) for name in names])
+    gaps = pc.abs_checked(tables.pairs["gap_frames"]).combine_chunks().dictionary_encode()
+    names, rows = gaps.dictionary.to_numpy(), gaps.indices.to_numpy()
+    order = np.argsort(names)
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names))
+    return _groups(tables, place[rows], [str(name) for name in names[order]])
 
 
 def by_source(tables: AuditTables) -> list[Group]:
@@ -162,17 +167,20 @@ def within_noise(tables: AuditTables) -> np.ndarray:
 
 
 def noise_bands(tables: AuditTables, bands: int = 5) -> list[NoiseBand]:
-    """Kept pairs in bands of equal size, from calm to restless."""
+    """Kept pairs in bands of about equal size, from calm to restless; equal accelerations share a band."""
     acceleration = tables.number("max_acceleration_mm")
     rows = np.flatnonzero(tables.kept & np.isfinite(acceleration))
-    rows = rows[np.argsort(acceleration[rows], kind="stable")]
+    ordered = np.sort(acceleration[rows])
+    cuts = ordered[[len(ordered) * band // bands for band in range(1, bands)]] if rows.size else ordered
+    band_of = np.searchsorted(cuts, acceleration[rows], side="right")
     noise, inside = noise_baseline_m(tables), within_noise(tables)
     found = []
-    for part in np.array_split(rows, min(bands, max(1, rows.size))):
+    for band in range(bands):
+        part = rows[band_of == band]
         if part.size:
             found.append(
                 NoiseBand(
-                    acceleration_mm=(float(acceleration[part[0]]), float(acceleration[part[-1]])),
+                    acceleration_mm=(float(acceleration[part].min()), float(acceleration[part].max())),
                     pairs=int(part.size),
                     median_baseline_m=float(np.median(tables.number("mean_baseline_m")[part])),
                     median_noise_m=float(np.nanmedian(noise[part])),
@@ -194,34 +202,20 @@ def percentiles(values: np.ndarray) -> dict[str, float]:
 def _groups(tables: AuditTables, rows: np.ndarray, names: list[str]) -> list[Group]:
     pairs = np.bincount(rows, minlength=len(names))
     kept = np.bincount(rows[tables.kept], minlength=len(names))
-    spreads = {column: _group_percentiles(tables.number(column), rows, len(names)) for column in GROUPED}
+    grouping, shares = Grouping(rows, len(names)), list(map(str, SHARES))
+    spreads = {
+        column: grouping.percentiles(tables.number(column), SHARES).tolist() if names else []
+        for column in GROUPED
+    }
     return [
         Group(
             name=name,
             pairs=int(pairs[at]),
             kept=int(kept[at]),
-            spread={column: spread[at] for column, spread in spreads.items()},
+            spread={
+                column: dict(zip(shares, spread[at])) if spread[at][0] == spread[at][0] else {}
+                for column, spread in spreads.items()
+            },
         )
         for at, name in enumerate(names)
     ]
-
-
-def _group_percentiles(values: np.ndarray, rows: np.ndarray, count: int) -> list[dict[str, float]]:
-    """`percentiles` of every group, in one sort: 2,000 groups at once are ten times as fast as one by one."""
-    known = np.isfinite(values)
-    rows, values = rows[known], values[known]
-    rows = rows.astype(np.uint16 if count <= 2**16 else np.int64)  # short integers are sorted by radix
-    by_value = np.argsort(values)
-    values = values[by_value[np.argsort(rows[by_value], kind="stable")]]
-    sizes = np.bincount(rows, minlength=count)
-    starts = np.cumsum(sizes) - sizes
-    full = np.flatnonzero(sizes)
-    found: list[dict[str, float]] = [{} for _ in range(count)]
-    for share in SHARES:
-        place = (sizes[full] - 1) * share / 100
-        low = np.floor(place).astype(np.int64)
-        high = np.minimum(low + 1, sizes[full] - 1)
-        below, above = values[starts[full] + low], values[starts[full] + high]
-        for at, value in zip(full, below + (above - below) * (place - low)):
-            found[at][str(share)] = float(value)
-    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -54,12 +53,10 @@ def page(
     data = {
         "sweep": sweep,
         "dataset": figures.dataset,
-        "distributions": [asdict(item) for item in figures.distributions],
-        "by_gap": [asdict(item) for item in figures.by_gap],
-        "by_source": [
-            asdict(item) for item in sorted(figures.by_source, key=lambda item: -item.pairs)[:_SHOWN_SOURCES]
-        ],
-        "sides": [asdict(item) for item in figures.sides],
+        "distributions": figures.distributions,
+        "by_gap": figures.by_gap,
+        "by_source": sorted(figures.by_source, key=lambda item: -item.pairs)[:_SHOWN_SOURCES],
+        "sides": figures.sides,
     }
     return Template((folder / "page.html").read_text()).substitute(
         title=sections.escaped(figures.dataset),

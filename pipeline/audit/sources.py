@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.audit.grouping import Grouping
 from pipeline.audit.scalars import AuditTables, codes, dictionary
 from schemas.errors import DatasetError
 
@@ -86,13 +87,14 @@ def source_rows(tables: AuditTables) -> list[SourceRow]:
     kept_frames = np.asarray(tables.frames["kept"].to_numpy(zero_copy_only=False), bool)
     left = tables.sample_of_pair[tables.kept]
     left = np.unique(left[left >= 0])
-    iou = _medians(frames, tables.frames["silhouette_iou"].to_numpy(), count)
-    reprojection = _medians(frames, tables.frames["reprojection_error"].to_numpy(), count)
     kept = tables.kept
-    baseline = _medians(pairs[kept], tables.number("mean_baseline_m")[kept], count)
-    photo = _medians(pairs[kept], tables.number("photo_error")[kept], count)
-    depth = _medians(pairs, tables.number("target_depth_m"), count)
-    view = _fields_of_view(tables, frames, clips, pairs, count)
+    of_frames, of_pairs, of_kept = (Grouping(rows, count) for rows in (frames, pairs, pairs[kept]))
+    iou = of_frames.medians(tables.frames["silhouette_iou"].to_numpy())
+    reprojection = of_frames.medians(tables.frames["reprojection_error"].to_numpy())
+    baseline = of_kept.medians(tables.number("mean_baseline_m")[kept])
+    photo = of_kept.medians(tables.number("photo_error")[kept])
+    depth = of_pairs.medians(tables.number("target_depth_m"))
+    view = _fields_of_view(tables, of_frames, Grouping(clips, count), of_pairs)
     unique_clips = np.unique(clips.astype(np.int64) << 32 | codes(tables.clips, "clip_id")) >> 32
     totals = [
         np.bincount(part, minlength=count)
@@ -227,32 +229,17 @@ def _overlap(rows: list[dict[str, Any]]) -> bool:
     return False
 
 
-def _medians(groups: np.ndarray, values: np.ndarray, count: int) -> list[float | None]:
-    """Median by group; None where a group has no known value."""
-    known = np.isfinite(values)
-    groups, values = groups[known], values[known]
-    groups = groups.astype(np.uint16 if count <= 2**16 else np.int64)  # short integers are sorted by radix
-    by_value = np.argsort(values)
-    values = values[by_value[np.argsort(groups[by_value], kind="stable")]]
-    ends = np.cumsum(np.bincount(groups, minlength=count))
-    starts = np.concatenate([[0], ends[:-1]]) if count else ends
-    return [
-        float((values[(start + end - 1) // 2] + values[(start + end) // 2]) / 2) if end > start else None
-        for start, end in zip(starts, ends)
-    ]
-
-
 def _fields_of_view(
-    tables: AuditTables, frames: np.ndarray, clips: np.ndarray, pairs: np.ndarray, count: int
+    tables: AuditTables, frames: Grouping, clips: Grouping, pairs: Grouping
 ) -> list[float | None]:
     """2 atan(width / 2 f) by source, from the crops' side, the focal length at map size and the video's width."""
     from schemas.conventions import MAP_PX
 
-    focal = _medians(pairs, tables.number("focal_px"), count)
+    focal = pairs.medians(tables.number("focal_px"))
     crops = tables.frames["crop_px"].combine_chunks()
     side = np.asarray(crops.flatten()).reshape(-1, 3)[:, 2] if len(crops) else np.empty(0)
-    sides = _medians(frames, side, count)
-    widths = _medians(clips, tables.clips["width_px"].to_numpy().astype(np.float64), count)
+    sides = frames.medians(side)
+    widths = clips.medians(tables.clips["width_px"].to_numpy().astype(np.float64))
     views: list[float | None] = []
     for f, s, width in zip(focal, sides, widths):
         full_px = f * s / MAP_PX if f and s else None

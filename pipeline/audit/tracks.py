@@ -76,10 +76,12 @@ def _count(rows: np.ndarray, length: int) -> np.ndarray:
 def _reasons(table: pa.Table, tracks: np.ndarray) -> dict[int, dict[str, int]]:
     """Counts of non-empty reasons by track, most frequent first."""
     texts = dictionary(table, "reason").to_pylist()
-    keys, counts = np.unique(tracks * max(1, len(texts)) + codes(table, "reason"), return_counts=True)
+    known = tracks >= 0
+    counts = np.bincount(tracks[known] * max(1, len(texts)) + codes(table, "reason")[known])
     found: dict[int, dict[str, int]] = defaultdict(dict)
-    for at in np.argsort(-counts, kind="stable"):
-        track, reason = divmod(int(keys[at]), max(1, len(texts)))
+    keys = np.flatnonzero(counts)
+    for at in keys[np.argsort(-counts[keys], kind="stable")].tolist():
+        track, reason = divmod(at, max(1, len(texts)))
         if texts[reason]:
             found[track][texts[reason]] = int(counts[at])
     return found
