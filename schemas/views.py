@@ -237,18 +237,16 @@ def _frame_values(dataset: Dataset, pairs: pa.Table, derived: list[str]) -> dict
     pair_codes = place[_codes(pairs)] if len(place) else np.empty(0, np.int64)
     key = codes.astype(np.int64) << 32 | frames["frame_index"].to_numpy()
     order = np.argsort(key, kind="stable")
-    found = {}
+    found = []
     for side in ("target_frame", "reference_frame"):
         wanted = pair_codes.astype(np.int64) << 32 | pairs[side].to_numpy()
-        at = np.minimum(np.searchsorted(key, wanted, sorter=order), max(len(key) - 1, 0))
-        rows = order[at] if len(key) else np.zeros(len(wanted), np.int64)
-        found[side] = (rows, key[rows] == wanted if len(key) else np.zeros(len(wanted), bool))
+        rows = np.append(order, len(key))[np.searchsorted(key, wanted, sorter=order)]
+        found.append(np.where(np.append(key, -1)[rows] == wanted, rows, len(key)))
     values = {}
     for name in derived:
         column, join = _FROM_FRAMES[name]
-        quality = frames[column].to_numpy() if len(key) else np.full(1, np.nan)
-        sides = [np.where(there, quality[rows], np.nan) for rows, there in found.values()]
-        values[name] = join(*sides)
+        quality = np.append(frames[column].to_numpy(), np.nan)  # the last one: a frame that is missing
+        values[name] = join(*(quality[rows] for rows in found))
     return values
 
 

@@ -88,28 +88,36 @@ class NoiseBand:
 
 def distributions(tables: AuditTables) -> list[Distribution]:
     """One for every entry of QUANTITIES."""
-    found = []
-    for column, (label, unit, threshold) in QUANTITIES.items():
-        values = tables.number(column)
-        known = np.isfinite(values)
-        top = float(np.percentile(values[known], 99.5)) if known.any() else 1.0
-        top = 1.0 if column.endswith("fraction") else max(top, 1e-6)
-        parts = [values[known & mask] for mask in (tables.kept, ~tables.kept)]
-        counts = [np.histogram(np.clip(part, 0.0, top), BINS, (0.0, top))[0] for part in parts]
-        found.append(
-            Distribution(
-                column=column,
-                label=label,
-                unit=unit,
-                threshold=tables.thresholds.get(threshold),
-                edges=np.linspace(0.0, top, BINS + 1).tolist(),
-                kept=counts[0].tolist(),
-                dropped=counts[1].tolist(),
-                kept_percentiles=percentiles(parts[0]),
-                dropped_percentiles=percentiles(parts[1]),
-            )
-        )
-    return found
+    return [_distribution(tables, column) for column in QUANTITIES]
+
+
+def _distribution(tables: AuditTables, column: str) -> Distribution:
+    label, unit, threshold = QUANTITIES[column]
+    values = tables.number(column)
+    known = np.isfinite(values)
+    top = 1.0
+    if known.any() and not column.endswith("fraction"):
+        top = max(float(np.percentile(values[known], 99.5)), 1e-6)
+    parts = [values[known & mask] for mask in (tables.kept, ~tables.kept)]
+    counts = [bin_counts(part, BINS, top) for part in parts]
+    return Distribution(
+        column=column,
+        label=label,
+        unit=unit,
+        threshold=tables.thresholds.get(threshold),
+        edges=np.linspace(0.0, top, BINS + 1).tolist(),
+        kept=counts[0].tolist(),
+        dropped=counts[1].tolist(),
+        kept_percentiles=percentiles(parts[0]),
+        dropped_percentiles=percentiles(parts[1]),
+    )
+
+
+def bin_counts(values: np.ndarray, bins: int, top: float) -> np.ndarray:
+    """(bins,) counts of known values between 0 and `top`; what lies above is in the last bin."""
+    counts = np.histogram(values, bins, (0.0, top))[0]
+    counts[-1] += np.count_nonzero(values > top)
+    return counts
 
 
 def by_gap(tables: AuditTables) -> list[Group]:
@@ -170,9 +178,9 @@ def noise_bands(tables: AuditTables, bands: int = 5) -> list[NoiseBand]:
     """Kept pairs in bands of about equal size, from calm to restless; equal accelerations share a band."""
     acceleration = tables.number("max_acceleration_mm")
     rows = np.flatnonzero(tables.kept & np.isfinite(acceleration))
-    ordered = np.sort(acceleration[rows])
-    cuts = ordered[[len(ordered) * band // bands for band in range(1, bands)]] if rows.size else ordered
-    band_of = np.searchsorted(cuts, acceleration[rows], side="right")
+    places = [rows.size * band // bands for band in range(1, bands)]
+    cuts = np.partition(acceleration[rows], places)[places] if rows.size else np.empty(0)
+    band_of = sum((acceleration[rows] >= cut for cut in cuts), np.zeros(rows.size, np.int64))
     noise, inside = noise_baseline_m(tables), within_noise(tables)
     found = []
     for band in range(bands):
@@ -203,10 +211,7 @@ def _groups(tables: AuditTables, rows: np.ndarray, names: list[str]) -> list[Gro
     pairs = np.bincount(rows, minlength=len(names))
     kept = np.bincount(rows[tables.kept], minlength=len(names))
     grouping, shares = Grouping(rows, len(names)), list(map(str, SHARES))
-    spreads = {
-        column: grouping.percentiles(tables.number(column), SHARES).tolist() if names else []
-        for column in GROUPED
-    }
+    spreads = {column: grouping.percentiles(tables.number(column), SHARES).tolist() for column in GROUPED}
     return [
         Group(
             name=name,

@@ -16,6 +16,7 @@ from pipeline.audit.baselines import (
     FocalRow,
     Group,
     NoiseBand,
+    bin_counts,
     by_gap,
     by_source,
     distributions,
@@ -179,8 +180,7 @@ def side_of(tables: AuditTables, name: str, edges: list[float]) -> Side:
     photo = tables.number("photo_error")[kept]
     photo = photo[np.isfinite(photo)]
     samples = tables.samples_left(kept)
-    top = edges[-1]
-    counts = np.histogram(np.clip(baseline[kept], 0.0, top), len(edges) - 1, (0.0, top))[0]
+    counts = bin_counts(baseline[kept], len(edges) - 1, edges[-1])
     return Side(
         name=name,
         dataset=tables.name,

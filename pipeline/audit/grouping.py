@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_SORTED_SIZE = 20_000
+"""Larger groups are partitioned around the places that are asked for: a third of a sort's time."""
+
 
 class Grouping:
     """The rows of one table by group.
@@ -34,16 +37,19 @@ class Grouping:
             sizes = np.bincount(self._rows[self._order][known], minlength=self.count)
         ends = np.cumsum(sizes)
         starts = ends - sizes
-        for start, end in zip(starts.tolist(), ends.tolist()):
-            values[start:end].sort()
-        full = sizes > 0
+        full = np.flatnonzero(sizes)
+        place = (sizes[full, None] - 1) * np.asarray(shares, float) / 100
+        low = np.floor(place).astype(np.int64)
+        high = np.minimum(low + 1, sizes[full, None] - 1)
+        for at, group in enumerate(full):
+            part = values[starts[group] : ends[group]]
+            if part.size > _SORTED_SIZE:
+                part.partition(np.union1d(low[at], high[at]))
+            else:
+                part.sort()
+        below, above = values[starts[full, None] + low], values[starts[full, None] + high]
         found = np.full((self.count, len(shares)), np.nan)
-        for at, share in enumerate(shares):
-            place = (sizes[full] - 1) * share / 100
-            low = np.floor(place).astype(np.int64)
-            high = np.minimum(low + 1, sizes[full] - 1)
-            below, above = values[starts[full] + low], values[starts[full] + high]
-            found[full, at] = below + (above - below) * (place - low)
+        found[full] = below + (above - below) * (place - low)
         return found
 
     def medians(self, values: np.ndarray) -> list[float | None]:

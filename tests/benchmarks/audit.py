@@ -6,6 +6,8 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.audit.figures import figures_of
 from pipeline.audit.scalars import read_tables
 from schemas.dataset import Dataset
@@ -15,10 +17,17 @@ CLIPS, FRAMES = 2084, 160
 
 
 def million_pairs(root: Path) -> Dataset:
-    """A dataset of 1,000,320 pairs in 2,084 clips."""
+    """A dataset of 1,000,320 pairs in 2,084 clips, with numbers that differ from row to row as real ones do."""
     from tests.pipeline.audit.planted import made_up, write_tables
 
-    return Dataset.open(write_tables(root, made_up([f"clip-{at}" for at in range(CLIPS)], FRAMES)))
+    tables, rng = made_up([f"clip-{at}" for at in range(CLIPS)], FRAMES), np.random.default_rng(1)
+    pairs = tables["pairs"]
+    for name, share in (("median_baseline_m", 1.0), ("p10_baseline_m", 0.7), ("p90_baseline_m", 1.4)):
+        pairs[name] = share * pairs["mean_baseline_m"]
+    for name in ("target_depth_m", "parallax_px", "baseline_over_depth", "visible_fraction"):
+        pairs[name] = pairs[name] * rng.uniform(0.9, 1.1, len(pairs[name]))
+    pairs["photo_error"] = rng.uniform(0, 0.2, len(pairs["kept"]))
+    return Dataset.open(write_tables(root, tables))
 
 
 def benchmarks() -> list[Benchmark]:
