@@ -89,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
         help="try failed units again: those of a reason (see the table `failures`), or all",
     )
     run.add_argument(
+        "--view",
+        metavar="DATASET:NAME",
+        help="take a saved view's limits as the gates of this run; refused where no setting says the same",
+    )
+    run.add_argument(
         "--settings-from",
         choices=("dataset", "command"),
         help="where the folder was made with other settings: go on with its own, or make it again with these",
@@ -139,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("dataset")
     verify.add_argument("--render", type=int, default=8, help="samples to render again (default 8; 0: none)")
+    verify.add_argument(
+        "--view", metavar="NAME", help="also check what a saved view keeps, and render samples of it again"
+    )
     verify.set_defaults(command=_verify)
 
     forget = commands.add_parser("forget", help="remove every row of a source, for good")
@@ -210,13 +218,14 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from pipeline.audit.gates import overrides_from_name
     from pipeline.config import preset
     from pipeline.run import pipeline_options, run
     from pipeline.summary import print_run
     from pipeline.video.source import clips_from_arguments
     from schemas.settings import with_overrides
 
-    settings = with_overrides(preset(options.preset), options.overrides)
+    settings = with_overrides(preset(options.preset), [*overrides_from_name(options.view), *options.overrides])
     pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     summary = run(
@@ -310,11 +319,13 @@ def _inspect(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from pipeline.verification import verify
 
-    report = verify(options.dataset, render=options.render)
+    report = verify(options.dataset, render=options.render, view=options.view)
     for problem in report.problems:
         print(f"error: {problem}", file=sys.stderr)
     if not report.problems:
         print(f"{options.dataset}: {report.units} units, content hash {report.content_hash}")
+        if options.view:
+            print(f"view {options.view}: keeps {report.samples} samples with {report.references} references")
         print(f"{report.rendered} of {report.samples} samples rendered again: {report.render_note}")
     return 1 if report.problems else 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from schemas.dataset import SETTINGS_PATH, Dataset
 from schemas.errors import DatasetError
 from schemas.settings import from_dict, with_overrides
 from schemas.tables import TABLES
+from schemas.views import View, selected_references, view_names
 
 DEPTH_TOLERANCE_M = 0.001
 """Stored depths are rounded to a tenth of a millimetre, stored bodies to float32."""
@@ -36,34 +37,69 @@ class Verification:
     problems: list[str]
     units: int
     samples: int
+    """In the dataset, or in the view where one was given."""
+    references: int
+    """Of these samples; 0 without a view."""
     rendered: int
     render_note: str
     content_hash: str
 
 
-def verify(root: str, *, render: int = 8) -> Verification:
-    """Checks a dataset; `render` samples, spread evenly over it, are drawn again from their rows of `frames`."""
+def verify(root: str, *, render: int = 8, view: str | None = None) -> Verification:
+    """Checks a dataset and its views; `render` samples, spread evenly, are drawn again from their rows of `frames`.
+
+    With a view only samples that it keeps are drawn, and it has to keep some, with references that they hold.
+    """
     dataset = Dataset.open(root)
     problems = dataset.verify()
     rendered, note = 0, "none asked for"
+    seen: dict[str, tuple[int, ...]] | None = None
     if not problems:
-        problems = list(reference_problems(dataset))
-        if render and dataset.row_count("samples"):
-            worst = _render_again(dataset, render)
-            rendered, note = len(worst), f"at most {100 * max(worst.values()):.2f} % of body pixels differ"
-            problems += [
-                f"samples: {sample_id}: {100 * share:.1f} % of its base depth is not what its row of `frames` gives."
-                for sample_id, share in worst.items()
-                if share > MAX_DIFFERING_SHARE
-            ]
+        problems = [*reference_problems(dataset), *view_problems(dataset)]
+    if view is not None and not problems:
+        seen = selected_references(dataset, View.load(root, view))
+        problems = list(selection_problems(dataset, view, seen))
+    samples = dataset.row_count("samples") if seen is None else len(seen)
+    if not problems and render and samples:
+        worst = _render_again(dataset, render, seen)
+        rendered, note = len(worst), f"at most {100 * max(worst.values()):.2f} % of body pixels differ"
+        problems = [
+            f"samples: {sample_id}: {100 * share:.1f} % of its base depth is not what its row of `frames` gives."
+            for sample_id, share in worst.items()
+            if share > MAX_DIFFERING_SHARE
+        ]
     return Verification(
         problems=problems,
         units=len(dataset.records),
-        samples=dataset.row_count("samples"),
+        samples=samples,
+        references=sum(map(len, (seen or {}).values())),
         rendered=rendered,
         render_note=note,
         content_hash=dataset.content_hash(),
     )
+
+
+def view_problems(dataset: Dataset) -> Iterator[str]:
+    """Views of the dataset that cannot be read."""
+    for name in view_names(dataset.root):
+        try:
+            View.load(dataset.root, name)
+        except DatasetError as error:
+            yield str(error)
+
+
+def selection_problems(dataset: Dataset, view: str, seen: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    """What is wrong with what a view keeps: nothing, or references that their sample does not hold."""
+    if not seen:
+        yield f"view {view!r} keeps no sample."
+    stored = set(_stored_pairs(dataset))
+    missing = [
+        (track, frame, reference)
+        for sample_id, track, frame in _keys(dataset, "samples", "sample_id", "track_id", "frame_index")
+        for reference in seen.get(sample_id, ())
+        if (track, frame, reference) not in stored
+    ]
+    yield from _listed(f"view {view!r} keeps a reference that its sample does not hold", missing)
 
 
 def reference_problems(dataset: Dataset) -> Iterator[str]:
@@ -127,11 +163,11 @@ def _listed(what: str, keys: Iterable) -> Iterator[str]:
         yield f"{what}: {', '.join(found[:_SHOWN])}{more}."
 
 
-def _render_again(dataset: Dataset, count: int) -> dict[str, float]:
+def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, float]:
     """Share of body pixels whose base depth differs from the stored one, by sample."""
     settings = _settings_of(dataset)
     toolbox = Toolbox(settings)
-    wanted = _spread(dataset, count)
+    wanted = _spread(dataset, count, among)
     bodies = _bodies(dataset, {row["track_id"] for row in wanted.values()})
     shares = {}
     for sample_id, row in wanted.items():
@@ -159,10 +195,12 @@ def _settings_of(dataset: Dataset) -> Settings:
     return with_overrides(settings, [f"rendering.rasterizer={backend}"])
 
 
-def _spread(dataset: Dataset, count: int) -> dict[str, dict]:
-    """`count` rows of `samples`, spread evenly over the dataset."""
-    total = dataset.row_count("samples")
-    wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
+def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, dict]:
+    """`count` rows of `samples`, spread evenly over the dataset, or over those `among` it."""
+    ids = [sample_id for (sample_id,) in _keys(dataset, "samples", "sample_id")]
+    places = [at for at, sample_id in enumerate(ids) if among is None or sample_id in among]
+    spread = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+    wanted = {places[place] for place in spread}
     found, at = {}, 0
     for path in dataset.shards("samples"):
         rows = pq.read_metadata(path).num_rows

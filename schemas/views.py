@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.table import TableSpec
 from schemas.tables import PAIRS, SAMPLES, TABLES
-from schemas.where import where_expression
+from schemas.where import stored_part, where_expression
 
 VIEWS_PATH = "meta/views"
 _FORMAT = "humandepth-view"
@@ -48,6 +50,8 @@ _FROM_FRAMES = {
     "max_reprojection_error": ("reprojection_error", np.maximum),
     "max_acceleration_mm": ("acceleration_mm", np.maximum),
 }
+
+_STORED = {column.name for column in PAIRS.columns}
 
 PAIR_FACTS = TableSpec(
     name="pairs",
@@ -122,14 +126,20 @@ def view_names(root: str | Path) -> list[str]:
     )
 
 
-def read_columns(dataset: Dataset, table: str, columns: list[str]) -> pa.Table:
-    """Some columns of all rows of a table, texts as dictionaries, in one chunk a column; files are checked."""
+def read_columns(
+    dataset: Dataset, table: str, columns: list[str], condition: pc.Expression | None = None
+) -> pa.Table:
+    """Some columns of the rows of a table, texts as dictionaries, in one chunk a column; files are checked.
+
+    With a `condition` only rows for which it holds; row groups that their statistics rule out are not opened.
+    """
     spec = TABLES[table]
     texts = [name for name in columns if spec.column(name).dtype == "string"]
     parts = []
     for path in dataset.shards(table):
         spec.check_file(path)
-        parts.append(pq.read_table(path, columns=columns, read_dictionary=texts))
+        dictionaries = texts if condition is None else []  # Arrow does not compare dictionaries with texts
+        parts.append(pq.read_table(path, columns=columns, read_dictionary=dictionaries, filters=condition))
     if not parts:
         parts = [spec.arrow_schema().empty_table().select(columns)]
     read = pa.concat_tables(parts).replace_schema_metadata(None)
@@ -140,12 +150,15 @@ def read_columns(dataset: Dataset, table: str, columns: list[str]) -> pa.Table:
     return read.unify_dictionaries().combine_chunks()
 
 
-def pair_facts(dataset: Dataset, columns: list[str]) -> pa.Table:
-    """The asked columns of `PAIR_FACTS` for every candidate pair; frames that are missing give NaN."""
+def pair_facts(dataset: Dataset, columns: list[str], condition: pc.Expression | None = None) -> pa.Table:
+    """The asked columns of `PAIR_FACTS` for every candidate pair; frames that are missing give NaN.
+
+    With a `condition` over the columns of `pairs`, only for pairs for which it holds.
+    """
     derived = [column.name for column in _DERIVED if column.name in columns]
     stored = [name for name in columns if name not in derived]
     needed = list(dict.fromkeys([*stored, *_sources_of(derived)]))
-    pairs = read_columns(dataset, "pairs", needed)
+    pairs = read_columns(dataset, "pairs", needed, condition)
     wanted = [name for name in derived if name in _FROM_FRAMES]
     values = _frame_values(dataset, pairs, wanted) if wanted else {}
     if "abs_gap_s" in derived:
@@ -170,32 +183,31 @@ def holds(table: pa.Table, text: str, spec: TableSpec) -> np.ndarray:
     """(rows,) bool: where an expression holds; unknown values (null, NaN) never pass a comparison."""
     condition, used = where_expression(text, spec)
     rows = _plain(table.select(used)).append_column("__row", pa.array(np.arange(table.num_rows)))
-    try:
+    with _applying(text):
         passing = rows.filter(condition)["__row"].to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise SettingsError(
-            f"filter {text!r} cannot be applied: {error}.",
-            remedy="Compare numbers with numbers and texts with texts.",
-        ) from None
     mask = np.zeros(table.num_rows, bool)
     mask[passing] = True
     return mask
 
 
 def selected_references(dataset: Dataset, view: View) -> dict[str, tuple[int, ...]]:
-    """For every sample that a view keeps, the frames of the references that stay, in the dataset's order."""
-    names = ["sample_id", "track_id", "frame_index"]
-    used = where_expression(view.samples, SAMPLES)[1] if view.samples else []
-    samples = read_columns(dataset, "samples", list(dict.fromkeys([*names, *used])))
-    if view.samples:
-        samples = samples.filter(pa.array(holds(samples, view.samples, SAMPLES)))
-    names = ["track_id", "target_frame", "reference_frame", "kept"]
+    """For every sample that a view keeps, the frames of the references that stay, in the dataset's order.
+
+    What the files can answer is asked of them; only what follows from several columns or tables is asked of rows in
+    memory.
+    """
+    with _applying(view.samples or ""):
+        condition = where_expression(view.samples, SAMPLES)[0] if view.samples else None
+        samples = read_columns(dataset, "samples", ["sample_id", "track_id", "frame_index"], condition)
+    names = ["track_id", "target_frame", "reference_frame"]
     used = where_expression(view.pairs, PAIR_FACTS)[1] if view.pairs else []
-    pairs = pair_facts(dataset, list(dict.fromkeys([*names, *used])))
-    mask = pairs["kept"].to_numpy(zero_copy_only=False)
+    kept = pc.field("kept") == True  # noqa: E712 - builds an expression
+    part = stored_part(view.pairs, PAIR_FACTS, _STORED) if view.pairs else None
+    with _applying(view.pairs or ""):
+        condition = kept if part is None else kept & part
+        pairs = pair_facts(dataset, list(dict.fromkeys([*names, *used])), condition)
     if view.pairs:
-        mask = mask & holds(pairs, view.pairs, PAIR_FACTS)
-    pairs = pairs.filter(pa.array(mask))
+        pairs = pairs.filter(pa.array(holds(pairs, view.pairs, PAIR_FACTS)))
     references: dict[tuple[str, int], list[int]] = {}
     for track, target, reference in zip(*(pairs[name].to_pylist() for name in names[:3])):
         references.setdefault((track, target), []).append(reference)
@@ -206,6 +218,18 @@ def selected_references(dataset: Dataset, view: View) -> dict[str, tuple[int, ..
         if (track, frame) in references:
             selected[sample_id] = tuple(references[track, frame])
     return selected
+
+
+@contextmanager
+def _applying(text: str) -> Iterator[None]:
+    """Errors of Arrow about a filter name it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise SettingsError(
+            f"filter {text!r} cannot be applied: {error}.",
+            remedy="Compare numbers with numbers and texts with texts.",
+        ) from None
 
 
 def _plain(table: pa.Table) -> pa.Table:

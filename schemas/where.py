@@ -29,13 +29,39 @@ def where_expression(text: str, table: TableSpec) -> tuple[pc.Expression, list[s
 
     Raises SettingsError for anything but comparisons of the table's scalar columns with numbers, strings and flags.
     """
+    used: list[str] = []
+    return _filter(_parsed(text), text, _scalars(table), used), list(dict.fromkeys(used))
+
+
+def stored_part(text: str, table: TableSpec, stored: set[str]) -> pc.Expression | None:
+    """The part of a filter that a file can answer: those of its `and`ed conditions that read only `stored` columns.
+
+    A row for which the whole filter holds passes this part too; None where there is no such part.
+    """
+    joined = None
+    for part in conditions(text):
+        used: list[str] = []
+        condition = _filter(part, text, _scalars(table), used)
+        if set(used) <= stored:
+            joined = condition if joined is None else joined & condition
+    return joined
+
+
+def conditions(text: str) -> list[ast.expr]:
+    """What a filter joins by `and` at its top: the filter holds where all of these do."""
+    tree = _parsed(text)
+    return tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+
+
+def _parsed(text: str) -> ast.expr:
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
         raise _unreadable(text, f"it cannot be parsed ({error})") from None
-    columns = {column.name for column in table.columns if column.codec == "plain" and not column.shape}
-    used: list[str] = []
-    return _filter(tree, text, columns, used), list(dict.fromkeys(used))
+
+
+def _scalars(table: TableSpec) -> set[str]:
+    return {column.name for column in table.columns if column.codec == "plain" and not column.shape}
 
 
 def _filter(node: ast.expr, text: str, columns: set[str], used: list[str]) -> pc.Expression:

@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train ReconNet on a dataset")
     fit.add_argument("datasets", nargs="+", help="folders that `python -m pipeline run --out` made")
     fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
+    fit.add_argument(
+        "--view",
+        metavar="NAME",
+        help="only what this view keeps (data.view); every dataset has one of that name",
+    )
     fit.add_argument("--out", required=True, help="checkpoint folder")
     fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
     fit.add_argument(
@@ -90,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from schemas.errors import SettingsError
     from schemas.settings import with_overrides
     from trainer.config import preset
@@ -97,6 +104,8 @@ def _fit(options: argparse.Namespace) -> int:
     settings = with_overrides(preset(options.preset), options.overrides)
     if options.weights:
         settings = with_overrides(settings, [f"data.weights={options.weights}"])
+    if options.view is not None:
+        settings = replace(settings, data=replace(settings.data, view=options.view))
     if options.resume and options.start_from:
         raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
     from trainer.train import fit

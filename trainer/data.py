@@ -24,6 +24,7 @@ from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.tables import SAMPLES
+from schemas.views import View, selected_references
 from schemas.where import where_expression
 from trainer.augment import ColourDraw, drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
@@ -47,13 +48,18 @@ class SampleRef:
     """Which of the datasets of a run."""
     mean_baseline_m: float = 0.0
     valid_fraction: float = 0.0
+    references: tuple[int, ...] | None = None
+    """Frames of the references that a view leaves; None: all."""
 
 
-def read_index(dataset: Dataset, where: str | None = None, number: int = 0) -> list[SampleRef]:
-    """Every sample for which `where` holds, in the dataset's order; reads scalar columns only.
+def read_index(
+    dataset: Dataset, where: str | None = None, number: int = 0, *, view: str | None = None
+) -> list[SampleRef]:
+    """Every sample for which `where` holds and that a view keeps, in the dataset's order; scalar columns only.
 
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
+    left = selected_references(dataset, View.load(dataset.root, view)) if view else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
     stored = ["sample_id", "source_id", "track_id", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
@@ -67,9 +73,12 @@ def read_index(dataset: Dataset, where: str | None = None, number: int = 0) -> l
             if condition is not None:
                 rows = rows.filter(condition)
             for facts in rows.select([*stored, "row"]).to_pylist():
-                found.append(SampleRef(path=str(path), row_group=group, dataset=number, **facts))
+                if left is None or facts["sample_id"] in left:
+                    facts["references"] = left[facts["sample_id"]] if left is not None else None
+                    found.append(SampleRef(path=str(path), row_group=group, dataset=number, **facts))
     if not found:
         why = f"no sample for which {where!r} holds" if where else "no samples"
+        why += f" in the view {view!r}" if view else ""
         raise DatasetError(
             f"{dataset.root} holds {why}.", remedy="See what was dropped: python -m pipeline audit."
         )
@@ -150,9 +159,12 @@ class Samples(TorchDataset):
         ref = self._index[position]
         with _naming(ref):
             cells = self._row_group(ref.path, ref.row_group).slice(ref.row, 1).to_pylist()[0]
+            references = cells["references"]
+            if ref.references is not None:
+                references = [item for item in references if item["frame_index"] in ref.references]
             if choose is not None:  # before decoding: the others' maps would cost half of the time
-                references = cells["references"]
-                cells["references"] = [references[at] for at in choose(len(references))]
+                references = [references[at] for at in choose(len(references))]
+            cells["references"] = references
             return SAMPLES.decode_row(cells)
 
     def _row_group(self, path: str, group: int) -> pa.Table:

@@ -72,7 +72,7 @@ def fit(
     index = [
         ref
         for number, root in enumerate(roots)
-        for ref in read_index(Dataset.open(root), settings.data.where, number)
+        for ref in read_index(Dataset.open(root), settings.data.where, number, view=settings.data.view)
     ]
     training, held_out = split(index, settings.data)
     counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
