@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from pipeline.audit.command import add_arguments
 from pipeline.audit.command import audit as audit_command
+from pipeline.inspection.command import add_arguments as add_view_arguments
+from pipeline.inspection.command import view as view_command
 from pipeline.logs import quieten_libraries
 from pipeline.studio.commands import add_commands as add_studio_commands
 from schemas.errors import HumandepthError
@@ -138,6 +140,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(inspect)
     inspect.set_defaults(command=_inspect)
 
+    view = commands.add_parser("view", help="one frame or pair of a dataset as .png, .gif or .rrd")
+    add_view_arguments(view)
+    view.set_defaults(command=view_command)
+
     verify = commands.add_parser(
         "verify",
         help="rehash every shard, check columns and references between tables, render some rows again",
@@ -225,7 +231,9 @@ def _run(options: argparse.Namespace) -> int:
     from pipeline.video.source import clips_from_arguments
     from schemas.settings import with_overrides
 
-    settings = with_overrides(preset(options.preset), [*overrides_from_name(options.view), *options.overrides])
+    settings = with_overrides(
+        preset(options.preset), [*overrides_from_name(options.view), *options.overrides]
+    )
     pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     summary = run(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property, lru_cache
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.rings import Rings, two_ring
-from pipeline.rendering import Rasterizer, make_rasterizer
+from pipeline.rendering import Rasterizer, make_rasterizer, resolve_backend
 from pipeline.rendering.base_mesh import BaseMesh
 from pipeline.tracking.tracker import LandmarkTracker, Tracker
+from schemas.dataset import SETTINGS_PATH, Dataset
+from schemas.settings import from_dict, with_overrides
 
 
 class Toolbox:
@@ -49,6 +52,14 @@ class Toolbox:
         """The rasteriser that `rendering.rasterizer` names."""
         rendering = self.settings.rendering
         return make_rasterizer(rendering.rasterizer, near_m=rendering.near_m)
+
+
+def settings_of(dataset: Dataset) -> Settings:
+    """The settings a dataset was made with, with a rasteriser that this machine has."""
+    settings = from_dict(Settings, json.loads((dataset.root / SETTINGS_PATH).read_text()))
+    wanted = settings.rendering.rasterizer
+    backend = "compiled" if wanted == "compiled" else resolve_backend("auto")
+    return with_overrides(settings, [f"rendering.rasterizer={backend}"])
 
 
 @lru_cache(maxsize=1)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
-from pipeline.rendering import render, resolve_backend
-from pipeline.toolbox import Toolbox
+from pipeline.rendering import render
+from pipeline.toolbox import Toolbox, settings_of
 from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX, MAP_PX
-from schemas.dataset import SETTINGS_PATH, Dataset
+from schemas.dataset import Dataset
 from schemas.errors import DatasetError
-from schemas.settings import from_dict, with_overrides
 from schemas.tables import TABLES
 from schemas.views import View, selected_references, view_names
 
@@ -165,8 +161,7 @@ def _listed(what: str, keys: Iterable) -> Iterator[str]:
 
 def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, float]:
     """Share of body pixels whose base depth differs from the stored one, by sample."""
-    settings = _settings_of(dataset)
-    toolbox = Toolbox(settings)
+    toolbox = Toolbox(settings_of(dataset))
     wanted = _spread(dataset, count, among)
     bodies = _bodies(dataset, {row["track_id"] for row in wanted.values()})
     shares = {}
@@ -185,14 +180,6 @@ def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -
         differs = np.abs(stored - raster.depth) > DEPTH_TOLERANCE_M
         shares[sample_id] = float(differs.sum() / max(1, np.count_nonzero(stored)))
     return shares
-
-
-def _settings_of(dataset: Dataset) -> Settings:
-    """The dataset's settings, with a rasteriser that this machine has."""
-    settings = from_dict(Settings, json.loads((Path(dataset.root) / SETTINGS_PATH).read_text()))
-    wanted = settings.rendering.rasterizer
-    backend = "compiled" if wanted == "compiled" else resolve_backend("auto")
-    return with_overrides(settings, [f"rendering.rasterizer={backend}"])
 
 
 def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, dict]:

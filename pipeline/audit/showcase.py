@@ -149,7 +149,7 @@ def pair_panels(
         *panels,
         ("reference", pictures.photo(reference)),
         ("baseline, 0 to 2 m (dark to bright)", pictures.baseline_picture(target, reference)),
-        ("validity", pictures.validity_picture(reference)),
+        ("validity (green counts)", pictures.validity_picture(reference)),
         ("reference carried to the target", carried),
         (f"its difference, mean {error:.3f}", error_picture(target, carried, reference)),
     ]

@@ -18,22 +18,30 @@ from schemas.errors import SettingsError
 JPEG_QUALITY = 80
 
 
+def open_recording(path: Path) -> tuple[Any, Any]:
+    """The viewer's library, and a stream into a new .rrd file whose `camera` has our axes.
+
+    Raises SettingsError where the library is missing.
+    """
+    try:
+        import rerun
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "a recording for the rerun viewer needs the package rerun-sdk, which is not installed.",
+            remedy="Run: pip install 'humandepth[rerun]'",
+        ) from None
+    stream = rerun.RecordingStream("humandepth")
+    stream.save(path)
+    stream.log("camera", rerun.ViewCoordinates.RDF, static=True)
+    return rerun, stream
+
+
 class RerunRecording:
     """Writes a .rrd file. Raises SettingsError where the optional viewer library is missing."""
 
     def __init__(self, path: Path, body: BodyModel) -> None:
-        try:
-            import rerun
-        except ModuleNotFoundError:
-            raise SettingsError(
-                "--rerun needs the package rerun-sdk, which is not installed.",
-                remedy="Run: pip install 'humandepth[rerun]'",
-            ) from None
-        self._rerun: Any = rerun
+        self._rerun, self._stream = open_recording(path)
         self._body = body
-        self._stream = rerun.RecordingStream("humandepth")
-        self._stream.save(path)
-        self._stream.log("camera", rerun.ViewCoordinates.RDF, static=True)
 
     def add(self, image: np.ndarray, pts_s: float, people: list[tuple[TrackedPerson, int]]) -> None:
         """One frame (H, W, 3) and everyone in it, at the clip's time."""

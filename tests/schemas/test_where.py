@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import SettingsError
 from schemas.tables import PAIRS
-from schemas.where import where_expression
+from schemas.where import stored_part, where_expression
 
 ROWS = pa.table(
     {
@@ -60,3 +60,24 @@ def test_keeps_what_it_says(text: str, expected: list[int]) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="filter"):
         where_expression(text, PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mean_baseline_m >= 0.5 and rotation_deg < 15", [1, 2, 3]),
+        ("mean_baseline_m >= 0.5 and (kept or rotation_deg < 15) and kept", [1, 2]),
+        ("rotation_deg < 15", None),
+        ("mean_baseline_m >= 0.5 or rotation_deg < 15", None),
+        ("not (mean_baseline_m < 0.5 and rotation_deg < 15)", None),
+    ],
+)
+def test_the_stored_part_never_drops_what_the_whole_keeps(text: str, expected: list[int] | None) -> None:
+    part = stored_part(text, PAIRS, {"mean_baseline_m", "kept"})
+    rows = ROWS.append_column("row", pa.array(range(4)))
+    whole = rows.filter(where_expression(text, PAIRS)[0])["row"].to_pylist()
+    if expected is None:
+        assert part is None
+    else:
+        assert rows.filter(part)["row"].to_pylist() == expected
+        assert set(whole) <= set(expected)
