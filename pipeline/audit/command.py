@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--splits", help='JSON file {"training": [source, ...], "validation": [...]} to check'
     )
-    parser.add_argument("--training", metavar="PARQUET", help="losses by source: columns source_id and loss")
+    parser.add_argument(
+        "--training", metavar="CHECKPOINT", help="a training on this dataset: which data its losses dislike"
+    )
 
 
 def audit(options: argparse.Namespace) -> int:

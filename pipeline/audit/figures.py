@@ -32,14 +32,13 @@ from pipeline.audit.sources import (
     Duplicate,
     SourceRow,
     Splits,
-    TrainingRow,
     licences,
     read_splits,
     same_files,
     source_rows,
-    training_rows,
 )
 from pipeline.audit.tracks import TrackFigures, track_figures
+from pipeline.audit.training import TrainingRow, training_rows
 from schemas.dataset import Dataset
 
 
@@ -119,8 +118,8 @@ def figures_of(
 ) -> AuditFigures:
     """The figures of tables in memory.
 
-    `sides` are shown for comparison; `alike` are clips (with their sources) whose pictures look alike; `splits` and
-    `training` are files.
+    `sides` are shown for comparison; `alike` are clips (with their sources) whose pictures look alike; `splits` is a
+    file, `training` a checkpoint folder or its report.
     """
     from pipeline.audit.sources import duplicate
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from pipeline.audit.baselines import within_noise
 from pipeline.audit.scalars import AuditTables, codes, dictionary
-from pipeline.audit.sources import Duplicate, SourceRow, Splits, TrainingRow
+from pipeline.audit.sources import Duplicate, SourceRow, Splits
+from pipeline.audit.training import TrainingRow
 
 LEVELS = ("fault", "warning", "note")
 
@@ -291,16 +292,31 @@ def _mixture(
 
 
 def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
-    losses = np.array([row.loss for row in rows])
-    if len(rows) >= 3 and losses.max() > 2 * np.median(losses):
+    """Sources and kinds of pairs whose photometric loss stands out."""
+    sources = [row for row in rows if row.by == "source_id"]
+    middle = float(np.median([row.photo for row in sources])) if sources else 0.0
+    bad = [row for row in sources if row.photo > 1.5 * middle]
+    if len(sources) >= 3 and bad:
+        named = ", ".join(f"{row.group} ({row.photo:.3g})" for row in bad[:_SHOWN])
         yield Finding(
-            slug="disliked-source",
+            slug="disliked-sources",
             level="warning",
-            weight=float(1 / len(rows)),
-            text=f"The training's loss on {rows[0].source_id} is {losses.max():.4g}, against a median of "
-            f"{np.median(losses):.4g} over sources.",
-            remedy="Look at its pictures; leave it out with --where 'source_id != ...' if they are bad.",
+            weight=sum(row.samples for row in bad) / max(1, sum(row.samples for row in sources)),
+            text=f"The training's photometric loss on {len(bad)} of {len(sources)} sources is more than 1.5 times the "
+            f"median over sources ({middle:.3g}): {named}.",
+            remedy="Look at their pictures; leave them out with --where 'source_id not in [...]' if they are bad.",
         )
+    for statistic, words in (("mean_baseline_m", "baseline, m"), ("valid_fraction", "valid share")):
+        bands = [row for row in rows if row.by == statistic]
+        if len(bands) > 1 and bands[0].photo > 1.5 * bands[-1].photo:
+            yield Finding(
+                slug=f"disliked-{statistic.replace('_', '-')}",
+                level="note",
+                weight=bands[0].samples / sum(row.samples for row in bands),
+                text=f"The training likes samples with {words} {bands[0].group} least (photometric loss "
+                f"{bands[0].photo:.3g}) and {bands[-1].group} best ({bands[-1].photo:.3g}).",
+                remedy=f"Try a view that limits {statistic}.",
+            )
 
 
 def _percent(share: float) -> str:

@@ -13,6 +13,8 @@ from pipeline.audit.showcase import CARD_COLUMNS, Card, Overlay
 from schemas.views import PAIR_FACTS
 
 _SHOWN_ROWS = 300
+_KINDS = {"source_id": "source", "track_id": "track", "mean_baseline_m": "mean baseline, m",
+          "valid_fraction": "valid share"}  # fmt: skip
 _LEVEL_WORDS = {"fault": "Fault", "warning": "Warning", "note": "Note"}
 
 
@@ -158,10 +160,19 @@ def origin_section(figures: AuditFigures) -> str:
         parts.append(table("Failures", ("reason", "count"), list(figures.failures.items())))
     if figures.training is not None:
         rows = [
-            (row.source_id, row.loss, row.rows, row.pairs_kept, row.median_baseline_m)
+            (
+                _KINDS[row.by],
+                row.group,
+                row.photo,
+                row.gradient_norm,
+                row.samples,
+                row.seen,
+                row.median_baseline_m,
+            )
             for row in figures.training
         ]
-        headings = ("source", "mean loss", "rows", "kept pairs", "median baseline, m")
+        headings = ("by", "group", "mean photometric loss", "mean gradient", "samples", "times seen",
+                    "median baseline of kept pairs, m")  # fmt: skip
         parts.append(table("What the training disliked", headings, rows))
     return "".join(parts)
 

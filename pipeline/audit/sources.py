@@ -1,4 +1,4 @@
-"""Where the data comes from: sources, licences, duplicates and splits, and what a training had to say about them."""
+"""Where the data comes from: sources, licences, duplicates and splits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.audit.grouping import Grouping
 from pipeline.audit.scalars import AuditTables, codes, dictionary
@@ -60,17 +59,6 @@ class Splits:
     recorded: bool
     counts: dict[str, int]
     in_several: dict[str, list[str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRow:
-    """A source as a training saw it."""
-
-    source_id: str
-    loss: float
-    rows: int
-    median_baseline_m: float | None
-    pairs_kept: int
 
 
 def source_rows(tables: AuditTables) -> list[SourceRow]:
@@ -179,38 +167,6 @@ def read_splits(tables: AuditTables, path: str | None) -> tuple[Splits, dict[str
     several = {source: splits for source, splits in split_of.items() if len(splits) > 1}
     counts = {split: len(set(sources)) for split, sources in named.items()}
     return Splits(recorded=True, counts=counts, in_several=several), dict(split_of)
-
-
-def training_rows(path: str, sources: list[SourceRow]) -> list[TrainingRow]:
-    """Mean loss by source out of a training's side file, worst first: Parquet with `source_id` and `loss`."""
-    try:
-        table = pq.read_table(path, columns=["source_id", "loss"])
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise DatasetError(
-            f"side file {path} cannot be read ({error}).",
-            remedy="Give a Parquet file with the columns source_id and loss.",
-        ) from error
-    if set(table.column_names) != {"source_id", "loss"}:
-        raise DatasetError(
-            f"side file {path} lacks {sorted({'source_id', 'loss'} - set(table.column_names))}.",
-            remedy="Give a Parquet file with the columns source_id and loss.",
-        )
-    means = table.group_by("source_id").aggregate([("loss", "mean"), ("loss", "count")]).to_pylist()
-    known = {row.source_id: row for row in sources}
-    found = []
-    for row in means:
-        source = known.get(row["source_id"])
-        if row["loss_mean"] is not None:
-            found.append(
-                TrainingRow(
-                    source_id=row["source_id"],
-                    loss=float(row["loss_mean"]),
-                    rows=int(row["loss_count"]),
-                    median_baseline_m=source.median_baseline_m if source else None,
-                    pairs_kept=source.pairs_kept if source else 0,
-                )
-            )
-    return sorted(found, key=lambda row: (-row.loss, row.source_id))
 
 
 def _all(tables: AuditTables) -> tuple[pa.Table, ...]:

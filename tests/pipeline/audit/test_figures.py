@@ -153,3 +153,44 @@ def test_pictures_come_from_samples_alone(tmp_path: Path) -> None:
     read = read_tables(Dataset.open(root))
     write_report(figures_of(read), read, str(tmp_path / "a.html"))
     assert "No pictures" in (tmp_path / "a.html").read_text()
+
+
+def test_a_trainings_own_report_names_what_it_dislikes(tmp_path: Path) -> None:
+    """Written by the trainer itself: the losses of a sample are what its source and baseline make them."""
+    import torch
+
+    from trainer.data import SampleRef
+    from trainer.objective import Losses
+    from trainer.report import Report
+
+    refs = [
+        SampleRef(
+            sample_id=f"{clip}/{at}", source_id=f"source-{clip}", track_id=f"{clip}/p00", path="", row_group=0,
+            row=at, mean_baseline_m=0.5 + 0.1 * at, valid_fraction=0.5,
+        )
+        for clip in CLIPS for at in range(8)
+    ]  # fmt: skip
+    photo = torch.tensor([0.3 if ref.source_id == "source-c" else 0.05 * (1 + ref.row) for ref in refs])
+    report, zeros = Report(refs), torch.zeros(len(refs))
+    losses = Losses(**{name: zeros for name in Losses.__dataclass_fields__} | {"photo": photo})
+    report.add([ref.sample_id for ref in refs], losses, zeros)
+    report.write(tmp_path, report.sums)
+    root = write_tables(tmp_path / "dataset", made_up(CLIPS))
+    figures = figures_of(read_tables(Dataset.open(root)), training=str(tmp_path))
+    rows = [row for row in figures.training or () if row.by == "source_id"]
+    assert rows[0].group == "source-c"
+    assert rows[0].photo == pytest.approx(0.3)
+    assert rows[1].photo == pytest.approx(0.05 * np.arange(1, 9).mean())
+    texts = {item.slug: item.text for item in figures.findings}
+    assert "baseline, m 1.100-1.200 least" in texts["disliked-mean-baseline-m"]
+    with pytest.raises(DatasetError, match="cannot be read"):
+        figures_of(read_tables(Dataset.open(root)), training=str(tmp_path / "dataset"))
+    photo[:] = torch.where(photo == 0.3, 3.0, 0.05)
+    report.add([ref.sample_id for ref in refs], losses, zeros)
+    report.write(tmp_path, report.sums)
+    texts = {
+        item.slug: item.text
+        for item in figures_of(read_tables(Dataset.open(root)), training=str(tmp_path)).findings
+    }
+    assert "source-c" in texts["disliked-sources"]
+    assert "source-a" not in texts["disliked-sources"]
