@@ -16,6 +16,8 @@ from pipeline.audit.scalars import AuditTables
 from pipeline.audit.showcase import Card, Overlay, overlays, pair_cards
 from pipeline.audit.sweep import MAX_EMBEDDED_PAIRS, sweep_data
 
+LIBRARIES = ("d3.min.js", "plot.umd.min.js")
+"""D3 7.9.2 and Observable Plot 0.6.17 as their npm packages have them (ISC licence, see NOTICE)."""
 _SHOWN_SOURCES = 40
 
 
@@ -53,6 +55,7 @@ def page(
     data = {
         "sweep": sweep,
         "dataset": figures.dataset,
+        "view": figures.view,
         "distributions": figures.distributions,
         "by_gap": figures.by_gap,
         "by_source": sorted(figures.by_source, key=lambda item: -item.pairs)[:_SHOWN_SOURCES],
@@ -62,6 +65,7 @@ def page(
         title=sections.escaped(figures.dataset),
         seen=sections.escaped(seen),
         style=(folder / "page.css").read_text(),
+        libraries="".join(f"<script>{(folder / name).read_text()}</script>" for name in LIBRARIES),
         script=(folder / "charts.js").read_text() + (folder / "page.js").read_text(),
         data=script_json(data),
         sides=_sides(figures),

@@ -10,7 +10,6 @@ from pipeline.audit import pictures
 from pipeline.audit.baselines import SHARES
 from pipeline.audit.figures import AuditFigures
 from pipeline.audit.showcase import CARD_COLUMNS, Card, Overlay
-from schemas.views import PAIR_FACTS
 
 _SHOWN_ROWS = 300
 _KINDS = {"source_id": "source", "track_id": "track", "mean_baseline_m": "mean baseline, m",
@@ -42,7 +41,10 @@ def funnel_section(figures: AuditFigures, cards: Sequence[Card]) -> str:
             f"<tr><th scope=row>{escaped(stage.name)}</th><td class=number>{stage.count:,}</td>"
             f"<td>{f'<ul class=losses>{losses}</ul>' if losses else ''}</td></tr>"
         )
-    return _plain_table("From clips to samples", ("stage", "count", "lost here, and why"), parts)
+    return _plain_table("From clips to samples", ("stage", "count", "lost here, and why"), parts) + (
+        "<p>To see any frame or pair that is named here: <code>python -m pipeline view DATASET TRACK/FRAME "
+        "--reference FRAME --out pair.png</code></p>"
+    )
 
 
 def groups_section(figures: AuditFigures) -> str:
@@ -210,8 +212,7 @@ def gallery_section(cards: Sequence[Card]) -> str:
         for name, colour in pictures.VALIDITY_COLOURS.items()
     )
     options = "".join(
-        f'<option value="{name}">{escaped(PAIR_FACTS.column(name).doc)} ({name})</option>'
-        for name in CARD_COLUMNS
+        f'<option value="{name}">{escaped(words)}</option>' for name, (words, _) in CARD_COLUMNS.items()
     )
     controls = (
         '<div class="controls"><label>Sort by <select id="sort-by"><option value="">kind</option>'
@@ -227,16 +228,21 @@ def gallery_section(cards: Sequence[Card]) -> str:
 
 
 def overlays_section(overlays: Sequence[Overlay]) -> str:
-    """Worst and median frames."""
-    figures = "".join(
-        _figure(
-            item.picture,
-            f"{item.kind}: IoU {item.silhouette_iou:.3f}, 2-D error {100 * item.reprojection_error:.2f} %, "
-            f"{item.track_id}, frame {item.frame_index}",
+    """Worst and median frames, by what they are worst or median in."""
+    parts = []
+    for kind in dict.fromkeys(item.kind for item in overlays):
+        figures = "".join(
+            _figure(
+                item.picture,
+                f"IoU {item.silhouette_iou:.3f}, 2-D error {100 * item.reprojection_error:.2f} %, "
+                f"{item.track_id}, frame {item.frame_index}",
+                f"body on the picture, {kind}",
+            )
+            for item in overlays
+            if item.kind == kind
         )
-        for item in overlays
-    )
-    return f'<div class="panels">{figures}</div>' if figures else "<p>No frame has a stored picture.</p>"
+        parts.append(f'<h3>{escaped(kind.capitalize())}</h3><div class="panels">{figures}</div>')
+    return "".join(parts) or "<p>No frame has a stored picture.</p>"
 
 
 def table(caption: str, headings: Sequence[str], rows: Sequence[Iterable[Any]]) -> str:
@@ -256,7 +262,7 @@ def table(caption: str, headings: Sequence[str], rows: Sequence[Iterable[Any]]) 
 def _plain_table(caption: str, headings: Sequence[str], rows: Sequence[str]) -> str:
     head = "".join(f"<th scope=col>{escaped(heading)}</th>" for heading in headings)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(caption)}"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escaped(caption)}"><table class="funnel">'
         f"<caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -272,26 +278,32 @@ def _loss_item(loss: Any, drawn: dict[str, str]) -> str:
 
 def _card(card: Card) -> str:
     data = "".join(f' data-{name.replace("_", "-")}="{value!r}"' for name, value in card.numbers.items())
-    figures = "".join(_figure(uri, caption) for caption, uri in card.panels)
+    name = f"{card.track_id}, frame {card.target_frame} to {card.reference_frame}"
+    figures = "".join(_figure(uri, caption, name) for caption, uri in card.panels)
     numbers = ", ".join(
-        f"{name} {value:.3g}" for name, value in card.numbers.items() if value == value
-    )  # NaN: not known
+        f"{words} {value:.3g} {unit}".strip()
+        for (words, unit), value in zip(CARD_COLUMNS.values(), card.numbers.values())
+        if value == value  # NaN: not known
+    )
     missing = (
         ""
         if len(card.panels) > 4
         else "<p class=remedy>Dropped pairs have no stored maps; what is stored of their frames is shown.</p>"
     )
-    reason = f", dropped: {escaped(card.reason)}" if card.reason else ", kept"
+    reason = f"dropped: {escaped(card.reason)}" if card.reason else "kept"
+    kind = "borderline, " if card.kind == "borderline" else ""
     return (
         f'<article class="card" id="pair-{card.row}" data-kind="{card.kind}"{data}><h3>{escaped(card.track_id)}: frame '
-        f"{card.target_frame} to {card.reference_frame}</h3><p>{card.kind}{reason}; <span class=now></span></p>"
+        f"{card.target_frame} to {card.reference_frame}</h3><p>{kind}{reason}; <span class=now></span></p>"
         f'<div class="panels">{figures}</div>{missing}<p class="numbers">{numbers}</p></article>'
     )
 
 
-def _figure(uri: str, caption: str) -> str:
+def _figure(uri: str, caption: str, of: str = "") -> str:
+    """`of` is what a listener needs to tell this picture from others with the same caption."""
     words = escaped(caption)
-    return f'<figure><img loading="lazy" alt="{words}" src="{uri}"><figcaption>{words}</figcaption></figure>'
+    heard = f"{words}: {escaped(of)}" if of else words
+    return f'<figure><img loading="lazy" alt="{heard}" src="{uri}"><figcaption>{words}</figcaption></figure>'
 
 
 def _cell(value: Any) -> str:

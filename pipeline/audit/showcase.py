@@ -18,21 +18,21 @@ from schemas.conventions import VALID_ALL
 _SHOWN_PX = 176
 _SEED = 6666
 
-CARD_COLUMNS = (
-    "mean_baseline_m",
-    "angle_deg",
-    "parallax_px",
-    "rotation_deg",
-    "baseline_over_depth",
-    "valid_fraction",
-    "visible_fraction",
-    "min_silhouette_iou",
-    "max_reprojection_error",
-    "max_acceleration_mm",
-    "abs_gap_s",
-    "photo_error",
-)
-"""What a card tells and can be sorted by."""
+CARD_COLUMNS = {
+    "mean_baseline_m": ("mean baseline", "m"),
+    "angle_deg": ("equivalent angle", "deg"),
+    "parallax_px": ("parallax", "px of 256"),
+    "rotation_deg": ("rotation", "deg"),
+    "baseline_over_depth": ("|t| / Z", ""),
+    "valid_fraction": ("valid share", ""),
+    "visible_fraction": ("visible share", ""),
+    "min_silhouette_iou": ("silhouette IoU of the worse frame", ""),
+    "max_reprojection_error": ("reprojection error of the worse frame", "of the height"),
+    "max_acceleration_mm": ("acceleration of the worse frame", "mm"),
+    "abs_gap_s": ("time gap", "s"),
+    "photo_error": ("colour error", ""),
+}
+"""What a card tells and can be sorted by: words and unit."""
 
 
 @dataclass(frozen=True, kw_only=True)

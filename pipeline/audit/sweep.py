@@ -67,7 +67,9 @@ def sweep_data(tables: AuditTables, *, limit: int = MAX_EMBEDDED_PAIRS) -> dict[
     if total > limit:
         rows = np.sort(np.random.default_rng(SEED).choice(total, limit, replace=False))
     reasons = dictionary(tables.pairs, "reason").to_pylist()
-    names = dict.fromkeys(slider.column for slider in SLIDERS)
+    names = dict.fromkeys(
+        [*(slider.column for slider in SLIDERS), "visible_fraction"]
+    )  # a chart without a slider
     return {
         "pairs": total,
         "embedded": len(rows),

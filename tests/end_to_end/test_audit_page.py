@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.compute as pc
 import pytest
 
+from pipeline.audit.scalars import read_tables
 from pipeline.cli import main
 from schemas.dataset import Dataset
-from schemas.views import PAIR_FACTS, pair_facts
+from schemas.views import View
 from tests.pipeline.audit.browser import Browser, chromium
 from tests.pipeline.audit.planted import made_up, write_tables
 
 MARKUP = "</script><script>window.broken=1</script>"
+CLIPS = ["a", "b", MARKUP, "d"]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tables = made_up(["a", "b", MARKUP, "d"])
-    return write_tables(tmp_path_factory.mktemp("audit") / "dataset", tables)
+    return write_tables(tmp_path_factory.mktemp("audit") / "dataset", made_up(CLIPS))
 
 
 @pytest.fixture(scope="module")
@@ -57,40 +58,127 @@ def test_a_clip_named_like_markup_stays_text(browser: Browser) -> None:
     assert browser.evaluate("document.body.textContent").count(MARKUP) > 0
 
 
-@pytest.mark.parametrize(
-    ("slider", "column", "key", "times"),
-    [
-        ("slider-0", "mean_baseline_m", "ArrowRight", 30),
-        ("slider-1", "angle_deg", "ArrowRight", 95),
-        ("slider-6", "min_silhouette_iou", "ArrowRight", 12),
-        ("slider-7", "max_reprojection_error", "ArrowLeft", 15),
-    ],
-)
-def test_a_slider_gives_exactly_what_a_query_gives(
-    browser: Browser, root: Path, slider: str, column: str, key: str, times: int
-) -> None:
+START = {
+    "mean_baseline_m": (">=", 0.5), "rotation_deg": ("<=", 40.0), "baseline_over_depth": ("<=", 1.0),
+    "valid_fraction": (">=", 0.2), "min_silhouette_iou": (">=", 0.7), "max_reprojection_error": ("<=", 0.03),
+}  # fmt: skip
+"""Where the sliders begin: the preset's thresholds."""
+MOVES = [
+    ("slider-0", "mean_baseline_m", ">=", "ArrowRight", 30),
+    ("slider-1", "angle_deg", ">=", "ArrowRight", 95),
+    ("slider-6", "min_silhouette_iou", ">=", "ArrowRight", 12),
+    ("slider-7", "max_reprojection_error", "<=", "ArrowLeft", 15),
+]
+
+
+def moved(browser: Browser, slider: str, key: str, times: int) -> tuple[float, dict[str, int]]:
+    """Where a slider stands after some key strokes, and the counts the page then shows."""
     browser.evaluate("document.getElementById('again').click()")
     browser.evaluate(f"document.getElementById('{slider}').focus()")
-    before = browser.evaluate("document.getElementById('count-stay').dataset.value")
     browser.press(key, times)
-    limit = float(browser.evaluate(f"document.getElementById('{slider}').value"))
-    pairs = pair_facts(Dataset.open(root), [item.name for item in PAIR_FACTS.columns])
-    passing = pc.and_(
-        pc.greater_equal(pairs["min_silhouette_iou"], 0.7),
-        pc.less_equal(pairs["max_reprojection_error"], 0.03),
-    )
-    for name, bound in (("mean_baseline_m", 0.5), ("valid_fraction", 0.2)):
-        passing = pc.and_(passing, pc.greater_equal(pairs[name], bound))
-    for name, bound in (("rotation_deg", 40.0), ("baseline_over_depth", 1.0)):
-        passing = pc.and_(passing, pc.less_equal(pairs[name], bound))
-    compare = pc.less_equal if column == "max_reprojection_error" else pc.greater_equal
-    passing = pc.and_(passing, compare(pairs[column], limit))
-    shown = {
+    counts = {
         name: int(browser.evaluate(f"document.getElementById('count-{name}').dataset.value"))
         for name in ("pass", "stay")
     }
-    assert shown["pass"] == pc.sum(passing).as_py()
-    assert shown["stay"] == pc.sum(pc.and_(passing, pairs["kept"])).as_py()
-    assert str(shown["stay"]) != before
+    return float(browser.evaluate(f"document.getElementById('{slider}').value")), counts
+
+
+def facts_by_hand() -> list[dict[str, float | bool]]:
+    """What a view may ask about every pair, from the made-up rows, one pair at a time."""
+    tables = made_up(CLIPS)
+    pairs, frames = tables["pairs"], tables["frames"]
+    quality = {
+        (track, int(frame)): (iou, error)
+        for track, frame, iou, error in zip(
+            *(frames[name] for name in ("track_id", "frame_index", "silhouette_iou", "reprojection_error"))
+        )
+    }
+    found = []
+    for at, track in enumerate(pairs["track_id"]):
+        ends = [quality[track, int(pairs[name][at])] for name in ("target_frame", "reference_frame")]
+        own = {name: pairs[name][at] for name in START if name in pairs}
+        found.append(
+            own
+            | {
+                "angle_deg": math.degrees(2 * math.asin(pairs["mean_baseline_m"][at] / (2 * 4.0))),
+                "min_silhouette_iou": min(end[0] for end in ends),
+                "max_reprojection_error": max(end[1] for end in ends),
+                "kept": bool(pairs["kept"][at]),
+            }
+        )
+    return found
+
+
+@pytest.mark.parametrize(("slider", "column", "side", "key", "times"), MOVES)
+def test_a_slider_gives_exactly_what_a_plain_loop_counts(
+    browser: Browser, root: Path, slider: str, column: str, side: str, key: str, times: int
+) -> None:
+    before = moved(browser, slider, key, 0)[1]
+    limit, shown = moved(browser, slider, key, times)
+    limits = START | {column: (side, limit)}
+    passing = [
+        facts
+        for facts in facts_by_hand()
+        if all(
+            facts[name] >= bound if way == ">=" else facts[name] <= bound
+            for name, (way, bound) in limits.items()
+        )
+    ]
+    assert shown == {"pass": len(passing), "stay": sum(facts["kept"] for facts in passing)}
+    assert shown["stay"] < before["stay"]
     text = browser.evaluate("document.getElementById('where-pairs').textContent")
-    assert main(["audit", str(root), "--where", re.search("'(.*)'", text)[1], "--save-view", "seen"]) == 0  # type: ignore[index]
+    expression = re.search("'(.*)'", text)[1]  # type: ignore[index]
+    assert main(["audit", str(root), "--where", expression, "--save-view", "seen"]) == 0
+    seen = read_tables(Dataset.open(root), View.load(root, "seen"))
+    assert int(seen.kept.sum()) == shown["stay"]
+
+
+@pytest.mark.parametrize(("slider", "column", "side", "key", "times"), MOVES)
+def test_a_slider_gives_exactly_what_duckdb_counts(
+    browser: Browser, root: Path, slider: str, column: str, side: str, key: str, times: int
+) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="pip install duckdb")
+    limit, shown = moved(browser, slider, key, times)
+    conditions = " and ".join(
+        f"{name} {way} {bound!r}" for name, (way, bound) in (START | {column: (side, limit)}).items()
+    )
+    counted = duckdb.sql(
+        f"""with facts as (
+            select p.*, degrees(2 * asin(p.mean_baseline_m / (2 * p.target_depth_m))) as angle_deg,
+                least(t.silhouette_iou, r.silhouette_iou) as min_silhouette_iou,
+                greatest(t.reprojection_error, r.reprojection_error) as max_reprojection_error
+            from '{root}/pairs/*.parquet' p
+            join '{root}/frames/*.parquet' t on t.track_id = p.track_id and t.frame_index = p.target_frame
+            join '{root}/frames/*.parquet' r on r.track_id = p.track_id and r.frame_index = p.reference_frame)
+        select count(*), count(*) filter (kept) from facts where {conditions}"""
+    ).fetchall()[0]
+    assert (shown["pass"], shown["stay"]) == counted
+
+
+def test_it_can_be_used_on_a_phone_and_without_eyes(browser: Browser) -> None:
+    browser.send(
+        "Emulation.setDeviceMetricsOverride", width=360, height=700, deviceScaleFactor=2, mobile=True
+    )
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 360
+        unnamed = """[
+            ...document.querySelectorAll("input, select")].filter(item => !item.labels.length && !item.ariaLabel
+        ).concat(
+            [...document.querySelectorAll("svg, [role=region]")].filter(item => !item.getAttribute("aria-label")),
+            [...document.querySelectorAll("img")].filter(item => !item.alt),
+            [...document.querySelectorAll("button")].filter(item => !item.textContent.trim())
+        ).map(item => item.outerHTML)"""
+        assert browser.evaluate(unnamed) == []
+        assert browser.evaluate("document.querySelectorAll('#histograms svg[role=img]').length") == 7
+        assert (
+            browser.evaluate("document.querySelectorAll('#histograms svg path, #histograms svg rect').length")
+            > 50
+        )
+        browser.evaluate("document.querySelector('.sortable .sort').click()")
+        assert (
+            browser.evaluate("document.querySelector('th[aria-sort]').getAttribute('aria-sort')")
+            == "descending"
+        )
+        assert "kept pairs stay" in browser.evaluate("document.getElementById('spoken').textContent")
+    finally:
+        browser.send("Emulation.clearDeviceMetricsOverride")

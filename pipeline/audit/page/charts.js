@@ -1,14 +1,7 @@
 "use strict";
-/* Charts as plain SVG: no library. Each is a figure with a role, a spoken summary and a table of its numbers. */
+/* Charts by Observable Plot. Each is a figure with a role, a spoken summary and a table of its numbers. */
 const Charts = (() => {
-  const W = 460, H = 230, L = 52, R = 14, T = 14, B = 40;
-  const SVG = "http://www.w3.org/2000/svg";
-  const node = (name, attributes = {}, text) => {
-    const made = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (text !== undefined) made.textContent = text;
-    return made;
-  };
+  const W = 460, H = 230, ROW = 20;
   const html = (name, attributes = {}, text) => {
     const made = document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -16,33 +9,29 @@ const Charts = (() => {
     return made;
   };
   const short = (value) => (Math.abs(value) >= 1000 ? value.toLocaleString("en") : String(Number(value.toPrecision(3))));
+  const shortened = (name) => (name.length > 16 ? `${name.slice(0, 15)}…` : name);
 
-  function ticks(low, high, count = 5) {
-    const span = high - low || 1, raw = span / count, power = 10 ** Math.floor(Math.log10(raw));
-    const step = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= raw);
-    const found = [];
-    for (let at = Math.ceil(low / step); at * step <= high + 1e-9 * span; at++) found.push(at * step);
-    return found;
+  function figure(title, summary, options) {
+    const svg = Plot.plot({ width: W, height: H, marginLeft: 52, marginRight: 16, marginTop: 18, marginBottom: 44, style: "font-size: 13px", ...options });
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `${title}. ${summary}`);
+    const made = html("figure", { class: "chart" });
+    made.append(svg, html("figcaption", {}, `${title}. ${summary}`));
+    return made;
   }
 
-  /* An empty chart with axes; returns the svg and functions from values to pixels. */
-  function frame(title, summary, xs, ys, xLabel) {
-    const figure = html("figure", { class: "chart" });
-    const svg = node("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title}. ${summary}` });
-    const x = (value) => L + ((value - xs[0]) / (xs[1] - xs[0] || 1)) * (W - L - R);
-    const y = (value) => H - B - ((value - ys[0]) / (ys[1] - ys[0] || 1)) * (H - T - B);
-    for (const value of ticks(...ys, 4)) {
-      svg.append(node("line", { x1: L, x2: W - R, y1: y(value), y2: y(value), stroke: "#e4e4e4" }));
-      svg.append(node("text", { x: L - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)));
-    }
-    for (const value of ticks(...xs)) svg.append(node("text", { x: x(value), y: H - B + 18, "text-anchor": "middle" }, short(value)));
-    svg.append(node("line", { x1: L, x2: W - R, y1: H - B, y2: H - B, stroke: "#1b1b1b" }));
-    svg.append(node("text", { x: (L + W - R) / 2, y: H - 5, "text-anchor": "middle" }, xLabel));
-    figure.append(svg, html("figcaption", {}, `${title}. ${summary}`));
-    return { figure, svg, x, y };
+  const across = (label, domain) => ({ label, domain, ticks: 5, labelAnchor: "center", labelArrow: "none" });
+  const upward = (top) => ({ label: null, domain: [0, top], ticks: 4, grid: true });
+
+  /* A dashed line at a threshold, with its words on the side that has room. */
+  function mark(value, words, [low, high], colour = "#000") {
+    if (value === null || value === undefined) return [];
+    const right = value - low > 0.6 * (high - low);
+    return [Plot.ruleX([value], { stroke: colour, strokeWidth: 2, strokeDasharray: "6 3" }),
+      Plot.text([words], { x: [value], frameAnchor: "top", lineAnchor: "bottom", dy: -3, dx: right ? -4 : 4, textAnchor: right ? "end" : "start" })];
   }
 
-  function numbers(figure, headings, rows) {
+  function numbers(made, headings, rows) {
     const details = html("details"), table = html("table"), head = html("tr"), body = html("tbody");
     details.append(html("summary", {}, "numbers"));
     for (const heading of headings) head.append(html("th", { scope: "col" }, heading));
@@ -57,73 +46,40 @@ const Charts = (() => {
     const scroll = html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the chart" });
     scroll.append(table);
     details.append(scroll);
-    figure.append(details);
-  }
-
-  function mark(chart, value, words) {
-    if (value === null || value === undefined) return;
-    chart.svg.append(node("line", { x1: chart.x(value), x2: chart.x(value), y1: T, y2: H - B, stroke: "#000", "stroke-width": 2, "stroke-dasharray": "6 3" }));
-    const right = chart.x(value) > W * 0.6;
-    chart.svg.append(node("text", { x: chart.x(value) + (right ? -5 : 5), y: T + 12, "text-anchor": right ? "end" : "start" }, words));
+    made.append(details);
+    return made;
   }
 
   /* Layers of bars, drawn over one another: [{name, counts, fill, outline}]. */
   function histogram({ title, summary, label, edges, layers, threshold, words }) {
-    const top = Math.max(1, ...layers.flatMap((layer) => Array.from(layer.counts)));
-    const chart = frame(title, summary, [edges[0], edges[edges.length - 1]], [0, top], label);
-    for (const layer of layers) {
-      let path = "";
-      for (let at = 0; at < layer.counts.length; at++) {
-        const left = chart.x(edges[at]), right = chart.x(edges[at + 1]), height = chart.y(layer.counts[at]);
-        if (layer.counts[at]) path += `M${left.toFixed(1)} ${H - B}V${height.toFixed(1)}H${right.toFixed(1)}V${H - B}Z`;
-      }
-      chart.svg.append(node("path", { d: path, fill: layer.fill, stroke: layer.outline || "none", "stroke-width": 0.7 }));
-    }
-    mark(chart, threshold, words);
-    numbers(chart.figure, ["from", "to", ...layers.map((layer) => layer.name)],
+    const range = [edges[0], edges[edges.length - 1]], top = Math.max(1, ...layers.flatMap((layer) => Array.from(layer.counts)));
+    const bars = (layer) => Plot.rectY(Array.from(layer.counts, (count, at) => ({ low: edges[at], high: edges[at + 1], count })).filter((bar) => bar.count), {
+      x1: "low", x2: "high", y: "count", fill: layer.fill, stroke: layer.outline, strokeWidth: 0.7, inset: 0,
+    });
+    const made = figure(title, summary, { x: across(label, range), y: upward(top), marks: [...layers.map(bars), Plot.ruleY([0]), ...mark(threshold, words, range)] });
+    return numbers(made, ["from", "to", ...layers.map((layer) => layer.name)],
       Array.from(layers[0].counts, (_, at) => [edges[at], edges[at + 1], ...layers.map((layer) => layer.counts[at])]));
-    return chart.figure;
   }
 
   function curve({ title, summary, label, xs, lines, threshold, words }) {
-    const top = Math.max(1, ...lines.flatMap((line) => line.ys));
-    const chart = frame(title, summary, [xs[0], xs[xs.length - 1]], [0, top], label);
-    for (const line of lines) {
-      const d = xs.map((value, at) => `${at ? "L" : "M"}${chart.x(value).toFixed(1)} ${chart.y(line.ys[at]).toFixed(1)}`).join("");
-      chart.svg.append(node("path", { d, fill: "none", stroke: line.stroke, "stroke-width": 2.5, "stroke-dasharray": line.dash || "" }));
-    }
-    mark(chart, threshold, words);
-    numbers(chart.figure, ["threshold", ...lines.map((line) => line.name)], xs.map((value, at) => [value, ...lines.map((line) => line.ys[at])]));
-    return chart.figure;
+    const range = [xs[0], xs[xs.length - 1]], top = Math.max(1, ...lines.flatMap((line) => line.ys));
+    const drawn = (line) => Plot.lineY(line.ys, { x: xs, stroke: line.stroke, strokeWidth: 2.5, strokeDasharray: line.dash || null });
+    const made = figure(title, summary, { x: across(label, range), y: upward(top), marks: [...lines.map(drawn), Plot.ruleY([0]), ...mark(threshold, words, range)] });
+    return numbers(made, ["threshold", ...lines.map((line) => line.name)], xs.map((value, at) => [value, ...lines.map((line) => line.ys[at])]));
   }
 
   /* 10 to 90 % as a bar with the median as a tick, one row a group. */
   function ranges({ title, summary, label, groups, threshold, words }) {
-    const shown = groups.filter((group) => group.spread["50"] !== undefined);
-    const figure = html("figure", { class: "chart" });
-    const row = 20, height = shown.length * row + B + T + 14, left = 120;
-    const high = Math.max(1e-9, threshold || 0, ...shown.map((group) => group.spread["90"]));
-    const svg = node("svg", { viewBox: `0 0 ${W} ${height}`, role: "img", "aria-label": `${title}. ${summary}` });
-    const x = (value) => left + (value / high) * (W - left - R);
-    for (const value of ticks(0, high)) {
-      svg.append(node("line", { x1: x(value), x2: x(value), y1: T + 14, y2: height - B, stroke: "#e4e4e4" }));
-      svg.append(node("text", { x: x(value), y: height - B + 18, "text-anchor": "middle" }, short(value)));
-    }
-    shown.forEach((group, at) => {
-      const y = T + 14 + at * row, name = group.name.length > 16 ? group.name.slice(0, 15) + "…" : group.name;
-      const text = node("text", { x: left - 6, y: y + 14, "text-anchor": "end" }, name);
-      text.append(node("title", {}, group.name));
-      svg.append(text, node("rect", { x: x(group.spread["10"]), y: y + 4, width: Math.max(1, x(group.spread["90"]) - x(group.spread["10"])), height: 12, fill: "#56b4e9" }),
-        node("rect", { x: x(group.spread["50"]) - 1.5, y: y + 1, width: 3, height: 18, fill: "#000" }));
+    const shown = groups.filter((group) => group.spread["50"] !== undefined).map((group) => ({ name: group.name, low: group.spread["10"], middle: group.spread["50"], high: group.spread["90"] }));
+    const range = [0, Math.max(1e-9, threshold || 0, ...shown.map((group) => group.high))];
+    const made = figure(title, summary, {
+      height: shown.length * ROW + 58, marginLeft: 124,
+      x: { ...across(label, range), grid: true },
+      y: { label: null, domain: shown.map((group) => group.name), tickFormat: shortened, tickSize: 0, padding: 0.3 },
+      marks: [Plot.barX(shown, { y: "name", x1: "low", x2: "high", fill: "#56b4e9" }), Plot.tickX(shown, { y: "name", x: "middle", stroke: "#000", strokeWidth: 3 }),
+        ...mark(threshold, words, range, "#d55e00")],
     });
-    if (threshold) {
-      svg.append(node("line", { x1: x(threshold), x2: x(threshold), y1: T, y2: height - B, stroke: "#d55e00", "stroke-width": 2, "stroke-dasharray": "6 3" }));
-      svg.append(node("text", { x: x(threshold) + 4, y: T + 8 }, words));
-    }
-    svg.append(node("text", { x: (left + W - R) / 2, y: height - 5, "text-anchor": "middle" }, label));
-    figure.append(svg, html("figcaption", {}, `${title}. ${summary}`));
-    numbers(figure, ["group", "10 %", "median", "90 %"], shown.map((group) => [group.name, group.spread["10"], group.spread["50"], group.spread["90"]]));
-    return figure;
+    return numbers(made, ["group", "10 %", "median", "90 %"], shown.map((group) => [group.name, group.low, group.middle, group.high]));
   }
 
   return { histogram, curve, ranges, html, short };

@@ -30,8 +30,8 @@ const AuditPage = (() => {
   }
 
   function tally({ misses, last }) {
-    const alone = new Array(sliders.length).fill(0), found = { pass: 0, stay: 0, lost: 0, back: 0, spare: 0, kept: 0, samples: 0 };
-    const spare = sweep.reasons.indexOf("enough-references"), seen = new Set();
+    const alone = new Array(sliders.length).fill(0), found = { pass: 0, stay: 0, lost: 0, back: 0, spare: 0, outside: 0, kept: 0, samples: 0 };
+    const spare = sweep.reasons.indexOf("enough-references"), none = sweep.reasons.indexOf(""), seen = new Set();
     for (let i = 0; i < count; i++) {
       const passes = misses[i] === 0;
       if (passes) found.pass++;
@@ -39,7 +39,7 @@ const AuditPage = (() => {
         found.kept++;
         if (passes) { found.stay++; if (sample[i] >= 0) seen.add(sample[i]); } else found.lost++;
         if (misses[i] === 1) alone[last[i]]++;
-      } else if (passes) { if (reason[i] === spare) found.spare++; else found.back++; }
+      } else if (passes) { if (reason[i] === spare) found.spare++; else if (reason[i] === none) found.outside++; else found.back++; }
     }
     found.samples = seen.size;
     return { ...found, alone };
@@ -50,6 +50,7 @@ const AuditPage = (() => {
     ["stay", "kept pairs that stay", (f) => f.stay / (f.kept || 1)],
     ["lost", "kept pairs that would go", (f) => f.lost / (f.kept || 1)],
     ["spare", "spare pairs that pass (their target had enough references)", null],
+    ...(data.view ? [["outside", "pairs that pass, but the view leaves out", null]] : []),
     ["back", "other dropped pairs that would pass (need a new run)", null],
     ["samples", "samples with a reference left", (f) => f.samples / (sweep.sample_count || 1)],
   ];
@@ -90,16 +91,16 @@ const AuditPage = (() => {
     return counts;
   }
 
-  const CHARTED = ["mean_baseline_m", "angle_deg", "parallax_px", "baseline_over_depth", "rotation_deg", "valid_fraction"];
   function histograms({ misses }) {
     const place = document.getElementById("histograms");
-    const figures = data.distributions.filter((item) => CHARTED.includes(item.column)).map((item) => {
+    const figures = data.distributions.map((item) => {
       const values = columns[item.column], slider = sliders.find((one) => one.column === item.column);
       const passing = bins(values, item.edges, (i) => misses[i] === 0), staying = bins(values, item.edges, (i) => misses[i] === 0 && kept[i]);
-      const unit = item.unit ? `, ${item.unit}` : "";
+      const unit = item.unit ? `, ${item.unit}` : "", median = item.kept_percentiles["50"];
+      const middle = median === undefined ? "No pair is kept." : `Median of kept pairs: ${short(median)} ${item.unit}`.trim() + ".";
       return Charts.histogram({
         title: item.label, label: item.label + unit, edges: item.edges,
-        summary: `Grey: all pairs tried. Orange: pass now. Blue: kept and pass now. Median of kept pairs as made ${short(item.kept_percentiles["50"] ?? NaN)}${unit}.`,
+        summary: `Grey: all pairs tried. Orange: pass now. Blue: kept and pass now. ${middle}`,
         layers: [{ name: "tried", counts: bins(values, item.edges, () => true), fill: "#dcdcdc", outline: "#8a8a8a" },
           { name: "pass now", counts: passing, fill: "#e69f00" }, { name: "kept and pass now", counts: staying, fill: "#0072b2" }],
         threshold: slider && isOn(slider) ? Math.min(limit(slider), item.edges[item.edges.length - 1]) : null,
@@ -149,7 +150,7 @@ const AuditPage = (() => {
     const all = Array.from(place.children);
     for (const card of all) {
       const missed = sliders.filter((slider) => !holds(slider, number(card, slider.column)));
-      card.querySelector(".now").textContent = missed.length ? `does not pass now: ${missed.map((slider) => slider.column).join(", ")}` : "passes now";
+      card.querySelector(".now").textContent = missed.length ? `does not pass now: ${missed.map((slider) => `${slider.label} ${short(limit(slider))} ${slider.unit}`.trim()).join("; ")}` : "passes now";
       card.hidden = Boolean((kind && card.dataset.kind !== kind) || (now === "yes" && missed.length) || (now === "no" && !missed.length));
     }
     if (by) {
