@@ -199,7 +199,7 @@ def _pairs(tables: AuditTables) -> Iterator[Finding]:
             slug="nothing-kept",
             level="fault",
             weight=1.0,
-            text=f"None of {len(kept)} pairs is kept.",
+            text=f"None of {len(kept)} pairs is kept." if kept.size else "No pair of frames was even tried.",
             remedy="See the reasons in the funnel; lower the threshold that drops most.",
         )
         return

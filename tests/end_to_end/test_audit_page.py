@@ -182,3 +182,28 @@ def test_it_can_be_used_on_a_phone_and_without_eyes(browser: Browser) -> None:
         assert "kept pairs stay" in browser.evaluate("document.getElementById('spoken').textContent")
     finally:
         browser.send("Emulation.clearDeviceMetricsOverride")
+
+
+@pytest.mark.parametrize("left", ["clips and failures", "one pair", "no kept pair"])
+def test_next_to_nothing_still_makes_a_sound_page(browser: Browser, tmp_path: Path, left: str) -> None:
+    tables = made_up(["a", "b"], 4)
+    if left == "clips and failures":
+        clips = tables["clips"] | {"outcome": ["nobody-found"] * 2}
+        failures = {"source_id": ["source-a"], "clip_id": ["a"], "reason": ["nobody-found"]}
+        tables = {"clips": clips, "failures": failures}
+    elif left == "one pair":
+        tables = {name: {key: cells[:1] for key, cells in rows.items()} for name, rows in tables.items()}
+    else:
+        tables["pairs"]["kept"][:] = False
+    root = write_tables(tmp_path / "dataset", tables)
+    assert (
+        main(["audit", str(root), "--out", str(tmp_path / "a.html"), "--json", str(tmp_path / "a.json")]) == 0
+    )
+    browser.events.clear()
+    browser.open((tmp_path / "a.html").as_uri())
+    pairs = len(next(iter(tables.get("pairs", {"": []}).values())))
+    assert browser.evaluate("AuditPage.sliders.length") == 11
+    assert int(browser.evaluate("document.getElementById('count-pass').dataset.value")) <= pairs
+    assert "NaN" not in browser.evaluate("document.querySelector('main').innerText")
+    bad = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}
+    assert [item for item in browser.events if item["method"] in bad] == []
