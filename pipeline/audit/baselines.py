@@ -88,10 +88,11 @@ class NoiseBand:
 
 def distributions(tables: AuditTables) -> list[Distribution]:
     """One for every entry of QUANTITIES."""
-    return [_distribution(tables, column) for column in QUANTITIES]
+    return [distribution(tables, column) for column in QUANTITIES]
 
 
-def _distribution(tables: AuditTables, column: str) -> Distribution:
+def distribution(tables: AuditTables, column: str) -> Distribution:
+    """Of a column of QUANTITIES."""
     label, unit, threshold = QUANTITIES[column]
     values = tables.number(column)
     known = np.isfinite(values)

@@ -12,7 +12,12 @@ from schemas.views import View
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `python -m pipeline audit` takes."""
     parser.add_argument("dataset")
-    parser.add_argument("other", nargs="?", metavar="DATASET_B", help="another dataset, to set beside it")
+    parser.add_argument(
+        "other",
+        nargs="?",
+        metavar="DATASET_B",
+        help="another dataset, to set beside it through the same views",
+    )
     parser.add_argument(
         "--out", metavar="REPORT.HTML", help="write everything as one page that needs no network"
     )
@@ -48,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def audit(options: argparse.Namespace) -> int:
     """Reads, counts, prints; writes what was asked for. Returns the exit code."""
-    from pipeline.audit.baselines import distributions
+    from pipeline.audit.baselines import distribution
     from pipeline.audit.figures import figures_of, side_of, write_figures
     from pipeline.audit.lookalikes import lookalikes
     from pipeline.audit.report import write_report
@@ -57,15 +62,18 @@ def audit(options: argparse.Namespace) -> int:
 
     dataset = Dataset.open(options.dataset)
     views = [*_given_view(options), *(View.load(dataset.root, name) for name in options.view)]
-    other = read_tables(Dataset.open(options.other)) if options.other else None
     whole = read_tables(dataset)
     tables = whole.seen_through(views[0]) if views else whole
     sides = []
-    if views or other:
-        edges = distributions(whole)[0].edges
-        seen = [("as made", whole), *((f"view {view.name}", whole.seen_through(view)) for view in views)]
-        seen += [(f"dataset {options.other}", other)] if other else []
-        sides = [side_of(each, name, edges) for name, each in seen]
+    if views or options.other:
+        edges = distribution(whole, "mean_baseline_m").edges
+        both = {options.dataset: whole}
+        if options.other:
+            both[options.other] = read_tables(Dataset.open(options.other))
+        for path, each in both.items():
+            named = f"{path}, " if options.other else ""
+            sides.append(side_of(each, f"{named}as made", edges))
+            sides += [side_of(each.seen_through(view), f"{named}view {view.name}", edges) for view in views]
     figures = figures_of(
         tables,
         sides=sides,

@@ -189,7 +189,7 @@ def side_of(tables: AuditTables, name: str, edges: list[float]) -> Side:
         pairs_kept=int(kept.sum()),
         samples=samples,
         sources=sum(group.kept > 0 for group in by_source(tables)),
-        references_per_sample=float(kept.sum() / max(1, samples)),
+        references_per_sample=float(kept.sum() / samples) if samples else 0.0,
         baseline_m=percentiles(baseline[kept]),
         rotation_deg=percentiles(tables.number("rotation_deg")[kept]),
         valid_fraction=percentiles(tables.number("valid_fraction")[kept]),

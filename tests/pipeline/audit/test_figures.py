@@ -31,32 +31,93 @@ def test_a_sound_dataset_has_no_fault(tmp_path: Path) -> None:
     assert [item for item in figures.findings if item.level == "fault"] == []
 
 
-def test_every_planted_fault_is_among_the_first_warnings(tmp_path: Path) -> None:
+def swap(tables: dict[str, dict]) -> None:
+    """Clip a: left and right change places between frames two apart."""
+    pairs = tables["pairs"]
+    pairs["rotation_deg"][(np.array(pairs["clip_id"]) == "a") & (pairs["gap_frames"] == 2)] = 95.0
+
+
+def stand_still(tables: dict[str, dict]) -> None:
+    """Clip b: hardly any baseline."""
+    still = np.array(tables["pairs"]["clip_id"]) == "b"
+    tables["pairs"]["mean_baseline_m"][still], tables["pairs"]["kept"][still] = 0.04, False
+
+
+def mistake_focal_length(tables: dict[str, dict]) -> None:
+    """Clip c: 20 times the focal length, 22,300 px for an image 1,920 px wide, and depth to match."""
+    far = np.array(tables["pairs"]["clip_id"]) == "c"
+    tables["pairs"]["focal_px"][far] *= 20
+    tables["pairs"]["target_depth_m"][far] *= 20
+
+
+def empty_masks(tables: dict[str, dict]) -> None:
+    """Clip d: no valid pixel."""
+    tables["pairs"]["valid_fraction"][np.array(tables["pairs"]["clip_id"]) == "d"] = 0.0
+
+
+def copy_clip(tables: dict[str, dict]) -> None:
+    """Clip f is the file of clip e."""
+    tables["clips"]["input_sha256"][5] = tables["clips"]["input_sha256"][4]
+
+
+FAULTS = {
+    "left-right-swaps": (swap, "a/p00"),
+    "static-clips": (stand_still, ": b."),
+    "wrong-focal-length": (
+        mistake_focal_length,
+        "source-c (4.9 degrees across the image, people 80.0 m away)",
+    ),
+    "empty-masks": (empty_masks, "kept pair(s)"),
+    "duplicate-across-splits": (
+        copy_clip,
+        "e, f, of 2 source(s) source-e, source-f, in the splits training, validation",
+    ),
+}
+SPLITS = {"training": ["source-e", "source-a"], "validation": ["source-f"]}
+
+
+@pytest.mark.parametrize("slug", FAULTS)
+def test_a_planted_fault_is_the_first_warning_and_names_the_culprit(tmp_path: Path, slug: str) -> None:
+    plant, culprit = FAULTS[slug]
     tables = made_up(CLIPS)
-    pairs, clips = tables["pairs"], tables["clips"]
-    clip = np.array(pairs["clip_id"])
-    swapped = (clip == "a") & (pairs["gap_frames"] == 2)
-    pairs["rotation_deg"][swapped] = 95.0
-    still = clip == "b"
-    pairs["mean_baseline_m"][still], pairs["kept"][still] = 0.04, False
-    far = clip == "c"
-    pairs["focal_px"][far] *= 20
-    pairs["target_depth_m"][far] *= 20
-    pairs["valid_fraction"][clip == "d"] = 0.0
-    clips["input_sha256"][5] = clips["input_sha256"][4]
+    plant(tables)
     splits = tmp_path / "splits.json"
-    splits.write_text(
-        json.dumps({"training": ["source-e", "source-a"], "validation": ["source-f", "source-a"]})
-    )
+    splits.write_text(json.dumps(SPLITS))
+    read = read_tables(Dataset.open(write_tables(tmp_path / "dataset", tables)))
+    first, *rest = figures_of(read, splits=str(splits)).findings
+    assert (first.slug, first.level) == (slug, "fault")
+    assert culprit in first.text
+    assert not {item.slug for item in rest} & set(FAULTS)
+
+
+def test_all_planted_faults_together_are_the_first_warnings(tmp_path: Path) -> None:
+    tables = made_up(CLIPS)
+    for plant, _ in FAULTS.values():
+        plant(tables)
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps(SPLITS | {"test": ["source-a"]}))
     found = slugs(write_tables(tmp_path / "dataset", tables), splits=str(splits))
-    assert set(found[:6]) == {
-        "left-right-swaps",
-        "static-clips",
-        "wrong-focal-length",
-        "empty-masks",
-        "duplicate-across-splits",
-        "source-in-several-splits",
-    }
+    assert set(found[:6]) == {*FAULTS, "source-in-several-splits"}
+
+
+def test_two_datasets_through_two_views_stand_side_by_side(tmp_path: Path) -> None:
+    tables = made_up(CLIPS), made_up(CLIPS[:2], seed=1)
+    first, second = (write_tables(tmp_path / name, each) for name, each in zip("xy", tables))
+    View(name="near", pairs="rotation_deg <= 12").save(first)
+    View(name="valid", pairs="valid_fraction >= 0.6").save(first)
+    asked = ["audit", str(first), str(second), "--view", "near", "--view", "valid"]
+    assert main([*asked, "--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "a.html")]) == 0
+    sides = json.loads((tmp_path / "a.json").read_text())["sides"]
+    expected = {}
+    for root, each in zip((first, second), (table["pairs"] for table in tables)):
+        kept = each["baseline_over_depth"] * 4 >= 0.5
+        expected[f"{root}, as made"] = int(kept.sum())
+        expected[f"{root}, view near"] = int((kept & (each["rotation_deg"] <= 12)).sum())
+        expected[f"{root}, view valid"] = int((kept & (each["valid_fraction"] >= 0.6)).sum())
+    assert {side["name"]: side["pairs_kept"] for side in sides} == expected
+    assert len(set(expected.values())) == 6
+    page = (tmp_path / "a.html").read_text()
+    assert all(name in page for name in expected)
 
 
 def test_spreads_by_source_are_those_of_numpy(tmp_path: Path) -> None:
