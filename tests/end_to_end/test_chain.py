@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from apache_beam.coders import PickleCoder
 
+from pipeline.cli import main
 from pipeline.config import preset
 from pipeline.fingerprint import fingerprint
 from pipeline.records import TrackedSegment, UnitCounts
@@ -115,6 +116,29 @@ def test_audit_counts_what_the_tables_hold(dataset: Path, work: Path) -> None:
     assert sum(track["pairs_kept"] for track in figures["tracks"]) == sum(row["kept"] for row in pairs)
     assert sum(track["samples"] for track in figures["tracks"]) == opened.row_count("samples")
     assert figures["units_kept"] == 1
+
+
+def test_audit_reproduces_counts_at_three_thresholds(dataset: Path, work: Path) -> None:
+    """A real clip's rows, counted one by one."""
+    opened = Dataset.open(dataset)
+    iou = {
+        (row["track_id"], row["frame_index"]): row["silhouette_iou"]
+        for row in opened.rows("frames", ["track_id", "frame_index", "silhouette_iou"])
+    }
+    kept = [row for row in opened.rows("pairs") if row["kept"]]
+    for row in kept:
+        ends = ((row["track_id"], row[name]) for name in ("target_frame", "reference_frame"))
+        row["min_silhouette_iou"] = min(iou[end] for end in ends)
+    for column, side in (("mean_baseline_m", ">="), ("rotation_deg", "<="), ("min_silhouette_iou", ">=")):
+        limit = float(np.median([row[column] for row in kept]))
+        passing = [row for row in kept if (row[column] >= limit if side == ">=" else row[column] <= limit)]
+        assert 0 < len(passing) < len(kept)
+        where = f"{column} {side} {limit!r}"
+        assert main(["audit", str(dataset), "--where", where, "--json", str(work / "view.json")]) == 0
+        made, seen = json.loads((work / "view.json").read_text())["sides"]
+        assert (made["pairs_kept"], made["samples"]) == (len(kept), opened.row_count("samples"))
+        targets = {(row["track_id"], row["target_frame"]) for row in passing}
+        assert (seen["pairs_kept"], seen["samples"]) == (len(passing), len(targets))
 
 
 def test_fit_predict_and_page(dataset: Path, work: Path, demo_clip: Path) -> None:
