@@ -22,13 +22,13 @@ def main(folder: Path) -> int:
     """Runs every step, stops at the first that fails, and ends by saying what was made and how long it took."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset, checkpoint, predictions = folder / "dataset", folder / "checkpoint", folder / "predictions"
-    page, figures = folder / "demo.html", folder / "audit.json"
+    page, report, figures = folder / "demo.html", folder / "audit.html", folder / "audit.json"
     shutil.rmtree(checkpoint, ignore_errors=True)
     shutil.rmtree(predictions, ignore_errors=True)
     minutes = float(os.environ.get("FIT_MINUTES", "3"))
     steps: list[tuple[str, list[str]]] = [
         ("dataset", ["pipeline", "run", str(write_manifest(folder)), "--out", str(dataset)]),
-        ("audit", ["pipeline", "audit", str(dataset), "--json", str(figures)]),
+        ("audit", ["pipeline", "audit", str(dataset), "--out", str(report), "--json", str(figures)]),
         ("training", ["trainer", "fit", str(dataset), "--out", str(checkpoint), *fit_arguments(minutes)]),
         ("prediction", ["trainer", "predict", "--dataset", str(dataset), "--per-track", "3",
                         "--checkpoint", str(checkpoint), "--out", str(predictions)]),
@@ -46,6 +46,7 @@ def main(folder: Path) -> int:
     print("\nMade:")
     for what, path in (
         ("dataset", dataset),
+        ("audit", report),
         ("audit figures", figures),
         ("checkpoint", checkpoint),
         ("predictions", predictions),

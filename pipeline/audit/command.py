@@ -77,7 +77,7 @@ def audit(options: argparse.Namespace) -> int:
     figures = figures_of(
         tables,
         sides=sides,
-        alike=lookalikes(tables) if options.out else (),
+        alike=lookalikes(tables) if options.out else None,
         splits=options.splits,
         training=options.training,
     )

@@ -27,6 +27,7 @@ from pipeline.audit.baselines import (
 )
 from pipeline.audit.findings import Finding, find
 from pipeline.audit.funnel import Stage, funnel
+from pipeline.audit.lookalikes import Lookalikes
 from pipeline.audit.scalars import AuditTables, read_tables, text_counts
 from pipeline.audit.sources import (
     Duplicate,
@@ -93,6 +94,8 @@ class AuditFigures:
     noise_bands: list[NoiseBand]
     sources: list[SourceRow]
     duplicates: list[Duplicate]
+    people_compared: tuple[int, int] | None
+    """How many people's pictures were compared, of how many; None where no pictures were read."""
     licences: dict[str, list[str]]
     splits: Splits
     training: list[TrainingRow] | None
@@ -112,13 +115,13 @@ def figures_of(
     tables: AuditTables,
     *,
     sides: Sequence[Side] = (),
-    alike: Sequence[tuple[list[str], list[str]]] = (),
+    alike: Lookalikes | None = None,
     splits: str | None = None,
     training: str | None = None,
 ) -> AuditFigures:
     """The figures of tables in memory.
 
-    `sides` are shown for comparison; `alike` are clips (with their sources) whose pictures look alike; `splits` is a
+    `sides` are shown for comparison; `alike` is what a comparison of pictures found; `splits` is a
     file, `training` a checkpoint folder or its report.
     """
     from pipeline.audit.sources import duplicate
@@ -130,7 +133,7 @@ def figures_of(
     known = {frozenset(item.members) for item in same}
     same += [
         duplicate("pictures look alike", members, names, split_of)
-        for members, names in alike
+        for members, names in (alike.clips if alike else ())
         if frozenset(members) not in known
     ]
     rows = training_rows(training, sources) if training else None
@@ -163,6 +166,7 @@ def figures_of(
         noise_bands=noise_bands(tables),
         sources=sources,
         duplicates=same,
+        people_compared=(alike.compared, alike.tracks) if alike else None,
         licences=licences(tables),
         splits=recorded,
         training=rows,

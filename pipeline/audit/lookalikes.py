@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -10,15 +13,27 @@ from pipeline.audit.scalars import AuditTables, codes, dictionary
 from pipeline.video.crops import decode_image
 
 MAX_TRACKS = 400
-"""Tracks whose pictures are compared; more would take longer than the rest of the audit."""
+"""Tracks whose pictures are compared, of every clip one before any clip's second; more would take longer than the rest
+of the audit, and the page says how many were."""
 _SIDE = 16
 _PICTURES = 3
 _MAX_DISTANCE = 0.1
 """Share of bits that may differ. Other frames of one track differ in 0.15 to 0.35."""
 
 
-def lookalikes(tables: AuditTables) -> list[tuple[list[str], list[str]]]:
-    """Pairs of clips (clip ids, source ids) of which a person in one looks like a person in the other.
+@dataclass(frozen=True, kw_only=True)
+class Lookalikes:
+    """What a comparison of pictures found."""
+
+    clips: list[tuple[list[str], list[str]]]
+    """Clip ids and source ids of two clips of which a person in one looks like a person in the other."""
+    compared: int
+    tracks: int
+    """People that were compared, of how many."""
+
+
+def lookalikes(tables: AuditTables) -> Lookalikes:
+    """Compares pictures of people in different clips.
 
     A picture's hash says, for a grid of 16 x 16 cells, which cell is brighter than its right neighbour.
     """
@@ -28,9 +43,10 @@ def lookalikes(tables: AuditTables) -> list[tuple[list[str], list[str]]]:
     order = np.argsort(rows, kind="stable")
     ends = np.cumsum(np.bincount(rows, minlength=len(names))) if names else np.empty(0, int)
     clip_of = _clips_by_track(tables)
-    tracks = [at for at in range(len(names)) if names[at] in clip_of][:MAX_TRACKS]
+    known = [at for at in range(len(names)) if names[at] in clip_of]
+    tracks = _one_of_every_clip_first([clip_of[names[at]][0] for at in known], known)[:MAX_TRACKS]
     if len({clip_of[names[at]][0] for at in tracks}) < 2:
-        return []
+        return Lookalikes(clips=[], compared=len(tracks), tracks=len(known))
     chosen = []
     for at in tracks:
         part = order[(ends[at - 1] if at else 0) : ends[at]]
@@ -49,7 +65,8 @@ def lookalikes(tables: AuditTables) -> list[tuple[list[str], list[str]]]:
             if ours[0] != theirs[0]:
                 first, second = sorted((ours[0], theirs[0]))
                 alike.setdefault((first, second), set()).update((ours[1], theirs[1]))
-    return [(list(clips), sorted(sources)) for clips, sources in sorted(alike.items())]
+    found = [(list(clips), sorted(sources)) for clips, sources in sorted(alike.items())]
+    return Lookalikes(clips=found, compared=len(tracks), tracks=len(known))
 
 
 def picture_hash(picture: np.ndarray) -> np.ndarray:
@@ -58,6 +75,16 @@ def picture_hash(picture: np.ndarray) -> np.ndarray:
         cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA
     )
     return np.asarray(grey[:, 1:] > grey[:, :-1]).ravel()
+
+
+def _one_of_every_clip_first(clips: list[str], tracks: list[int]) -> list[int]:
+    """Tracks in the order of their number within their clip, then of the dataset."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for place, (clip, track) in enumerate(zip(clips, tracks)):
+        ranked.append((seen[clip], place, track))
+        seen[clip] += 1
+    return [track for _, _, track in sorted(ranked)]
 
 
 def _clips_by_track(tables: AuditTables) -> dict[str, tuple[str, str]]:

@@ -145,6 +145,11 @@ def origin_section(figures: AuditFigures) -> str:
               [(item.how, ", ".join(item.members), ", ".join(item.sources), ", ".join(item.splits) or "not recorded")
                for item in figures.duplicates]) if figures.duplicates else "<p>No duplicate clips were found.</p>",
     ]  # fmt: skip
+    if figures.people_compared is not None:
+        compared, people = figures.people_compared
+        parts.append(
+            f"<p>Files were compared by their bytes, and pictures of {compared:,} of {people:,} people.</p>"
+        )
     if figures.splits.recorded:
         parts.append(table("Splits", ("split", "sources"), list(figures.splits.counts.items())))
         several = figures.splits.in_several
