@@ -87,6 +87,8 @@ def audit(options: argparse.Namespace) -> int:
     if options.out:
         write_report(figures, tables, options.out, pairs_shown=options.pictures)
         print(f"wrote {options.out}")
+    else:
+        print("the same as one page with sliders and pictures: --out REPORT.html; every figure: --json FILE")
     if options.save_view:
         print(f"wrote {views[0].save(dataset.root)}")
     return 0

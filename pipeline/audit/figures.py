@@ -25,7 +25,8 @@ from pipeline.audit.baselines import (
     percentiles,
     within_noise,
 )
-from pipeline.audit.findings import Finding, find
+from pipeline.audit.finding import Finding
+from pipeline.audit.findings import find
 from pipeline.audit.funnel import Stage, funnel
 from pipeline.audit.lookalikes import Lookalikes
 from pipeline.audit.scalars import AuditTables, read_tables, text_counts

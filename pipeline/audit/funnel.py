@@ -72,9 +72,9 @@ def funnel(tables: AuditTables) -> list[Stage]:
 
 
 def pair_name(tables: AuditTables, row: int) -> str:
-    """A pair in words."""
+    """A pair as `python -m pipeline view DATASET` takes it."""
     pair = tables.pairs.slice(row, 1).select(["track_id", "target_frame", "reference_frame"]).to_pylist()[0]
-    return f"{pair['track_id']}, frame {pair['target_frame']} to {pair['reference_frame']}"
+    return f"{pair['track_id']}/{pair['target_frame']} --reference {pair['reference_frame']}"
 
 
 def pair_losses(tables: AuditTables) -> list[Loss]:
@@ -121,7 +121,7 @@ def _frame_losses(tables: AuditTables) -> list[Loss]:
     for reason, count in text_counts(frames, "reason").items():
         places = np.flatnonzero(rows == texts.index(reason))[:_EXAMPLES]
         names = [
-            f"{frames['track_id'][int(row)].as_py()}, frame {frames['frame_index'][int(row)].as_py()}"
+            f"{frames['track_id'][int(row)].as_py()}/{frames['frame_index'][int(row)].as_py()}"
             for row in places
         ]
         losses.append(_loss(reason, count, frames.num_rows, names))

@@ -102,7 +102,7 @@ const AuditPage = (() => {
         title: item.label, label: item.label + unit, edges: item.edges,
         summary: `Grey: all pairs tried. Orange: pass now. Blue: kept and pass now. ${middle}`,
         layers: [{ name: "tried", counts: bins(values, item.edges, () => true), fill: "#dcdcdc", outline: "#8a8a8a" },
-          { name: "pass now", counts: passing, fill: "#e69f00" }, { name: "kept and pass now", counts: staying, fill: "#0072b2" }],
+          { name: "pass now", counts: passing, fill: "#e69f00", outline: "#8a5f00" }, { name: "kept and pass now", counts: staying, fill: "#0072b2" }],
         threshold: slider && isOn(slider) ? Math.min(limit(slider), item.edges[item.edges.length - 1]) : null,
         words: slider && isOn(slider) ? `${slider.side} ${short(limit(slider))}` : "",
       });
