@@ -18,7 +18,10 @@ of the audit, and the page says how many were."""
 _SIDE = 16
 _PICTURES = 3
 _MAX_DISTANCE = 0.1
-"""Share of bits that may differ. Other frames of one track differ in 0.15 to 0.35."""
+"""Share of bits that may differ. Measured on the demo clip: the same frames of a copy (two thirds the size, crf 30,
+tracked anew) differ in 0.01 to 0.13, of two people 83 % and 100 % in at most 0.1; pictures of different people in at
+least 0.28 (median 0.51, 23,361 pairs); frames of one track half a second and more apart in 0.47, the closest 1 % of
+them in 0.14. A copy that is moved by 8 of 512 pixels or enlarged by 5 % is missed more often than not."""
 
 
 @dataclass(frozen=True, kw_only=True)
