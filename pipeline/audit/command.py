@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="REPORT.HTML", help="write everything as one page that needs no network"
     )
-    parser.add_argument("--json", help="also write every figure to this file")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="also write every figure to this file (look-alike pictures only with --out)",
+    )
     parser.add_argument(
         "--where", metavar="EXPR", help="look only at pairs for which this holds: 'mean_baseline_m >= 0.8'"
     )

@@ -17,6 +17,7 @@ from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
+from schemas.tables import TABLES
 from schemas.views import PAIR_FACTS, pair_facts, read_columns
 
 _FRAME_FACTS = ("pts_s", "kept", "reason", "reprojection_error", "silhouette_iou", "acceleration_mm")
@@ -113,11 +114,10 @@ class SceneReader:
         )
 
     def _frame(self, track_id: str, frame: int) -> FrameScene:
-        columns = ["track_id", "frame_index", "body_vector", "K", *_FRAME_FACTS]
-        rows = [row for row in self._dataset.rows("frames", columns) if row["track_id"] == track_id]
-        found = next((row for row in rows if row["frame_index"] == frame), None)
+        rows = self._rows_of(track_id)
+        found = rows.get(frame)
         if found is None:
-            frames = sorted(row["frame_index"] for row in rows)
+            frames = sorted(rows)
             has = f"it has frames {frames[0]} to {frames[-1]}" if frames else "there is no such track"
             raise DatasetError(
                 f"{self._dataset.root} holds no frame {frame} of track {track_id!r}: {has}.",
@@ -133,6 +133,20 @@ class SceneReader:
             vertices=self._toolbox.mesh.vertices(body.vertices),
             row=self._row(track_id, frame),
         )
+
+    def _rows_of(self, track_id: str) -> dict[int, dict[str, Any]]:
+        """A track's rows of `frames` by frame index; files whose statistics rule the track out are not read."""
+        spec = TABLES["frames"]
+        columns = ["frame_index", "body_vector", "K", *_FRAME_FACTS]
+        found = {}
+        for path in self._dataset.shards("frames"):
+            spec.check_file(path)
+            for cells in pq.read_table(
+                path, columns=columns, filters=pc.field("track_id") == track_id
+            ).to_pylist():
+                row = spec.decode_row(cells)
+                found[row["frame_index"]] = row
+        return found
 
     def _row(self, track_id: str, frame: int) -> dict[str, Any] | None:
         """The frame as a target, or else as a reference of some other."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.audit.figures import figures_of, write_figures
@@ -187,6 +188,17 @@ def test_empty_and_older_datasets_end_with_a_clear_error(
     (root / "meta/info.json").write_text(json.dumps(info | {"format_version": 0}))
     assert main(["audit", str(root)]) == 1
     assert "version 0" in capsys.readouterr().err
+    root = write_tables(tmp_path / "older table", made_up(["a"]))
+    path = root / "pairs/unit.parquet"
+    table = pq.read_table(path)
+    facts = table.schema.metadata | {b"humandepth.version": b"0"}
+    pq.write_table(table.replace_schema_metadata(facts), path)
+    record = json.loads((root / "meta/records/unit.json").read_text())
+    for shard in record["shards"]:
+        shard["bytes"] = (root / shard["path"]).stat().st_size
+    (root / "meta/records/unit.json").write_text(json.dumps(record))
+    assert main(["audit", str(root), "--out", str(tmp_path / "a.html")]) == 1
+    assert "holds table 'pairs' version '0', expected 'pairs' version" in capsys.readouterr().err
 
 
 def test_one_row_and_markup_in_ids_make_a_page(tmp_path: Path) -> None:
