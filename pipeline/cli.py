@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.audit.command import add_arguments
 from pipeline.audit.command import audit as audit_command
+from pipeline.body.commands import add_commands as add_body_commands
 from pipeline.inspection.command import add_arguments as add_view_arguments
 from pipeline.inspection.command import view as view_command
 from pipeline.logs import quieten_libraries
@@ -171,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
 
     add_studio_commands(commands)
+    add_body_commands(commands)
     columns = commands.add_parser("columns", help="print the tables and their columns as Markdown")
     columns.set_defaults(command=_columns)
     return parser

@@ -47,6 +47,14 @@ class CameraSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BodySettings:
+    """The body model."""
+
+    file: str = ""
+    """An .npz in SMPL's layout, for example of `python -m pipeline body import`; empty: the open body."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrackingSettings:
     """People and bodies per frame."""
 
@@ -160,6 +168,7 @@ class Settings:
 
     video: VideoSettings = field(default_factory=VideoSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
+    body: BodySettings = field(default_factory=BodySettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
     gates: GateSettings = field(default_factory=GateSettings)
     rendering: RenderingSettings = field(default_factory=RenderingSettings)

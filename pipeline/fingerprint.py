@@ -13,6 +13,7 @@ import pipeline
 import schemas
 from pipeline.config import Settings
 from pipeline.records import ClipRef, Segment
+from schemas.errors import AssetError
 from schemas.settings import as_dict
 from schemas.tables import TABLES
 
@@ -31,6 +32,17 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=8)
+def file_digest(path: str) -> str:
+    """SHA-256 of a file that a setting names. Raises AssetError where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise AssetError(
+            f"{path} cannot be read ({error}).", remedy="Check the path in the settings."
+        ) from error
+
+
 def row_settings(settings: Settings) -> dict[str, Any]:
     """The settings that rows depend on: all but how the run is carried out."""
     return {name: values for name, values in as_dict(settings).items() if name != "run"}
@@ -43,5 +55,6 @@ def fingerprint(work: Segment | ClipRef, settings: Settings) -> str:
         "settings": row_settings(settings),
         "tables": {name: table.version for name, table in TABLES.items()},
         "work": asdict(work),
+        "files": [file_digest(file) for file in (settings.body.file,) if file],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

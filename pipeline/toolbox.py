@@ -23,8 +23,9 @@ class Toolbox:
 
     @cached_property
     def body(self) -> BodyModel:
-        """The open body."""
-        return BodyModel.open_body()
+        """The body that `body.file` names, or the open body."""
+        file = self.settings.body.file
+        return BodyModel.load(file) if file else BodyModel.open_body()
 
     @cached_property
     def rings(self) -> Rings:

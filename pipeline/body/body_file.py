@@ -33,10 +33,8 @@ _UNREADABLE = (
 )  # fmt: skip
 """What numpy and zipfile raise for damaged, encrypted, absurdly large or pickled members."""
 _CONVERT = (
-    "Convert it once, where it can be trusted and loaded (chumpy and scipy installed): "
-    "d = pickle.load(open('body.pkl', 'rb'), encoding='latin1'); np.savez('body.npz', "
-    "J_regressor=d['J_regressor'].toarray(), **{k: np.array(d[k]) for k in "
-    "('v_template', 'shapedirs', 'posedirs', 'weights', 'kintree_table', 'f')}); then give the .npz."
+    "Convert it once: python -m pipeline body import body.pkl --out body.npz reads the numbers without running "
+    "anything; then give the .npz."
 )
 _SOURCE = "Use a body in SMPL layout (24 joints) saved with numpy.savez, or the open body that ships here."
 
@@ -71,7 +69,12 @@ def read_body(path: Path) -> BodyArrays:
     kintree_table (2, 24), f (F, 3), and optionally posedirs (V, 3, 207), landmark_regressor (33, V).
     Raises AssetError that names file, key, what was found and what was expected.
     """
-    return _Reader(path, _load(path)).arrays()
+    return check_body(path, _load(path))
+
+
+def check_body(path: Path, raw: Mapping[str, np.ndarray]) -> BodyArrays:
+    """The arrays of `read_body`, from arrays that came out of a file in another way."""
+    return _Reader(path, raw).arrays()
 
 
 def check_sha256(path: Path, facts_path: Path) -> None:

@@ -190,9 +190,14 @@ class BodyModel:
 
 @lru_cache(maxsize=1)
 def _shipped_body(folder: Path) -> BodyModel:
-    path = folder / "open_body.npz"
+    path = open_body_path(folder)
     check_sha256(path, folder / "open_body.json")
     return BodyModel.load(path)
+
+
+def open_body_path(folder: Path = _DATA) -> Path:
+    """Where the shipped body's file lies."""
+    return folder / "open_body.npz"
 
 
 def _combine(directions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:

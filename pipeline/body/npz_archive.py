@@ -21,5 +21,5 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             member.compress_type = zipfile.ZIP_DEFLATED
             member.create_system = 3
             payload = io.BytesIO()
-            np.lib.format.write_array(payload, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            np.lib.format.write_array(payload, np.asarray(arrays[name], order="C"), allow_pickle=False)
             archive.writestr(member, payload.getvalue(), compresslevel=9)

@@ -1,0 +1,110 @@
+"""SMPL's pickle becomes an .npz that gives the same body; files that are not SMPL's are refused by key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.body import smpl_import
+from pipeline.body.body_file import check_body
+from pipeline.body.landmark_transfer import transferred_landmarks
+from pipeline.body.model import BodyModel
+from pipeline.body.smpl_import import import_smpl
+from pipeline.cli import main
+from pipeline.config import BodySettings, Settings
+from pipeline.toolbox import Toolbox
+from schemas.errors import AssetError
+from tests.pipeline.body.smpl_files import smpl_arrays, write_smpl
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, np.ndarray]:
+    return smpl_arrays()
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, np.ndarray]) -> Path:
+    folder = tmp_path_factory.mktemp("smpl")
+    source = write_smpl(folder / "basicModel_f_lbs_10_207_0_v1.0.0.pkl", arrays)
+    assert main(["body", "import", str(source)]) == 0
+    return source.with_suffix(".npz")
+
+
+def test_the_npz_gives_the_body_of_the_pickle(imported: Path, arrays: dict[str, np.ndarray]) -> None:
+    body, rng = BodyModel.load(imported), np.random.default_rng(0)
+    expected = BodyModel(check_body(Path("arrays"), arrays))
+    pose, betas, place = rng.normal(0, 0.5, (2, 24, 3)), rng.normal(size=(2, 10)), rng.normal(size=(2, 3))
+    np.testing.assert_allclose(
+        body.vertices(pose, betas, place), expected.vertices(pose, betas, place), atol=1e-12
+    )
+    assert body.posedirs is not None
+
+
+def test_what_it_was_made_from_is_noted(imported: Path) -> None:
+    with np.load(imported, allow_pickle=False) as archive:
+        assert str(archive["gender"]) == "female"
+        assert str(archive["version"]) == "1.0"
+        assert len(str(archive["source_sha256"])) == 64
+
+
+def test_the_pipeline_takes_the_imported_body(imported: Path) -> None:
+    toolbox = Toolbox(Settings(body=BodySettings(file=str(imported))))
+    assert toolbox.body.vertex_count == 6890
+    assert toolbox.body.landmark_joint_weights.shape == (33, 24)
+
+
+def test_landmarks_taken_over_from_a_body_to_itself_stay(imported: Path) -> None:
+    body = BodyModel.open_body()
+    regressor = transferred_landmarks(body, body)
+    np.testing.assert_allclose(regressor.sum(axis=1), 1, atol=1e-9)
+    assert body.landmark_regressor is not None
+    error = np.linalg.norm((regressor - body.landmark_regressor) @ body.template, axis=1)
+    assert error.max() < 1e-3
+
+
+def test_landmarks_follow_a_body_of_another_shape_and_size() -> None:
+    body, betas = BodyModel.open_body(), np.array([1.5, -1, 0.5, 0, 0, 0, 0, 0, 0, 0])
+    arrays = {
+        "v_template": 1.07 * (body.template + body.shapedirs @ betas), "shapedirs": body.shapedirs,
+        "J_regressor": body.joint_regressor, "weights": body.weights, "f": body.faces,
+        "kintree_table": np.array([body.parents, range(24)]),
+    }  # fmt: skip
+    other = BodyModel(check_body(Path("other"), arrays))
+    regressor = transferred_landmarks(other, body)
+    assert body.landmark_regressor is not None
+    error = np.linalg.norm((regressor - body.landmark_regressor) @ other.template, axis=1)
+    assert error.max() < 0.015, error
+    assert error.mean() < 0.006
+
+
+def test_a_pickle_is_still_no_body_and_the_error_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="pipeline body import"):
+        BodyModel.load(tmp_path / "SMPL_NEUTRAL.pkl")
+
+
+def test_files_that_are_not_smpl_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], monkeypatch
+) -> None:
+    def refused(name: str, message: str, **changes: np.ndarray) -> None:
+        path = write_smpl(tmp_path / name, arrays | small | changes)
+        with pytest.raises(AssetError, match=message):
+            import_smpl(path, tmp_path / "out.npz")
+        assert not (tmp_path / "out.npz").exists()
+
+    small = {"posedirs": arrays["posedirs"] * 0}
+    refused("SMPL_MALE.pkl", "posedirs: found shape", posedirs=np.zeros((6890, 3, 9)))
+    refused("SMPL_MALE.pkl", "not closed", f=np.concatenate([arrays["f"][:-1], arrays["f"][:1]]))
+    refused("SMPL_MALE.pkl", "13775 faces, expected", f=arrays["f"][:-1])
+    refused("SMPL_MALE.pkl", "shapedirs: found 9 columns", shapedirs=arrays["shapedirs"][..., :9])
+    refused("SMPL.pkl", "does not say a gender")
+
+
+def test_the_name_says_the_gender() -> None:
+    for name, gender in (
+        ("SMPL_NEUTRAL.pkl", "neutral"),
+        ("basicmodel_m_lbs_10_207_0_v1.1.0.pkl", "male"),
+        ("SMPL_FEMALE.pkl", "female"),
+    ):
+        assert smpl_import._gender(Path(name), None) == gender
