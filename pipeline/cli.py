@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.audit.command import add_arguments
 from pipeline.audit.command import audit as audit_command
-from pipeline.body.commands import add_commands as add_body_commands
+from pipeline.body_commands import add_commands as add_body_commands
 from pipeline.inspection.command import add_arguments as add_view_arguments
 from pipeline.inspection.command import view as view_command
 from pipeline.logs import quieten_libraries

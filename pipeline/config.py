@@ -58,7 +58,10 @@ class BodySettings:
 class TrackingSettings:
     """People and bodies per frame."""
 
-    tracker: Literal["landmarks"] = "landmarks"
+    tracker: Literal["landmarks", "imported"] = "landmarks"
+    """`imported`: bodies that another program found (`tracking.bodies`)."""
+    bodies: str = ""
+    """Folder with CLIP_ID.npz or CLIP_ID.parquet of every clip, as `python -m pipeline body convert` writes them."""
     landmark_model: Literal["full", "heavy"] = "full"
     """`heavy` takes three times as long; get it with `python -m pipeline fetch pose_landmark_heavy.tflite`."""
     detect_every: int = 10

@@ -13,6 +13,7 @@ import pipeline
 import schemas
 from pipeline.config import Settings
 from pipeline.records import ClipRef, Segment
+from pipeline.tracking.imported_bodies import bodies_path
 from schemas.errors import AssetError
 from schemas.settings import as_dict
 from schemas.tables import TABLES
@@ -30,6 +31,16 @@ def code_digest() -> str:
                     f"{root.name}/{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes()
                 )
     return digest.hexdigest()
+
+
+def _files(work: Segment | ClipRef, settings: Settings) -> list[str]:
+    """The files besides the film that its rows depend on."""
+    files = [settings.body.file] if settings.body.file else []
+    if settings.tracking.tracker == "imported":
+        clip = work.clip if isinstance(work, Segment) else work
+        bodies = bodies_path(Path(settings.tracking.bodies), clip.clip_id)
+        files += [] if bodies is None else [str(bodies)]
+    return files
 
 
 @lru_cache(maxsize=8)
@@ -55,6 +66,6 @@ def fingerprint(work: Segment | ClipRef, settings: Settings) -> str:
         "settings": row_settings(settings),
         "tables": {name: table.version for name, table in TABLES.items()},
         "work": asdict(work),
-        "files": [file_digest(file) for file in (settings.body.file,) if file],
+        "files": [file_digest(file) for file in _files(work, settings)],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

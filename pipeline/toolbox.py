@@ -10,7 +10,8 @@ from pipeline.config import Settings
 from pipeline.geometry.rings import Rings, two_ring
 from pipeline.rendering import Rasterizer, make_rasterizer, resolve_backend
 from pipeline.rendering.base_mesh import BaseMesh
-from pipeline.tracking.tracker import LandmarkTracker, Tracker
+from pipeline.tracking.imported_tracker import ImportedTracker
+from pipeline.tracking.tracker import LandmarkTracker, ObservingTracker
 from schemas.dataset import SETTINGS_PATH, Dataset
 from schemas.settings import from_dict, with_overrides
 
@@ -44,8 +45,10 @@ class Toolbox:
         )
 
     @cached_property
-    def tracker(self) -> Tracker:
-        """The tracker; loads its models from the cache folder."""
+    def tracker(self) -> ObservingTracker:
+        """The tracker that `tracking.tracker` names; loads its models when they are first needed."""
+        if self.settings.tracking.tracker == "imported":
+            return ImportedTracker(self.body, self.settings)
         return LandmarkTracker(self.body, self.settings)
 
     @cached_property

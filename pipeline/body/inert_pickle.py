@@ -39,14 +39,23 @@ def read_pickle(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise Refused(f"it holds {size} bytes, more than {MAX_BYTES}")
-        stream = io.BytesIO(path.read_bytes())
+            raise AssetError(
+                f"{path} is not read: it holds {size} bytes, more than {MAX_BYTES}.", remedy=_REMEDY
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read ({error}).", remedy="Check the path of the file.") from error
+    return read_pickled(data, str(path))
+
+
+def read_pickled(data: bytes, name: str) -> Any:
+    """See `read_pickle`; `name` says in errors where the bytes came from."""
+    try:
+        stream = io.BytesIO(data)
         _skip_npy_header(stream)
         return Machine(stream).run()
     except _UNREADABLE as error:
-        raise AssetError(f"{path} is not read: {error}.", remedy=_REMEDY) from error
-    except OSError as error:
-        raise AssetError(f"{path} cannot be read ({error}).", remedy="Check the path of the file.") from error
+        raise AssetError(f"{name} is not read: {error}.", remedy=_REMEDY) from error
 
 
 def dense_array(value: Any) -> np.ndarray:

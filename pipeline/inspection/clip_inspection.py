@@ -16,7 +16,7 @@ from pipeline.inspection.rerun_recording import RerunRecording
 from pipeline.records import ClipRef, Frame, Segment
 from pipeline.steps import Report, silent
 from pipeline.toolbox import Toolbox
-from pipeline.tracking.tracker import LandmarkTracker
+from pipeline.tracking.tracker import ObservingTracker
 from pipeline.video.crops import encode_jpeg
 from pipeline.video.decode import decode
 from pipeline.video.film import FilmWriter
@@ -47,7 +47,7 @@ def inspect_clip(
     settings: Settings,
     *,
     with_rerun: bool = False,
-    tracker: LandmarkTracker | None = None,
+    tracker: ObservingTracker | None = None,
     report: Report = silent,
 ) -> Inspection:
     """Writes `overlay.mp4`, `contact-sheet.jpg` and, `with_rerun`, `recording.rrd` into a folder.
@@ -62,7 +62,7 @@ def inspect_clip(
             f"{folder} cannot be made: {error.strerror}.", remedy="Give another --out folder."
         ) from None
     toolbox = Toolbox(settings)
-    tracker = tracker or LandmarkTracker(toolbox.body, settings)
+    tracker = tracker or toolbox.tracker
     recording = RerunRecording(folder / "recording.rrd", toolbox.body) if with_rerun else None
     segments = segments_of(clip, settings.video)
     video = segments[0].video
@@ -107,7 +107,7 @@ def inspect_clip(
     )
 
 
-def _tracked(segment: Segment, tracker: LandmarkTracker, settings: Settings) -> list[TrackedPerson]:
+def _tracked(segment: Segment, tracker: ObservingTracker, settings: Settings) -> list[TrackedPerson]:
     pairs = tracker.track_with_landmarks(
         _frames(segment, settings), unit_id=segment.unit_id, focal_px=segment.clip.focal_px
     )

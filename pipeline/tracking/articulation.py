@@ -66,6 +66,9 @@ class ArticulatedBody(Protocol):
     def vertices(self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """(..., V, 3) of pose (..., 24, 3), betas (..., 10), translation (..., 3)."""
 
+    def joints(self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """(..., 24, 3)."""
+
     def landmarks(self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """(..., 33, 3)."""
 

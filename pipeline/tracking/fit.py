@@ -46,11 +46,15 @@ class FittedTrack:
     pose: np.ndarray
     """(T, 24, 3) axis-angles, the first the global rotation."""
     betas: np.ndarray
-    """(10,)."""
+    """(10,) of the whole track, or (T, 10) where a frame's own shape was given."""
     translation: np.ndarray
     """(T, 3) metres."""
-    energy: float
+    energy: float = 0.0
     """What was left of it at the last step."""
+
+    def betas_at(self, at: int) -> np.ndarray:
+        """(10,) of one frame."""
+        return self.betas if self.betas.ndim == 1 else self.betas[at]
 
 
 def fit_track(

@@ -64,12 +64,15 @@ class Observations:
 
 
 @dataclass(slots=True, eq=False)
-class _Person:
+class PersonSeen:
+    """One person while they are followed."""
+
     region: Region
     seen: dict[int, tuple[Frame, Landmarks]] = field(default_factory=dict)
     """By frame index; the frames' pixels are dropped (`_without_pixels`)."""
 
     def record(self, frame: Frame, landmarks: Landmarks) -> None:
+        """Notes what was seen in a frame."""
         self.seen[frame.index] = (_without_pixels(frame), landmarks)
 
 
@@ -77,8 +80,8 @@ def follow_people(
     frames: Iterable[Frame], models: LandmarkModels, settings: TrackingSettings
 ) -> list[Observations]:
     """The people in a stream of frames, in order of appearance, then from left to right."""
-    live: list[_Person] = []
-    everyone: list[_Person] = []
+    live: list[PersonSeen] = []
+    everyone: list[PersonSeen] = []
     recent: deque[Frame] = deque(maxlen=settings.detect_every)
     image_hw, count = (0, 0), 0
     for count, frame in enumerate(frames, start=1):
@@ -92,7 +95,7 @@ def follow_people(
                 everyone.append(person)
         recent.append(frame)
     shortest = min(settings.min_track_frames, count)
-    found = [_observations(person, image_hw) for person in everyone if len(person.seen) >= max(1, shortest)]
+    found = [observations_of(person, image_hw) for person in everyone if len(person.seen) >= max(1, shortest)]
     return sorted(found, key=lambda seen: (int(seen.frame_index[0]), float(seen.xy_px[0, :, 0].mean())))
 
 
@@ -107,7 +110,7 @@ def _look(
     return seen if present and seen.next_region.side_px > 1.0 else None
 
 
-def _advance(person: _Person, frame: Frame, models: LandmarkModels, settings: TrackingSettings) -> bool:
+def _advance(person: PersonSeen, frame: Frame, models: LandmarkModels, settings: TrackingSettings) -> bool:
     """Follows a person into the next frame; False where they are lost, or where the region jumps to someone else."""
     seen = _look(person.region, frame, models, settings)
     if seen is None or seen.next_region.distance(person.region) > settings.match_distance:
@@ -117,9 +120,9 @@ def _advance(person: _Person, frame: Frame, models: LandmarkModels, settings: Tr
     return True
 
 
-def _merge(live: list[_Person], settings: TrackingSettings) -> list[_Person]:
+def _merge(live: list[PersonSeen], settings: TrackingSettings) -> list[PersonSeen]:
     """Drops the shorter of two tracks that have come to show one person, with the frames where they coincide."""
-    kept: list[_Person] = []
+    kept: list[PersonSeen] = []
     for person in sorted(live, key=lambda person: -len(person.seen)):
         twin = next((k for k in kept if k.region.distance(person.region) < settings.merge_distance), None)
         if twin is None:
@@ -132,17 +135,17 @@ def _merge(live: list[_Person], settings: TrackingSettings) -> list[_Person]:
     return [person for person in live if person in kept]
 
 
-def _coincide(person: _Person, other: _Person, index: int, distance: float) -> bool:
+def _coincide(person: PersonSeen, other: PersonSeen, index: int, distance: float) -> bool:
     regions = [each.seen[index][1].next_region for each in (person, other)]
     return regions[0].distance(regions[1]) < distance
 
 
 def _newcomers(
-    frame: Frame, live: list[_Person], models: LandmarkModels, settings: TrackingSettings
-) -> list[_Person]:
+    frame: Frame, live: list[PersonSeen], models: LandmarkModels, settings: TrackingSettings
+) -> list[PersonSeen]:
     """People the detector sees where nobody is followed yet. The second look starts from the first one's region."""
     detections = models.detect_people(frame.image, settings.detector_threshold)
-    new: list[_Person] = []
+    new: list[PersonSeen] = []
 
     def is_known(region: Region) -> bool:
         return any(region.distance(each.region) < settings.match_distance for each in [*live, *new])
@@ -154,16 +157,16 @@ def _newcomers(
         first = _look(region, frame, models, settings)
         seen = first and _look(first.next_region, frame, models, settings)
         if seen and not is_known(seen.next_region):
-            person = _Person(region=seen.next_region)
+            person = PersonSeen(region=seen.next_region)
             person.record(frame, seen)
             new.append(person)
     return new
 
 
 def _follow_backwards(
-    person: _Person,
+    person: PersonSeen,
     recent: deque[Frame],
-    everyone: list[_Person],
+    everyone: list[PersonSeen],
     models: LandmarkModels,
     settings: TrackingSettings,
 ) -> None:
@@ -186,7 +189,8 @@ def _without_pixels(frame: Frame) -> Frame:
     return Frame(index=frame.index, pts_s=frame.pts_s, image=np.empty((0, 0, 3), np.uint8))
 
 
-def _observations(person: _Person, image_hw: tuple[int, int]) -> Observations:
+def observations_of(person: PersonSeen, image_hw: tuple[int, int]) -> Observations:
+    """What was seen of a person, in the order of frames."""
     rows = [person.seen[index] for index in sorted(person.seen)]
     seen = [landmarks for _, landmarks in rows]
     return Observations(

@@ -36,7 +36,7 @@ def quality_of(
     landmarks = body.landmarks(fitted.pose, fitted.betas, fitted.translation)
     iou = np.empty(len(seen))
     for at in range(len(seen)):  # one posed mesh in memory at a time
-        vertices = body.vertices(fitted.pose[at], fitted.betas, fitted.translation[at])
+        vertices = body.vertices(fitted.pose[at], fitted.betas_at(at), fitted.translation[at])
         iou[at] = silhouette_iou(silhouettes, at, camera.px_from_cam(vertices), body.faces)
     return Quality(
         detector_score=seen.score,

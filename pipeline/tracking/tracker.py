@@ -11,17 +11,17 @@ import torch
 
 from pipeline.assets import asset_path
 from pipeline.config import CameraSettings, Settings
-from pipeline.geometry.camera import Camera, weak_perspective_from_translation
+from pipeline.geometry.camera import Camera
 from pipeline.records import Frame, Track
 from pipeline.tracking.articulation import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
-from pipeline.tracking.fit import FittedTrack, fit_track
+from pipeline.tracking.fit import fit_track
 from pipeline.tracking.left_right import repair_left_right
 from pipeline.tracking.people import LandmarkModels, Observations, follow_people
-from pipeline.tracking.quality import gate_reasons, quality_of, shared_boxes
+from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
+from pipeline.tracking.track_building import build_track
 from pipeline.video.crops import smooth_crops
-from schemas.conventions import BETA_COUNT, IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
 
 SILHOUETTE_THRESHOLD = 0.5
 """A cell is the person's where they cover half of it."""
@@ -40,6 +40,16 @@ class Tracker(Protocol):
 
         `focal_px` is the full image's focal length in pixels where it is known.
         """
+        ...
+
+
+class ObservingTracker(Tracker, Protocol):
+    """A tracker that also tells what the landmark network saw of each person."""
+
+    def track_with_landmarks(
+        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+    ) -> list[tuple[Track, Observations]]:
+        """Tracks, each with the landmarks of its frames."""
         ...
 
 
@@ -104,19 +114,18 @@ class LandmarkTracker:
         camera = full_camera(seen.image_hw, crop_px, focal_px, self._settings.camera)
         generator = torch.Generator().manual_seed(self._settings.tracking.seed)
         fitted = fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, generator)
-        quality = quality_of(self._body, seen, silhouettes, fitted, camera, box_px, overlap)
-        crops = [camera.cropped(crop, IMAGE_PX) for crop in crop_px]
-        return Track(
-            track_id=f"{unit_id}/p{person_index:02d}",
+        return build_track(
+            self._body,
+            self._settings,
+            seen,
+            silhouettes,
+            fitted,
+            camera,
+            unit_id=unit_id,
             person_index=person_index,
-            frame_index=seen.frame_index,
-            pts_s=seen.pts_s,
             box_px=box_px,
             crop_px=crop_px,
-            vector=np.stack([_vector(fitted, at, crop) for at, crop in enumerate(crops)]),
-            K=np.stack([crop.K for crop in crops]),
-            quality=quality,
-            reason=gate_reasons(quality, self._settings.gates),
+            overlap=overlap,
         )
 
 
@@ -150,12 +159,3 @@ def person_boxes(seen: Observations, silhouettes: Silhouettes) -> np.ndarray:
     high = np.where(counted, points, -np.inf).max(axis=1)
     low, high = np.clip(low, 0, [width - 1, height - 1]), np.clip(high, 1, [width, height])
     return np.concatenate([low, np.maximum(high, low + 1)], axis=1)
-
-
-def _vector(fitted: FittedTrack, at: int, crop: Camera) -> np.ndarray:
-    """The 85 numbers of one frame, the camera part relative to its crop."""
-    vector = np.empty(VECTOR_SIZE)
-    vector[VECTOR_CAMERA] = weak_perspective_from_translation(fitted.translation[at], crop)
-    vector[VECTOR_POSE] = fitted.pose[at].reshape(-1)
-    vector[VECTOR_BETAS] = fitted.betas[:BETA_COUNT]
-    return vector

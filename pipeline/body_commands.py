@@ -1,0 +1,107 @@
+"""`python -m pipeline body import | export`: arguments to calls, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Adds `body` with its own commands to argparse's subparsers."""
+    body = commands.add_parser("body", help="body models: a licensed SMPL file of your own, or the open body")
+    actions = body.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    bring = actions.add_parser("import", help="SMPL's .pkl to an .npz for body.file; nothing in it is run")
+    bring.add_argument("file", help="SMPL_NEUTRAL.pkl, basicModel_f_lbs_10_207_0_v1.0.0.pkl, ...")
+    bring.add_argument("--out", help="the .npz to write (default: beside the file)")
+    bring.add_argument(
+        "--gender", choices=("male", "female", "neutral"), help="where the name does not say it"
+    )
+    bring.set_defaults(command=_import)
+
+    convert = actions.add_parser(
+        "convert",
+        help="another program's bodies of a film, for tracking.tracker=imported; nothing in them is run",
+    )
+    convert.add_argument("result", help=".npz, .npy, .pkl, .pt, or a folder of them")
+    convert.add_argument(
+        "--format", required=True, help="whose: 4d-humans, amass, frames, gvhmr, mapping, romp, ..."
+    )
+    convert.add_argument(
+        "--out", required=True, help="CLIP_ID.npz or CLIP_ID.parquet in the folder tracking.bodies"
+    )
+    convert.add_argument(
+        "--image", metavar="WIDTHxHEIGHT", help="size of the film, where the results do not say it"
+    )
+    convert.add_argument("--focal-px", type=float, help="focal length the results were made with")
+    convert.add_argument("--mapping", help="for --format mapping: JSON of {our name: path in the file}")
+    convert.add_argument(
+        "--drop-betas", action="store_true", help="mean shape: for a body of another shape space"
+    )
+    convert.set_defaults(command=_convert)
+
+    export = actions.add_parser("export", help="the open body as an .npz, for the trainer and other programs")
+    export.add_argument("--out", required=True, help="the .npz to write")
+    export.set_defaults(command=_export)
+
+
+def _import(options: argparse.Namespace) -> int:
+    from pipeline.body.smpl_import import import_smpl
+
+    source = Path(options.file)
+    out = Path(options.out) if options.out else source.with_suffix(".npz")
+    facts = import_smpl(source, out, options.gender)
+    print(f"SMPL {facts.version}, {facts.gender}, sha256 {facts.sha256}")
+    print(f"wrote {out}; use it with --set body.file={out}")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    import json
+    from dataclasses import replace
+
+    from pipeline.tracking.foreign_bodies import READERS, Film, from_mapping
+    from pipeline.tracking.imported_bodies import write_bodies
+    from pipeline.tracking.result_files import read_result
+    from schemas.errors import SettingsError, SourceError
+
+    known = sorted([*READERS, "mapping"])
+    if options.format not in known or (options.format == "mapping") != bool(options.mapping):
+        raise SettingsError(
+            f"--format {options.format} with --mapping {options.mapping}.",
+            remedy=f"Give one of {', '.join(known)}; --mapping goes with `mapping` alone.",
+        )
+    hw = None
+    if options.image:
+        width, _, height = options.image.partition("x")
+        if not (width.isdecimal() and height.isdecimal()):
+            raise SettingsError(f"--image {options.image!r}.", remedy="Write for example 1920x1080.")
+        hw = (int(height), int(width))
+    film, contents = Film(hw=hw, focal_px=options.focal_px), read_result(Path(options.result))
+    try:
+        if options.mapping:
+            bodies = from_mapping(contents, json.loads(Path(options.mapping).read_text()), film)
+        else:
+            bodies = READERS[options.format](contents, film)
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OSError) as error:
+        raise SourceError(
+            f"{options.result} is not laid out as {options.format} results are: {error!r}.",
+            remedy="Check --format, or name the arrays in a --mapping.",
+        ) from error
+    if options.drop_betas:
+        bodies = replace(bodies, betas=0 * bodies.betas, shape_space="none")
+    write_bodies(Path(options.out), bodies)
+    people = len(set(bodies.person.tolist()))
+    print(f"wrote {options.out}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from pipeline.body.model import open_body_path
+
+    out = Path(options.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(open_body_path().read_bytes())
+    print(f"wrote {out}")
+    return 0

@@ -1,0 +1,209 @@
+"""Tracks out of bodies that another program found, with the same quality scalars and gates as every other track.
+
+The landmark network looks at each body's place in the picture: what it sees says how well the body sits there, and its
+silhouette gives the person's box.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.assets import asset_path
+from pipeline.config import Settings
+from pipeline.geometry.camera import Camera, translation_from_weak_perspective
+from pipeline.records import Frame, Track
+from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.blazepose import PoseModels
+from pipeline.tracking.fit import FittedTrack
+from pipeline.tracking.imported_bodies import (
+    ImportedBodies,
+    bodies_path,
+    in_camera,
+    read_bodies,
+    source_camera,
+    translation_with_same_image,
+)
+from pipeline.tracking.people import LandmarkModels, Observations, PersonSeen, observations_of
+from pipeline.tracking.quality import shared_boxes
+from pipeline.tracking.regions import Region
+from pipeline.tracking.silhouette import silhouettes_of
+from pipeline.tracking.track_building import build_track
+from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, Report, full_camera, person_boxes
+from pipeline.video.crops import smooth_crops
+from schemas.errors import SourceError
+
+TIME_TOLERANCE_S = 0.005
+"""A body belongs to the frame whose presentation time is this near to its own."""
+CIRCLE_SHARE = 1.1
+"""Radius of the circle the landmark network expects, over the distance of the pelvis' farthest joint."""
+CROP_PX = 224
+"""Side weak cameras are worked out at; it cancels."""
+_UNIT_SUFFIX = re.compile(r"-s\d{3}-w\d{3}$")
+
+
+@dataclass(slots=True, eq=False)
+class _Found:
+    """One person's rows and what was seen at them."""
+
+    rows: list[int]
+    seen: PersonSeen
+
+
+class ImportedTracker:
+    """Bodies from `tracking.bodies`, one file a clip, by frame number or presentation time."""
+
+    def __init__(
+        self, body: ArticulatedBody, settings: Settings, models: LandmarkModels | None = None
+    ) -> None:
+        self._body, self._settings, self._given_models = body, settings, models
+
+    @cached_property
+    def _models(self) -> LandmarkModels:
+        if self._given_models is not None:
+            return self._given_models
+        return PoseModels(
+            landmark_path=asset_path(f"pose_landmark_{self._settings.tracking.landmark_model}.tflite")
+        )
+
+    def track(
+        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+    ) -> list[Track]:
+        """See `Tracker.track`. Raises SourceError where the clip's file is missing or of another body."""
+        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, report=report)
+        return [track for track, _ in found]
+
+    def track_with_landmarks(
+        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+    ) -> list[tuple[Track, Observations]]:
+        """Tracks, each with the landmarks that were seen where its bodies are."""
+        bodies = self._read(_UNIT_SUFFIX.sub("", unit_id))
+        people: dict[int, _Found] = {}
+        hw = (1, 1)
+        for frame in frames:
+            hw = (frame.image.shape[0], frame.image.shape[1])
+            for row in rows_at(bodies, frame):
+                region = self._region(bodies, row, hw)
+                if region is None:
+                    continue
+                found = people.setdefault(int(bodies.person[row]), _Found([], PersonSeen(region=region)))
+                found.seen.record(frame, self._models.landmarks(frame.image, region))
+                found.rows.append(row)
+        longest = max((len(found.rows) for found in people.values()), default=0)
+        shortest = min(self._settings.tracking.min_track_frames, longest)
+        kept = [found for found in people.values() if len(found.rows) >= shortest]
+        return self._tracks(bodies, kept, hw, unit_id, focal_px)
+
+    def _read(self, clip_id: str) -> ImportedBodies:
+        folder = Path(self._settings.tracking.bodies)
+        path = bodies_path(folder, clip_id)
+        if path is None:
+            raise SourceError(
+                f"{folder} holds no bodies of the clip {clip_id!r}.",
+                remedy=f"Make {folder / clip_id}.npz with `python -m pipeline body convert`, and name its folder in "
+                "tracking.bodies.",
+            )
+        bodies = read_bodies(path)
+        space = "smpl" if self._settings.body.file else "open"
+        if bodies.shape_space not in (space, "none"):
+            raise SourceError(
+                f"{path} has betas of {bodies.shape_space!r}, the body in use those of {space!r}.",
+                remedy="Give that body as body.file, or convert the bodies again with --drop-betas.",
+            )
+        return in_camera(bodies, self._body)
+
+    def _region(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> Region | None:
+        """Where the body is in the picture; None where it is behind the camera or outside the picture."""
+        px = self._joints_px(bodies, row, hw)
+        if not np.isfinite(px).all() or not ((px > 0) & (px < [hw[1], hw[0]])).all(axis=-1).any():
+            return None
+        pelvis, neck = px[0], px[12]
+        radius = CIRCLE_SHARE * float(np.linalg.norm(px - pelvis, axis=-1).max())
+        up = neck - pelvis
+        length = float(np.linalg.norm(up))
+        towards = up / length if length > 0.1 * radius else np.array([0.0, -1.0])
+        return Region.from_keypoints(pelvis, pelvis + radius * towards) if radius > 1 else None
+
+    def _joints_px(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> np.ndarray:
+        """(24, 2) pixels of one body's joints through its own camera."""
+        pose, betas = bodies.pose[row], bodies.betas[row]
+        if bodies.weak is not None and bodies.crop_px is not None:
+            joints = self._body.joints(pose, betas, np.zeros(3))
+            scale, centre, side = bodies.weak[row, 0], bodies.crop_px[row, :2], bodies.crop_px[row, 2]
+            return centre + 0.5 * side * scale * (joints[:, :2] + bodies.weak[row, 1:])
+        assert bodies.translation_m is not None
+        camera = source_camera(bodies.rows(np.array([row])), hw)
+        return camera.px_from_cam(self._body.joints(pose, betas, bodies.translation_m[row]))
+
+    def _tracks(
+        self,
+        bodies: ImportedBodies,
+        people: list[_Found],
+        hw: tuple[int, int],
+        unit_id: str,
+        focal_px: float | None,
+    ) -> list[tuple[Track, Observations]]:
+        seen = [observations_of(found.seen, hw) for found in people]
+        silhouettes = [silhouettes_of(person, SILHOUETTE_THRESHOLD) for person in seen]
+        boxes = [person_boxes(*pair) for pair in zip(seen, silhouettes, strict=True)]
+        overlaps = shared_boxes([person.frame_index for person in seen], boxes)
+        tracks = []
+        for index, found in enumerate(people):
+            rows = bodies.rows(np.array(found.rows))
+            crop_px = smooth_crops(boxes[index], seen[index].pts_s, self._settings.camera.crop_margin)
+            camera = self._camera(rows, crop_px, hw, focal_px)
+            fitted = FittedTrack(pose=rows.pose, betas=rows.betas, translation=placed(rows, camera))
+            track = build_track(
+                self._body, self._settings, seen[index], silhouettes[index], fitted, camera, unit_id=unit_id,
+                person_index=index, box_px=boxes[index], crop_px=crop_px, overlap=overlaps[index],
+            )  # fmt: skip
+            tracks.append((track, seen[index]))
+        return tracks
+
+    def _camera(
+        self, rows: ImportedBodies, crop_px: np.ndarray, hw: tuple[int, int], focal_px: float | None
+    ) -> Camera:
+        """The lens of the film where it is known, else that of the bodies, else the assumed one."""
+        assumed = rows.focal_is_assumed is not None and bool(rows.focal_is_assumed.any())
+        if rows.is_weak or assumed:
+            return full_camera(hw, crop_px, focal_px, self._settings.camera)
+        camera = source_camera(rows, hw)
+        if focal_px is None:
+            return camera
+        K = camera.K.copy()
+        K[0, 0] = K[1, 1] = focal_px
+        return Camera(K, hw)
+
+
+def rows_at(bodies: ImportedBodies, frame: Frame) -> list[int]:
+    """The rows of a frame: by its number, or where there are only times by the nearest one of each person."""
+    if bodies.frame_index is not None:
+        return [int(row) for row in np.flatnonzero(bodies.frame_index == frame.index)]
+    assert bodies.pts_s is not None
+    away = np.abs(bodies.pts_s - frame.pts_s)
+    near = np.flatnonzero(away <= TIME_TOLERANCE_S)
+    best: dict[int, int] = {}
+    for row in near[np.argsort(away[near], kind="stable")]:
+        best.setdefault(int(bodies.person[row]), int(row))
+    return sorted(best.values())
+
+
+def placed(rows: ImportedBodies, camera: Camera) -> np.ndarray:
+    """(T, 3) translations in the full image's camera, with the image that the bodies' own camera gives them."""
+    if rows.weak is not None and rows.crop_px is not None:
+        return np.stack(
+            [
+                translation_from_weak_perspective(weak, camera.cropped(crop, CROP_PX))
+                for weak, crop in zip(rows.weak, rows.crop_px, strict=True)
+            ]
+        )
+    assert rows.translation_m is not None
+    assert rows.focal_px is not None
+    own = source_camera(rows, camera.hw)
+    centre = np.broadcast_to(own.K[:2, 2], (len(rows), 2)) if rows.centre_px is None else rows.centre_px
+    return translation_with_same_image(rows.translation_m, rows.focal_px, centre, camera)
