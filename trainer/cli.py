@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.errors import HumandepthError
+from trainer.tracknet.commands import add_commands as add_tracknet_commands
 
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
 
@@ -91,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--checkpoint", required=True)
     export.add_argument("--out", required=True, help="NAME.onnx or NAME.pt2")
     export.set_defaults(command=_export)
+
+    add_tracknet_commands(commands)
     return parser
 
 

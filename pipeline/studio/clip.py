@@ -12,8 +12,9 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.studio.filming import Film, developed
-from pipeline.studio.performance import Script
+from pipeline.studio.performance import Performance, Script
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.stage import Stage
 from pipeline.studio.wardrobe import LAG_S, Actor
@@ -32,6 +33,18 @@ class Instant:
     """(V', 3) the dressed surface, metres."""
     body: np.ndarray
     """(V, 3) the naked body of the model, metres."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BodyParameters:
+    """A body in the coordinates of the camera at one time."""
+
+    pose: np.ndarray
+    """(24, 3)."""
+    betas: np.ndarray
+    """(10,)."""
+    translation: np.ndarray
+    """(3,) metres."""
 
 
 class StudioClip:
@@ -74,13 +87,28 @@ class StudioClip:
         """The person at a time: the lowest point of the body stands on the floor."""
         performance = self.script.at(np.array([time_s, time_s - LAG_S]))
         pose, before = performance.pose
-        actor, stage = self.actor, self.stage
-        body = actor.body_vertices(pose)
-        x, z = performance.ground_m[0]
-        place = np.array([x, stage.eye_height_m - body[:, 1].max(), stage.distance_m + z])
-        turn = stage.turn(time_s)
-        surface = actor.surface(pose, before if self.is_loose else None)
+        body = self.actor.body_vertices(pose)
+        place, turn = self._place(performance, body), self.stage.turn(time_s)
+        surface = self.actor.surface(pose, before if self.is_loose else None)
         return Instant(surface=(surface + place) @ turn.T, body=(body + place) @ turn.T)
+
+    def parameters(self, time_s: float) -> BodyParameters:
+        """The naked body of `at` as the body model's numbers, in the camera of that time."""
+        performance = self.script.at(np.array([time_s]))
+        pose, actor, turn = performance.pose[0], self.actor, self.stage.turn(time_s)
+        place = self._place(performance, actor.body_vertices(pose))
+        pelvis = actor.body.joint_template[0] + actor.body.joint_shapedirs[0] @ actor.betas
+        root = rotvec_from_rotation(turn @ rotation_from_rotvec(pose[0]))
+        return BodyParameters(
+            pose=np.concatenate([root[None], pose[1:]]),
+            betas=actor.betas,
+            translation=turn @ (pelvis + place) - pelvis,
+        )
+
+    def _place(self, performance: Performance, body: np.ndarray) -> np.ndarray:
+        """(3,) metres from the body's origin to where it stands, before the camera turns."""
+        x, z = performance.ground_m[0]
+        return np.array([x, self.stage.eye_height_m - body[:, 1].max(), self.stage.distance_m + z])
 
     def pictures(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 of every frame, in order."""

@@ -25,6 +25,19 @@ def add_commands(commands: Any) -> None:
     )
     studio.set_defaults(command=_film)
 
+    portraits = commands.add_parser(
+        "portraits", help="pictures of made-up people with their true bodies, to train TrackNet on"
+    )
+    portraits.add_argument("--out", required=True, help="Parquet file (table `portraits`)")
+    portraits.add_argument("--clips", type=int, default=12, help="how many people (default 12)")
+    portraits.add_argument("--per-clip", type=int, default=10, help="pictures of each (default 10)")
+    portraits.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow it")
+    portraits.add_argument("--backgrounds", help="as for `studio`")
+    portraits.add_argument(
+        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[], help="as for `studio`"
+    )
+    portraits.set_defaults(command=_portraits)
+
     truth = commands.add_parser(
         "truth", help="the true depth of a dataset's samples that come from the studio"
     )
@@ -61,6 +74,28 @@ def _film(options: argparse.Namespace) -> int:
             )
             file.flush()
     print(f"wrote {options.clips} clip(s) and {out / MANIFEST}")
+    return 0
+
+
+def _portraits(options: argparse.Namespace) -> int:
+    from rich.progress import track
+
+    from pipeline.studio.portraits import portraits_of
+    from pipeline.studio.settings import StudioSettings
+    from schemas.portraits import PORTRAITS
+    from schemas.settings import with_overrides
+
+    if min(options.clips, options.per_clip) < 1 or options.seed < 0:
+        raise SettingsError(
+            f"--clips {options.clips} --per-clip {options.per_clip} --seed {options.seed} makes no picture.",
+            remedy="Give 1 or more, seed 0 or more.",
+        )
+    settings = with_overrides(StudioSettings(), options.overrides)
+    seeds = track(range(options.seed, options.seed + options.clips), description="portraits")
+    rows = portraits_of(seeds, settings, options.per_clip, _backgrounds(options.backgrounds))
+    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+    count = PORTRAITS.write(rows, options.out)
+    print(f"wrote {count} portrait(s) into {options.out}")
     return 0
 
 

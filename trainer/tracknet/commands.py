@@ -1,0 +1,119 @@
+"""`python -m trainer tracknet fit | convert | export`: arguments to settings, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+PICTURES = (".jpg", ".jpeg", ".png")
+
+
+def add_commands(commands: Any) -> None:
+    """Adds `tracknet` with its own commands to argparse's subparsers."""
+    tracknet = commands.add_parser("tracknet", help="the network that finds a body in a picture")
+    actions = tracknet.add_subparsers(title="actions", required=True, metavar="ACTION")
+
+    fit = actions.add_parser("fit", help="train or fine-tune on pictures with bodies")
+    fit.add_argument(
+        "pictures", nargs="+", help="Parquet files of `portraits`, or datasets (their `samples`)"
+    )
+    fit.add_argument(
+        "--body", required=True, help="the body of their vectors: `python -m pipeline body export`"
+    )
+    fit.add_argument("--out", required=True, help="checkpoint folder")
+    fit.add_argument("--validate-on", nargs="+", default=[], help="other pictures to judge on")
+    fit.add_argument("--backgrounds", help="folder of pictures to put behind people")
+    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--from", dest="start_from", metavar="CHECKPOINT", help="begin with its weights")
+    fit.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
+    _add_settings(fit)
+    fit.set_defaults(command=_fit)
+
+    convert = actions.add_parser("convert", help="a PyTorch file in SPIN's layout to a checkpoint folder")
+    convert.add_argument("file", help="a .pt file; only tensors and plain numbers are read")
+    convert.add_argument("--out", required=True, help="checkpoint folder")
+    convert.add_argument(
+        "--mean", help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam"
+    )
+    _add_settings(convert)
+    convert.set_defaults(command=_convert)
+
+    export = actions.add_parser("export", help="the file that tracking.tracker=network runs")
+    export.add_argument("--checkpoint", required=True)
+    export.add_argument("--out", required=True, help="NAME.onnx or NAME.pt2")
+    export.set_defaults(command=_export)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="hmr", help="`hmr` (default, ResNet-50) or `small`")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="SECTION.FIELD=VALUE",
+        action="append",
+        default=[],
+        help="change a setting",
+    )
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from schemas.settings import with_overrides
+    from trainer.tracknet.config import tracknet_preset
+
+    return with_overrides(tracknet_preset(options.preset), options.overrides)
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from schemas.errors import SettingsError
+    from trainer.tracknet.train import fit_tracknet
+
+    if options.resume and options.start_from:
+        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
+    backgrounds: list[Path] = []
+    if options.backgrounds:
+        folder = Path(options.backgrounds)
+        backgrounds = sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+        if not backgrounds:
+            raise SettingsError(
+                f"--backgrounds {folder} holds no pictures.", remedy="Give JPEG or PNG files."
+            )
+    fit_tracknet(
+        options.pictures,
+        options.out,
+        _settings(options),
+        options.body,
+        held_out_roots=options.validate_on,
+        backgrounds=backgrounds,
+        resume=options.resume,
+        start_from=options.start_from,
+        device=options.device,
+    )
+    print(f"wrote {options.out}")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from trainer.tracknet.checkpoint import save_tracknet
+    from trainer.tracknet.foreign_checkpoint import load_foreign
+
+    settings = _settings(options)
+    model, report = load_foreign(options.file, settings.network, options.mean)
+    print("\n".join(report.lines()))
+    save_tracknet(Path(options.out), model, None, settings, 0, {})
+    print(f"wrote {options.out}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from schemas.errors import SettingsError
+    from trainer.tracknet.checkpoint import load_tracknet
+    from trainer.tracknet.export import export_tracknet_onnx, export_tracknet_torch
+
+    path = Path(options.out)
+    makers = {".onnx": export_tracknet_onnx, ".pt2": export_tracknet_torch}
+    if path.suffix not in makers:
+        raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
+    difference = makers[path.suffix](load_tracknet(options.checkpoint), path)
+    print(f"wrote {path}; it differs from the network by at most {difference:.2g}")
+    return 0
