@@ -58,10 +58,12 @@ class BodySettings:
 class TrackingSettings:
     """People and bodies per frame."""
 
-    tracker: Literal["landmarks", "imported"] = "landmarks"
-    """`imported`: bodies that another program found (`tracking.bodies`)."""
+    tracker: Literal["landmarks", "imported", "network"] = "landmarks"
+    """`imported`: bodies that another program found (`tracking.bodies`); `network`: TrackNet (`tracking.network`)."""
     bodies: str = ""
     """Folder with CLIP_ID.npz or CLIP_ID.parquet of every clip, as `python -m pipeline body convert` writes them."""
+    network: str = ""
+    """The .onnx that `python -m trainer tracknet export` wrote."""
     landmark_model: Literal["full", "heavy"] = "full"
     """`heavy` takes three times as long; get it with `python -m pipeline fetch pose_landmark_heavy.tflite`."""
     detect_every: int = 10

@@ -14,7 +14,7 @@ import schemas
 from pipeline.config import Settings
 from pipeline.records import ClipRef, Segment
 from pipeline.tracking.imported_bodies import bodies_path
-from schemas.errors import AssetError
+from schemas.errors import AssetError, SettingsError
 from schemas.settings import as_dict
 from schemas.tables import TABLES
 
@@ -36,11 +36,29 @@ def code_digest() -> str:
 def _files(work: Segment | ClipRef, settings: Settings) -> list[str]:
     """The files besides the film that its rows depend on."""
     files = [settings.body.file] if settings.body.file else []
+    if settings.tracking.tracker == "network" and settings.tracking.network:
+        files.append(settings.tracking.network)
     if settings.tracking.tracker == "imported":
         clip = work.clip if isinstance(work, Segment) else work
         bodies = bodies_path(Path(settings.tracking.bodies), clip.clip_id)
         files += [] if bodies is None else [str(bodies)]
     return files
+
+
+def check_named_files(settings: Settings) -> None:
+    """Raises SettingsError where a setting must name a file or folder and does not, or names none that is there."""
+    tracking = settings.tracking
+    named = {"body.file": settings.body.file} if settings.body.file else {}
+    if tracking.tracker == "network":
+        named["tracking.network"] = tracking.network
+    if tracking.tracker == "imported":
+        named["tracking.bodies"] = tracking.bodies
+    for setting, path in named.items():
+        if not path or not Path(path).exists():
+            raise SettingsError(
+                f"setting {setting!r} names {path!r}, where there is nothing.",
+                remedy=f"Give --set {setting}=PATH; see the README for what makes it.",
+            )
 
 
 @lru_cache(maxsize=8)

@@ -24,7 +24,7 @@ from pipeline.assets import asset_path
 from pipeline.card import publish_documents
 from pipeline.compaction import settle
 from pipeline.config import Settings
-from pipeline.fingerprint import row_settings
+from pipeline.fingerprint import check_named_files, row_settings
 from pipeline.forgetting import without_forgotten
 from pipeline.isolation import close_idle
 from pipeline.progress import ProgressDisplay, read_note
@@ -142,6 +142,7 @@ def resolve(settings: Settings) -> Settings:
     """Settings with everything that depends on this machine decided: the rasteriser by name, models present."""
     for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
         asset_path(name)
+    check_named_files(settings)
     backend = resolve_backend(settings.rendering.rasterizer)
     return with_overrides(settings, [f"rendering.rasterizer={backend}"])
 

@@ -11,6 +11,7 @@ from pipeline.geometry.rings import Rings, two_ring
 from pipeline.rendering import Rasterizer, make_rasterizer, resolve_backend
 from pipeline.rendering.base_mesh import BaseMesh
 from pipeline.tracking.imported_tracker import ImportedTracker
+from pipeline.tracking.network_tracker import NetworkTracker
 from pipeline.tracking.tracker import LandmarkTracker, ObservingTracker
 from schemas.dataset import SETTINGS_PATH, Dataset
 from schemas.settings import from_dict, with_overrides
@@ -47,8 +48,11 @@ class Toolbox:
     @cached_property
     def tracker(self) -> ObservingTracker:
         """The tracker that `tracking.tracker` names; loads its models when they are first needed."""
-        if self.settings.tracking.tracker == "imported":
+        name = self.settings.tracking.tracker
+        if name == "imported":
             return ImportedTracker(self.body, self.settings)
+        if name == "network":
+            return NetworkTracker(self.body, self.settings)
         return LandmarkTracker(self.body, self.settings)
 
     @cached_property

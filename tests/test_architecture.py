@@ -35,6 +35,7 @@ ONLY_IN = {
     "av": ("pipeline/video/", "pipeline/doctor.py"),
     "scenedetect": ("pipeline/video/",),
     "ai_edge_litert": ("pipeline/tracking/",),
+    "onnxruntime": ("pipeline/tracking/",),
     "rerun": ("pipeline/inspection/",),
     "yt_dlp": ("pipeline/download/",),
     "pickle": (),

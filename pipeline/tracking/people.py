@@ -8,7 +8,7 @@ only pixels that are ever held, whatever the length of the stream.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,6 +28,20 @@ class LandmarkModels(Protocol):
 
     def landmarks(self, image: np.ndarray, region: Region) -> Landmarks:
         """The person in a region."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Portrait:
+    """The picture of a person that a network will look at once the whole track is known."""
+
+    image: np.ndarray
+    """(P, P, 3) uint8."""
+    crop_px: np.ndarray
+    """(3,) centre u, centre v, side of the square in the full image."""
+
+
+Keep = Callable[[Frame, Landmarks], Portrait]
+"""What is kept of a frame besides its landmarks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +67,8 @@ class Observations:
     """(T, S, S) uint8."""
     image_from_segmentation: np.ndarray
     """(T, 2, 3)."""
+    portraits: tuple[Portrait, ...] = ()
+    """T of them, where they were kept."""
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -68,18 +84,25 @@ class PersonSeen:
     """One person while they are followed."""
 
     region: Region
+    keep: Keep | None = None
     seen: dict[int, tuple[Frame, Landmarks]] = field(default_factory=dict)
     """By frame index; the frames' pixels are dropped (`_without_pixels`)."""
+    portraits: dict[int, Portrait] = field(default_factory=dict)
 
     def record(self, frame: Frame, landmarks: Landmarks) -> None:
         """Notes what was seen in a frame."""
         self.seen[frame.index] = (_without_pixels(frame), landmarks)
+        if self.keep is not None:
+            self.portraits[frame.index] = self.keep(frame, landmarks)
 
 
 def follow_people(
-    frames: Iterable[Frame], models: LandmarkModels, settings: TrackingSettings
+    frames: Iterable[Frame], models: LandmarkModels, settings: TrackingSettings, keep: Keep | None = None
 ) -> list[Observations]:
-    """The people in a stream of frames, in order of appearance, then from left to right."""
+    """The people in a stream of frames, in order of appearance, then from left to right.
+
+    `keep` makes the portraits, while the pixels are there.
+    """
     live: list[PersonSeen] = []
     everyone: list[PersonSeen] = []
     recent: deque[Frame] = deque(maxlen=settings.detect_every)
@@ -89,7 +112,7 @@ def follow_people(
         live = [person for person in live if _advance(person, frame, models, settings)]
         live = _merge(live, settings)
         if (count - 1) % settings.detect_every == 0:
-            for person in _newcomers(frame, live, models, settings):
+            for person in _newcomers(frame, live, models, settings, keep):
                 _follow_backwards(person, recent, everyone, models, settings)
                 live.append(person)
                 everyone.append(person)
@@ -141,7 +164,11 @@ def _coincide(person: PersonSeen, other: PersonSeen, index: int, distance: float
 
 
 def _newcomers(
-    frame: Frame, live: list[PersonSeen], models: LandmarkModels, settings: TrackingSettings
+    frame: Frame,
+    live: list[PersonSeen],
+    models: LandmarkModels,
+    settings: TrackingSettings,
+    keep: Keep | None,
 ) -> list[PersonSeen]:
     """People the detector sees where nobody is followed yet. The second look starts from the first one's region."""
     detections = models.detect_people(frame.image, settings.detector_threshold)
@@ -157,7 +184,7 @@ def _newcomers(
         first = _look(region, frame, models, settings)
         seen = first and _look(first.next_region, frame, models, settings)
         if seen and not is_known(seen.next_region):
-            person = PersonSeen(region=seen.next_region)
+            person = PersonSeen(region=seen.next_region, keep=keep)
             person.record(frame, seen)
             new.append(person)
     return new
@@ -204,4 +231,5 @@ def observations_of(person: PersonSeen, image_hw: tuple[int, int]) -> Observatio
         score=np.array([each.score for each in seen]),
         segmentation=np.stack([each.segmentation for each in seen]),
         image_from_segmentation=np.stack([each.image_from_segmentation for each in seen]),
+        portraits=tuple(person.portraits[frame.index] for frame, _ in rows) if person.keep else (),
     )

@@ -15,9 +15,9 @@ from pipeline.geometry.camera import Camera
 from pipeline.records import Frame, Track
 from pipeline.tracking.articulation import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
-from pipeline.tracking.fit import fit_track
+from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.left_right import repair_left_right
-from pipeline.tracking.people import LandmarkModels, Observations, follow_people
+from pipeline.tracking.people import Keep, LandmarkModels, Observations, follow_people
 from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
 from pipeline.tracking.track_building import build_track
@@ -83,7 +83,7 @@ class LandmarkTracker:
         settings = self._settings.tracking
         seen = [
             repair_left_right(person, settings.swap_cost)[0]
-            for person in follow_people(frames, self._models, settings)
+            for person in follow_people(frames, self._models, settings, self._keep)
         ]
         silhouettes = [silhouettes_of(person, SILHOUETTE_THRESHOLD) for person in seen]
         boxes = [person_boxes(*pair) for pair in zip(seen, silhouettes, strict=True)]
@@ -112,8 +112,7 @@ class LandmarkTracker:
     ) -> Track:
         crop_px = smooth_crops(box_px, seen.pts_s, self._settings.camera.crop_margin)
         camera = full_camera(seen.image_hw, crop_px, focal_px, self._settings.camera)
-        generator = torch.Generator().manual_seed(self._settings.tracking.seed)
-        fitted = fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, generator)
+        fitted = self._bodies(seen, silhouettes, camera)
         return build_track(
             self._body,
             self._settings,
@@ -127,6 +126,16 @@ class LandmarkTracker:
             crop_px=crop_px,
             overlap=overlap,
         )
+
+    @property
+    def _keep(self) -> Keep | None:
+        """What is kept of every frame besides landmarks."""
+        return None
+
+    def _bodies(self, seen: Observations, silhouettes: Silhouettes, camera: Camera) -> FittedTrack:
+        """The bodies of a track in the full image's camera."""
+        generator = torch.Generator().manual_seed(self._settings.tracking.seed)
+        return fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, generator)
 
 
 def full_camera(

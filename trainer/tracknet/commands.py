@@ -94,10 +94,11 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    from schemas.settings import with_overrides
     from trainer.tracknet.checkpoint import save_tracknet
     from trainer.tracknet.foreign_checkpoint import load_foreign
 
-    settings = _settings(options)
+    settings = with_overrides(_settings(options), ["network.shape_space=smpl"])
     model, report = load_foreign(options.file, settings.network, options.mean)
     print("\n".join(report.lines()))
     save_tracknet(Path(options.out), model, None, settings, 0, {})

@@ -33,6 +33,8 @@ class NetworkSettings:
     """What the regressor adds to: 72 axis-angle numbers (HMR), or 144 (SPIN and its kin)."""
     scaling: Literal["hmr", "imagenet"] = "imagenet"
     """x / 127.5 - 1, or ImageNet's mean and standard deviation."""
+    shape_space: Literal["open", "smpl"] = "open"
+    """Whose shape coefficients it gives: those of the bodies it was trained on. Converted files give SMPL's."""
 
     def __post_init__(self) -> None:
         _require(self.image_px >= 32, "network.image_px", self.image_px, "Give 32 or more.")

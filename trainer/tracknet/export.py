@@ -27,6 +27,7 @@ def facts_of(checkpoint: TrackNetCheckpoint) -> dict[str, Any]:
         "format": "humandepth-tracknet-export",
         "format_version": 1,
         "image_px": checkpoint.settings.network.image_px,
+        "shape_space": checkpoint.settings.network.shape_space,
         "crop_margin": checkpoint.settings.pictures.crop_margin,
     }
 

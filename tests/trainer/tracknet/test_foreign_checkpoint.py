@@ -130,5 +130,6 @@ def test_the_converter_writes_a_checkpoint(tmp_path: Path, capsys: pytest.Captur
         == 0
     )
     assert "0 missing\n0 unexpected" in capsys.readouterr().out
+    assert load_tracknet(tmp_path / "own").settings.network.shape_space == "smpl"
     model = load_tracknet(tmp_path / "own").model()
     torch.testing.assert_close(model.state_dict()["decpose.weight"], state["decpose.weight"])
