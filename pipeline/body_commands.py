@@ -41,6 +41,18 @@ def add_commands(commands: Any) -> None:
     )
     convert.set_defaults(command=_convert)
 
+    portraits = actions.add_parser(
+        "portraits",
+        help="your own capture, a film or folder of pictures and its bodies, to train TrackNet on",
+    )
+    portraits.add_argument("capture", help="a film, or a folder of pictures in the order of their names")
+    portraits.add_argument("--bodies", required=True, help="its bodies, as `convert` writes them")
+    portraits.add_argument("--out", required=True, help="Parquet file (table `portraits`)")
+    portraits.add_argument("--body", help="the body of those betas: an .npz (default: the open body)")
+    portraits.add_argument("--focal-px", type=float, help="the film's, for bodies in weak perspective")
+    portraits.add_argument("--every", type=int, default=1, help="every so many frames (default 1)")
+    portraits.set_defaults(command=_portraits)
+
     export = actions.add_parser("export", help="the open body as an .npz, for the trainer and other programs")
     export.add_argument("--out", required=True, help="the .npz to write")
     export.set_defaults(command=_export)
@@ -94,6 +106,35 @@ def _convert(options: argparse.Namespace) -> int:
     write_bodies(Path(options.out), bodies)
     people = len(set(bodies.person.tolist()))
     print(f"wrote {options.out}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}")
+    return 0
+
+
+def _portraits(options: argparse.Namespace) -> int:
+    from pipeline.body.model import BodyModel
+    from pipeline.portraits import capture_frames, captured_portraits
+    from pipeline.tracking.imported_bodies import read_bodies
+    from schemas.errors import NobodyFoundError, SettingsError
+    from schemas.portraits import PORTRAITS
+
+    if options.every < 1:
+        raise SettingsError(f"--every cannot be {options.every}.", remedy="Give 1 or more.")
+    capture, out = Path(options.capture), Path(options.out)
+    rows = captured_portraits(
+        capture_frames(capture),
+        read_bodies(Path(options.bodies)),
+        BodyModel.load(options.body) if options.body else BodyModel.open_body(),
+        name=capture.stem,
+        focal_px=options.focal_px,
+        every=options.every,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    count = PORTRAITS.write(rows, out)
+    if not count:
+        out.unlink(missing_ok=True)
+        raise NobodyFoundError(
+            f"{options.bodies} has nobody in the frames of {capture}.", remedy="Check frame_index or pts_s."
+        )
+    print(f"wrote {count} portrait(s) into {out}")
     return 0
 
 

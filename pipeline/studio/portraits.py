@@ -8,19 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry.camera import weak_perspective_from_translation
-from pipeline.rendering.compiled import CompiledRasterizer
-from pipeline.rendering.rasterizer import render
+from pipeline.portraits import portrait_row
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.filming import Film, developed
 from pipeline.studio.settings import StudioSettings
-from pipeline.video.crops import crop_image, encode_jpeg
-from schemas.conventions import VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
-from schemas.portraits import PORTRAIT_PX
-
-MARGIN = 1.5
-"""Side of the square over the longer side of the dressed person: room for other crops."""
-JPEG_QUALITY = 92
 
 
 def portraits_of(
@@ -38,17 +29,13 @@ def portraits_of(
 
 
 def _portrait(clip: StudioClip, surface: np.ndarray, picture: np.ndarray, time_s: float) -> dict[str, Any]:
-    px = clip.camera.px_from_cam(surface)
-    low, high = px.min(axis=0), px.max(axis=0)
-    crop = np.array([*(low + high) / 2, MARGIN * (high - low).max()])
-    camera = clip.camera.cropped(crop, PORTRAIT_PX)
-    found, vector = clip.parameters(time_s), np.empty(VECTOR_SIZE)
-    vector[VECTOR_CAMERA] = weak_perspective_from_translation(found.translation, camera)
-    vector[VECTOR_POSE] = found.pose.reshape(-1)
-    vector[VECTOR_BETAS] = found.betas
-    raster = render(CompiledRasterizer(), surface, clip.actor.mesh.faces, camera)
-    return {
-        "image": encode_jpeg(crop_image(picture, crop, PORTRAIT_PX), JPEG_QUALITY),
-        "mask": raster.mask.astype(np.uint8),
-        "body_vector": vector,
-    }
+    found = clip.parameters(time_s)
+    return portrait_row(
+        picture,
+        surface,
+        clip.actor.mesh.faces,
+        clip.camera,
+        pose=found.pose,
+        betas=found.betas,
+        translation=found.translation,
+    )

@@ -10,10 +10,11 @@ import pytest
 from pipeline.body.model import BodyModel
 from pipeline.cli import main
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
+from pipeline.portraits import MARGIN
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
 from pipeline.studio.clip import StudioClip
-from pipeline.studio.portraits import MARGIN, portraits_of
+from pipeline.studio.portraits import portraits_of
 from pipeline.studio.settings import StudioSettings
 from schemas.conventions import VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.portraits import PORTRAIT_PX, PORTRAITS
