@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import pickle
 import struct
+import sys
 import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
@@ -17,7 +20,10 @@ from pipeline.body import pickle_machine
 from pipeline.body.inert_pickle import dense_array, read_pickle
 from pipeline.body.inert_values import Inert
 from schemas.errors import AssetError
+from tests.fuzz.mutants import mutant
 from tests.pipeline.body.smpl_files import chumpy_array, pretended_chumpy
+
+MUTANTS = int(os.environ.get("FUZZ_PICKLES", "300"))
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -70,9 +76,10 @@ def test_sparse_matrices_are_those_of_scipy(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(dense_array(found), dense)
 
 
-def test_chumpy_arrays_are_read_without_chumpy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_chumpy_arrays_are_read_without_chumpy(tmp_path: Path, protocol: int) -> None:
     with pretended_chumpy():
-        data = pickle.dumps(chumpy_array(np.arange(6.0).reshape(2, 3)), protocol=2)
+        data = pickle.dumps(chumpy_array(np.arange(6.0).reshape(2, 3)), protocol=protocol)
     found = read_pickle(written(tmp_path, data))
     assert isinstance(found, Inert)
     np.testing.assert_array_equal(dense_array(found), np.arange(6.0).reshape(2, 3))
@@ -119,7 +126,6 @@ class Calls:
 
 def pickle_of(mark: Path, kind: str) -> bytes:
     touch = f"touch {mark}"
-    import os
     import subprocess
 
     programs = {
@@ -234,3 +240,28 @@ def test_a_list_that_repeats_itself_is_never_laid_out(tmp_path: Path) -> None:
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="cannot be read"):
         read_pickle(tmp_path / "none.pkl")
+
+
+def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+    """Mutants: never another error, never more memory than the file deserves, never an import."""
+    with pretended_chumpy():
+        whole = {"a": chumpy_array(np.ones((4, 5))), "s": sparse.csc_matrix(np.eye(6)), **CONTENTS}
+        files = [pickle.dumps(whole, protocol=protocol) for protocol in (0, 2, 4, 5)]
+    files.append(joblib_file([np.arange(6.0), np.eye(3)], padded=True))
+    before, outcomes = set(sys.modules), {"read": 0, "refused": 0}
+    tracemalloc.start()
+    for number in range(MUTANTS):
+        did, data = mutant(files, number)
+        try:
+            found = read_pickle(written(tmp_path, data))
+            outcomes["read"] += 1
+            for value in found.values() if isinstance(found, dict) else [found]:
+                with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+                    assert dense_array(value).nbytes < 1 << 24, did
+        except AssetError:
+            outcomes["refused"] += 1
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert all(outcomes.values()), outcomes
+    assert peak < 1 << 25
+    assert set(sys.modules) == before
