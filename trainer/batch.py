@@ -42,6 +42,8 @@ class Batch:
     """(B, N, 6, 256, 256) float32: rotation vector, displacement."""
     valid: Tensor
     """(B, N, 1, 256, 256) float32, 1 where every validity bit is set."""
+    reference_numbers: Tensor
+    """(B, N) int64: which of the sample's stored references these are; -1 for padding."""
     sample_ids: tuple[str, ...]
     bad_rows: tuple[str, ...] = ()
     """What was wrong with rows that could not be read. Each is a sample without a body, which costs nothing."""
@@ -113,6 +115,7 @@ def batch_of_row(
         reference_K=torch.stack([scaled_K(reference["K"], photo_px) for reference in references])[None],
         motion=torch.from_numpy(motion).permute(0, 3, 1, 2)[None],
         valid=torch.from_numpy(valid[:, None]).float()[None],
+        reference_numbers=torch.arange(len(references))[None],
         sample_ids=(row["sample_id"],),
     )
 
@@ -132,6 +135,7 @@ def bodiless_batch(sample_id: str, why: str, photo_px: int = MAP_PX) -> Batch:
         reference_K=K[:, None],
         motion=maps[:, None].expand(-1, -1, 6, -1, -1),
         valid=maps[:, None],
+        reference_numbers=torch.full((1, 1), -1),
         sample_ids=(sample_id,),
         bad_rows=(why,),
     )
@@ -169,8 +173,8 @@ def collate(parts: Sequence[Batch]) -> Batch:
 
     def joined(name: str) -> Tensor:
         tensors = [getattr(part, name) for part in parts]
-        if name in ("references", "reference_K", "motion", "valid"):
-            tensors = [_padded(tensor, count, repeat=name == "reference_K") for tensor in tensors]
+        if name in ("references", "reference_K", "motion", "valid", "reference_numbers"):
+            tensors = [_padded(tensor, count, name) for tensor in tensors]
         return torch.cat(tensors)
 
     ids = tuple(sample_id for part in parts for sample_id in part.sample_ids)
@@ -178,11 +182,13 @@ def collate(parts: Sequence[Batch]) -> Batch:
     return replace(parts[0], sample_ids=ids, bad_rows=bad, **{name: joined(name) for name in _TENSORS})
 
 
-def _padded(tensor: Tensor, count: int, *, repeat: bool) -> Tensor:
+def _padded(tensor: Tensor, count: int, name: str) -> Tensor:
     missing = count - tensor.shape[1]
     if not missing:
         return tensor
-    filler = tensor[:, :1] if repeat else torch.zeros_like(tensor[:, :1])
+    first = tensor[:, :1]
+    fillers = {"reference_K": first, "reference_numbers": torch.full_like(first, -1)}
+    filler = fillers.get(name, torch.zeros_like(first))
     return torch.cat([tensor, filler.expand(-1, missing, *tensor.shape[2:])], dim=1)
 
 

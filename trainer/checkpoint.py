@@ -3,6 +3,7 @@
     weights-<step>.safetensors     ReconNet, what predicts: the averaged weights where an average is kept
     trained-<step>.safetensors     then also the weights that are trained on
     optimizer-<step>.safetensors   Adam's moments, to go on exactly
+    corrections-<step>.safetensors where motion is corrected (`corrections.learn`): the corrections and their moments
     checkpoint.json                format, settings, step, the last and best validation, the other files' SHA-256
 
 Files are written beside their final names and renamed; the JSON is replaced last, and only then are the files of the
@@ -31,6 +32,7 @@ FORMAT_VERSION = 2
 """Version 1 knew no average and no best validation; it is still read."""
 READABLE_VERSIONS = (1, 2)
 FACTS_NAME = "checkpoint.json"
+_OURS = ("weights-", "trained-", "optimizer-", "corrections-")
 _AGAIN = "Give the folder that `python -m trainer fit --out` made."
 
 
@@ -76,6 +78,15 @@ class Checkpoint:
     def _path(self, what: str) -> Path:
         return self.folder / _file_name(what, self.step)
 
+    def corrections(self) -> dict[str, Tensor]:
+        """What `CorrectionTable.restore` takes. Raises CheckpointError where the run had none."""
+        if not self._path("corrections").exists():
+            raise CheckpointError(
+                f"{self.folder} was trained without corrections.",
+                remedy="Resume with corrections.learn=false, or begin anew with --from.",
+            )
+        return _read_tensors(self._path("corrections"))
+
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Puts the moments back."""
         state = _read_tensors(self._path("optimizer"))
@@ -100,8 +111,12 @@ def save_checkpoint(
     *,
     average: nn.Module | None = None,
     progress: Progress | None = None,
+    corrections: dict[str, Tensor] | None = None,
 ) -> None:
-    """Writes or replaces the checkpoint in a folder; `average` is the network with averaged weights."""
+    """Writes or replaces the checkpoint in a folder.
+
+    `average` is the network with averaged weights, `corrections` what `CorrectionTable.tensors` gives.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         _file_name("weights", step): _as_file((average or model).state_dict()),
@@ -109,6 +124,8 @@ def save_checkpoint(
     }
     if average is not None:
         files[_file_name("trained", step)] = _as_file(model.state_dict())
+    if corrections is not None:
+        files[_file_name("corrections", step)] = _as_file(corrections)
     facts = {
         "format": "humandepth-reconnet",
         "format_version": FORMAT_VERSION,
@@ -122,7 +139,7 @@ def save_checkpoint(
         _replace(folder / name, data)
     _replace(folder / FACTS_NAME, (json.dumps(facts, indent=1) + "\n").encode())
     for path in folder.glob("*.safetensors"):
-        if path.name not in files and path.name.startswith(("weights-", "trained-", "optimizer-")):
+        if path.name not in files and path.name.startswith(_OURS):
             path.unlink()
 
 

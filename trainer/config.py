@@ -122,6 +122,33 @@ class LossSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorrectionSettings:
+    """Small corrections of the motion, learned along: see `trainer/corrections.py`."""
+
+    learn: bool = False
+    """For bodies that jitter from frame to frame; not together with `data.flip` or `data.crop_jitter`."""
+    turn_deg: float = 1.5
+    """Expected (standard deviation) turn of a reference's body about each axis."""
+    shift_m: float = 0.02
+    """Expected shift along each axis."""
+    field_m: float = 0.01
+    """Expected displacement of a part along x and y."""
+    field_nodes: int = 9
+    """Nodes along each side of the map, between which the field of displacements is bilinear."""
+    prior_weight: float = 1e-4
+    """Weight of sum (correction / expected)^2 beside the other losses."""
+    learning_rate: float = 0.1
+    """In units of what is expected; it warms up and falls as the network's does."""
+
+    def __post_init__(self) -> None:
+        for name in ("turn_deg", "shift_m", "field_m", "prior_weight", "learning_rate"):
+            value = getattr(self, name)
+            _require(value > 0, f"corrections.{name}", value, "Give a number above 0.")
+        nodes = self.field_nodes
+        _require(2 <= nodes <= 65, "corrections.field_nodes", nodes, "Give 2 to 65.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """The loop."""
 
@@ -187,7 +214,17 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     losses: LossSettings = field(default_factory=LossSettings)
+    corrections: CorrectionSettings = field(default_factory=CorrectionSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        moves = self.data.flip or self.data.crop_jitter > 0
+        _require(
+            not (self.corrections.learn and moves),
+            "corrections.learn",
+            True,
+            "Corrections belong to the stored crops: set data.flip=false and data.crop_jitter=0.",
+        )
 
 
 def preset(name: str) -> Settings:

@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 import pyarrow.parquet as pq
+import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from schemas.conventions import MAP_PX
@@ -46,6 +47,7 @@ class SampleRef:
     row: int
     dataset: int = 0
     """Which of the datasets of a run."""
+    reference_count: int = 0
     mean_baseline_m: float = 0.0
     valid_fraction: float = 0.0
     references: tuple[int, ...] | None = None
@@ -61,7 +63,7 @@ def read_index(
     """
     left = selected_references(dataset, View.load(dataset.root, view)) if view else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
-    stored = ["sample_id", "source_id", "track_id", "mean_baseline_m", "valid_fraction"]
+    stored = ["sample_id", "source_id", "track_id", "reference_count", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
     found: list[SampleRef] = []
     for path in dataset.shards("samples"):
@@ -181,14 +183,19 @@ class Samples(TorchDataset):
         """The sample as (epoch, position) draws it; one without a body where its row cannot be read."""
         epoch, position = at
         settings, rng = self._settings, np.random.default_rng([self._seed, epoch, position])
+        numbers: list[int] = []
+
+        def choose(count: int) -> list[int]:
+            numbers[:] = sorted(rng.permutation(count)[: settings.max_references].tolist())
+            return numbers
+
         try:
-            row = self.row(
-                position, lambda count: sorted(rng.permutation(count)[: settings.max_references].tolist())
-            )
+            row = self.row(position, choose)
             colours = ColourDraw.of(rng) if self._training and settings.colour_jitter else None
             backdrop = rng.uniform(size=3) if self._training and settings.background == "replace" else None
             with _naming(self._index[position]):
                 batch = batch_of_row(row, settings, colours, photo_px=self._photo_px, backdrop=backdrop)
+                batch = replace(batch, reference_numbers=torch.tensor([numbers]))
         except DatasetError as error:
             return bodiless_batch(self._index[position].sample_id, str(error), self._photo_px)
         if self._training and settings.flip and rng.uniform() < 0.5:

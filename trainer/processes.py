@@ -48,6 +48,15 @@ class Processes:
         distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
         return shared.tolist()
 
+    def gathered(self, values: Tensor) -> Tensor:
+        """(R, ...) the values of all processes, which have one shape, in the order of ranks; on the CPU."""
+        if self.count == 1:
+            return values[None]
+        own = values.to(self.device)
+        parts = [torch.empty_like(own) for _ in range(self.count)]
+        distributed.all_gather(parts, own)
+        return torch.stack(parts).cpu()
+
     def summed(self, values: Tensor) -> Tensor:
         """The sum over the processes."""
         if self.count == 1:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from trainer.batch import Batch
 from trainer.config import Settings, TrainSettings
+from trainer.corrections import CorrectionTable, corrected, prior
 from trainer.objective import Losses, losses_of
 from trainer.processes import Processes
 
@@ -20,21 +22,22 @@ def train_step(
     batches: Sequence[Batch],
     settings: Settings,
     processes: Processes | None = None,
+    corrections: CorrectionTable | None = None,
 ) -> list[tuple[Losses, Tensor]] | None:
     """One step of the optimiser on the mean gradient of several batches and processes.
 
-    Returns each batch's losses and its samples' gradient norms |d L_sample / d offset| (B,); None where a loss is not
-    finite in any process: then nothing was changed.
+    Returns each batch's losses and its samples' gradient norms |d L_sample / d offset| (B,); None where a loss or the
+    gradient is not finite in any process: then nothing was changed. `corrections` take a step of their own.
     """
     processes = processes or Processes(device=batches[0].inputs.device)
     model.train()
     optimizer.zero_grad(set_to_none=True)
-    seen = []
+    seen, corrected_rows = [], []
     for batch in batches:
         offset = _offset(model, batch, settings.train)
         offset.retain_grad()
-        window = batch.body_window
-        losses = losses_of(batch.windowed(window), offset[..., *window], settings.losses)
+        variables = corrections.of(batch) if corrections is not None else None
+        losses = _losses(batch, offset, variables, settings)
         (is_broken,) = processes.largest(float(not torch.isfinite(losses.total)))
         if is_broken:
             optimizer.zero_grad(set_to_none=True)
@@ -42,10 +45,29 @@ def train_step(
         (losses.total / len(batches)).backward()
         assert offset.grad is not None
         seen.append((losses, offset.grad.flatten(1).norm(dim=1) * len(offset) * len(batches)))
+        if corrections is not None and variables is not None and variables.grad is not None:
+            corrected_rows.append((corrections.rows(batch), variables.grad))
     processes.average_gradients(model.parameters())
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip_norm)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip_norm)
+    if not torch.isfinite(norm):
+        optimizer.zero_grad(set_to_none=True)
+        return None
     optimizer.step()
+    if corrections is not None:
+        rows_per_process = sum(len(batch.sample_ids) for batch in batches) * settings.data.max_references
+        corrections.step(corrected_rows, rows_per_process, processes)
     return seen
+
+
+def _losses(batch: Batch, offset: Tensor, variables: Tensor | None, settings: Settings) -> Losses:
+    """The losses of a batch, cut to its bodies; those of corrected motion, with the corrections' prior, if any."""
+    window = batch.body_window
+    if variables is None:
+        return losses_of(batch.windowed(window), offset[..., *window], settings.losses)
+    moved = corrected(batch, variables, settings.corrections)
+    losses = losses_of(moved.windowed(window), offset[..., *window], settings.losses)
+    held = settings.corrections.prior_weight * prior(variables, batch.reference_numbers).mean()
+    return replace(losses, total=losses.total + held)
 
 
 def _offset(model: nn.Module, batch: Batch, settings: TrainSettings) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -11,34 +10,29 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
-from schemas.errors import CheckpointError, DatasetError, HumandepthError, SettingsError
+from schemas.errors import CheckpointError, HumandepthError, SettingsError
 from trainer.batch import Batch, collate
-from trainer.board import Board
 from trainer.checkpoint import FACTS_NAME, Checkpoint, Progress, load_checkpoint, save_checkpoint
 from trainer.config import Settings
+from trainer.corrections import CorrectionTable
 from trainer.data import SampleRef, Samples, read_index, split
 from trainer.model import ReconNet, parameter_count
-from trainer.objective import Losses, Validation, validate
+from trainer.objective import Validation, validate
 from trainer.order import BatchOrder, Mix
 from trainer.panels import validation_panels, write_curves, write_picture
 from trainer.processes import Processes, begin_worker, determinism, joined_processes, sigterm_noted
 from trainer.progress import FitDisplay
-from trainer.report import Report
+from trainer.run_log import NonFiniteLossError, RunLog
 from trainer.step import learning_rate_factor, train_step, update_average
+
+__all__ = ["NonFiniteLossError", "StoppedError", "fit"]
 
 PANELS = 3
 """Held-out samples that are drawn."""
-
-
-class NonFiniteLossError(HumandepthError):
-    """The loss has become infinite or NaN too often."""
-
-    reason = "non-finite-loss"
 
 
 class StoppedError(HumandepthError):
@@ -115,9 +109,10 @@ class _Run:
         )
         # Always judged at map size: figures of runs with other settings can be compared.
         self.held_out = Samples(held_out, settings.data, seed=seed, training=False, photo_px=MAP_PX)
-        self.report = Report(training)
-        self.board = Board(out if train.tensorboard and processes.is_first else None)
-        self.step, self.skipped, self.bad_rows, self.is_stopping = 0, 0, 0, False
+        learns = settings.corrections.learn
+        self.corrections = CorrectionTable(training, settings.corrections) if learns else None
+        self.log = RunLog(out, settings, training, processes.is_first)
+        self.step, self.is_stopping = 0, False
         self.last: Validation | None = None
         self.progress = Progress()
 
@@ -133,7 +128,10 @@ class _Run:
             checkpoint = self._fitting(load_checkpoint(self.out))
             self.model.load_state_dict(checkpoint.trained_model().state_dict())
             checkpoint.restore_optimizer(self.optimizer)
+            if self.corrections is not None:
+                self.corrections.restore(checkpoint.corrections())
             self.step, self.progress = checkpoint.step, checkpoint.progress
+            self.log.begin_at(self.step)
         elif start_from is not None:
             checkpoint = self._fitting(load_checkpoint(start_from))
             self.model.load_state_dict(checkpoint.model().state_dict())
@@ -174,19 +172,30 @@ class _Run:
                     )
                 if is_done or (settings.max_minutes is not None and minutes >= settings.max_minutes):
                     break
-                for group in self.optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * learning_rate_factor(self.step, minutes, settings)
+                rate = self._set_learning_rate(learning_rate_factor(self.step, minutes, settings))
                 loaded = list(islice(batches, settings.accumulate))
                 moved = [batch.to(processes.device) for batch in loaded]
-                seen = train_step(self.model, self.optimizer, moved, self.settings, processes)
+                seen = train_step(
+                    self.model, self.optimizer, moved, self.settings, processes, self.corrections
+                )
                 self.step += 1
                 if self.average is not None and settings.average_decay is not None:
                     update_average(self.average, self.model, self.step, settings.average_decay)
-                self._note(seen, moved, display, minutes)
+                self.log.step(self.step, seen, moved, display, minutes=minutes, learning_rate=rate)
                 if self.step % settings.validate_every == 0 and self.step < settings.max_steps:
                     self._validate_and_save(display)
             self._validate_and_save(display)
         return self.last
+
+    def _set_learning_rate(self, factor: float) -> float:
+        """The rate of the network, times `factor` of what is set; that of the corrections likewise."""
+        rate = self.settings.train.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.corrections is not None:
+            for group in self.corrections.optimizer.param_groups:
+                group["lr"] = self.settings.corrections.learning_rate * factor
+        return rate
 
     def _batches(self) -> Iterator[Batch]:
         data, train = self.settings.data, self.settings.train
@@ -211,47 +220,6 @@ class _Run:
             )
         )
 
-    def _note(
-        self,
-        seen: list[tuple[Losses, Tensor]] | None,
-        batches: list[Batch],
-        display: FitDisplay,
-        minutes: float,
-    ) -> None:
-        settings = self.settings.train
-        for why in (why for batch in batches for why in batch.bad_rows):
-            self.bad_rows += 1
-            display.warn(f"step {self.step}: skipped a sample: {why}")
-            looked_at = self.step * settings.batch_size * settings.accumulate
-            if self.bad_rows > max(3.0, self.settings.data.max_bad_share * looked_at):
-                raise DatasetError(
-                    f"{self.bad_rows} of {looked_at} samples could not be read, the last: {why}",
-                    remedy="Make those shards again, or allow more with data.max_bad_share.",
-                )
-        if seen is None:
-            self._note_skipped(", ".join(name for batch in batches for name in batch.sample_ids), display)
-            return
-        for batch, (losses, gradient_norm) in zip(batches, seen, strict=True):
-            self.report.add(batch.sample_ids, losses, gradient_norm)
-        means = [losses.means() for losses, _ in seen]
-        numbers = {name: sum(mean[name] for mean in means) / len(means) for name in means[0]}
-        display.advance(self.step, minutes, numbers["total"])
-        if self.step % settings.log_every == 0 or self.step == 1:
-            rate = self.optimizer.param_groups[0]["lr"]
-            self._log({"step": self.step, "minutes": round(minutes, 3), "learning_rate": rate, **numbers})
-            self.board.scalars("training", numbers | {"learning_rate": rate}, self.step)
-
-    def _note_skipped(self, sample_ids: str, display: FitDisplay) -> None:
-        settings = self.settings.train
-        self.skipped += 1
-        display.warn(f"step {self.step}: the loss is not finite, skipped; samples {sample_ids}")
-        is_too_often = self.skipped > max(3.0, settings.max_skipped_share * self.step)
-        if is_too_often or settings.on_non_finite == "stop":
-            raise NonFiniteLossError(
-                f"{self.skipped} of {self.step} steps had an infinite or NaN loss, the last with {sample_ids}.",
-                remedy="Lower train.learning_rate, or drop those samples with data.where.",
-            )
-
     def _validate_and_save(self, display: FitDisplay) -> None:
         if len(self.held_out) and self.processes.is_first:
             self._validate(display)
@@ -272,10 +240,9 @@ class _Run:
         shown = [self.held_out[0, place] for place in places[:: max(1, count // PANELS)][:PANELS]]
         picture = validation_panels(model, shown, self.processes.device)
         write_picture(self.out / "panels.png", picture)
-        self._log({"step": self.step, "validation": self.last.as_dict()})
-        write_curves(self.out / "curves.png", self.out / "log.jsonl")
-        self.board.scalars("validation", self.last.as_dict(), self.step)
-        self.board.picture("panels", picture, self.step)
+        self.log.validation(self.step, self.last)
+        write_curves(self.out / "curves.png", self.log.path)
+        self.log.board.picture("panels", picture, self.step)
         display.say(
             f"step {self.step}: photometric error on {self.last.samples} held-out samples "
             f"{self.last.base_photo_error:.5f} with the base depth, {self.last.photo_error:.5f} refined "
@@ -283,7 +250,7 @@ class _Run:
         )
 
     def _save(self, folder: Path | None = None) -> None:
-        sums = self.processes.summed(self.report.sums)
+        sums = self.processes.summed(self.log.report.sums)
         if not self.processes.is_first:
             return
         facts = self.last.as_dict() if self.last else {}
@@ -296,10 +263,6 @@ class _Run:
             facts,
             average=self.average,
             progress=self.progress,
+            corrections=self.corrections.tensors() if self.corrections is not None else None,
         )
-        self.report.write(folder or self.out, sums)
-
-    def _log(self, entry: dict[str, object]) -> None:
-        if self.processes.is_first:
-            with open(self.out / "log.jsonl", "a") as file:
-                file.write(json.dumps(entry) + "\n")
+        self.log.report.write(folder or self.out, sums)
