@@ -128,6 +128,17 @@ def dataset_info() -> dict[str, Any]:
     }
 
 
+def check_info(root: str | Path, info: Any) -> None:
+    """Raises DatasetError unless the parsed `meta/info.json` is of this format and version."""
+    facts = info if isinstance(info, dict) else {}
+    if facts.get("format") != "humandepth" or facts.get("format_version") != FORMAT_VERSION:
+        raise DatasetError(
+            f"{root} has format {facts.get('format')!r} version {facts.get('format_version')!r}, "
+            f"expected 'humandepth' version {FORMAT_VERSION}.",
+            remedy="Use the humandepth version that wrote it.",
+        )
+
+
 class Dataset:
     """A dataset opened for reading: finished shards only."""
 
@@ -146,12 +157,7 @@ class Dataset:
                 f"{root} is not a dataset: {INFO_PATH} cannot be read ({error}).",
                 remedy="Give the folder that `pipeline run --out` made.",
             ) from error
-        if info.get("format") != "humandepth" or info.get("format_version") != FORMAT_VERSION:
-            raise DatasetError(
-                f"{root} has format {info.get('format')!r} version {info.get('format_version')!r}, "
-                f"expected 'humandepth' version {FORMAT_VERSION}.",
-                remedy="Use the humandepth version that wrote it.",
-            )
+        check_info(root, info)
         if (root / JOURNAL_PATH).exists():
             raise DatasetError(
                 f"{root}: packing its shards was interrupted.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -40,13 +41,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     fit = commands.add_parser("fit", help="train ReconNet on a dataset")
-    fit.add_argument("datasets", nargs="+", help="folders that `python -m pipeline run --out` made")
+    fit.add_argument(
+        "datasets",
+        nargs="+",
+        help="folders that `python -m pipeline run --out` made, or gs://, s3://, ... of them",
+    )
     fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
     fit.add_argument(
         "--view",
         metavar="NAME",
         help="only what this view keeps (data.view); every dataset has one of that name",
     )
+    fit.add_argument("--where", help="only samples for which this holds: setting data.where")
+    fit.add_argument("--truth", help="folder with true depth of held-out samples: setting data.truth")
     fit.add_argument("--out", required=True, help="checkpoint folder")
     fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
     fit.add_argument(
@@ -98,17 +105,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from dataclasses import replace
 
     from schemas.errors import SettingsError
     from schemas.settings import with_overrides
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    if options.weights:
-        settings = with_overrides(settings, [f"data.weights={options.weights}"])
-    if options.view is not None:
-        settings = replace(settings, data=replace(settings.data, view=options.view))
+    given = {"weights": options.weights, "where": options.where, "truth": options.truth, "view": options.view}
+    settings = with_overrides(
+        settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
+    )
     if options.resume and options.start_from:
         raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
     from trainer.train import fit

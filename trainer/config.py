@@ -27,6 +27,8 @@ class DataSettings:
     """Share of sources (or tracks) that are held out, chosen by a hash of their ids."""
     held_out: tuple[str, ...] = ()
     """Sources (or tracks) held out by name; replaces the choice by hash."""
+    truth: str | None = None
+    """Folder with the true depth of held-out samples (`python -m pipeline truth`): validation reports the errors."""
     max_references: int = 6
     """References used per target and step; drawn anew each epoch where a sample has more."""
     background: Literal["zero", "keep", "replace"] = "zero"

@@ -30,6 +30,7 @@ from schemas.where import where_expression
 from trainer.augment import ColourDraw, drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
 from trainer.config import DataSettings
+from trainer.remote import RemoteDataset, is_remote
 
 CACHED_BYTES = 256 * 2**20
 """Row groups kept in memory by each loading process."""
@@ -43,6 +44,7 @@ class SampleRef:
     source_id: str
     track_id: str
     path: str
+    """Of its shard; an address such as gs://... where the dataset is remote."""
     row_group: int
     row: int
     dataset: int = 0
@@ -55,13 +57,13 @@ class SampleRef:
 
 
 def read_index(
-    dataset: Dataset, where: str | None = None, number: int = 0, *, view: str | None = None
+    dataset: Dataset | RemoteDataset, where: str | None = None, number: int = 0, *, view: str | None = None
 ) -> list[SampleRef]:
     """Every sample for which `where` holds and that a view keeps, in the dataset's order; scalar columns only.
 
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
-    left = selected_references(dataset, View.load(dataset.root, view)) if view else None
+    left = _view(dataset, view) if view else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
     stored = ["sample_id", "source_id", "track_id", "reference_count", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
@@ -87,7 +89,16 @@ def read_index(
     return found
 
 
-def _row_groups(path: Path, condition: Any) -> list[int]:
+def _view(dataset: Dataset | RemoteDataset, name: str) -> dict[str, tuple[int, ...]]:
+    if isinstance(dataset, RemoteDataset):
+        raise SettingsError(
+            f"view {name!r} of {dataset.root}: views are read from local folders only.",
+            remedy="Copy the dataset, or use data.where.",
+        )
+    return selected_references(dataset, View.load(dataset.root, name))
+
+
+def _row_groups(path: Path | str, condition: Any) -> list[int]:
     with pq.ParquetFile(path) as file:
         if condition is None:
             return list(range(file.num_row_groups))
@@ -152,6 +163,11 @@ class Samples(TorchDataset):
     def refs(self) -> list[SampleRef]:
         """Where the samples lie, by position."""
         return self._index
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether some lie in a remote dataset."""
+        return any(is_remote(ref.path) for ref in self._index)
 
     def row(self, position: int, choose: Callable[[int], list[int]] | None = None) -> dict[str, Any]:
         """The decoded row of a sample, with the references that `choose` picks out of their number (default: all).

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import trimesh
 
 from schemas.prediction import Prediction
+from trainer.surfaces import normals, surface_points
+
+if TYPE_CHECKING:
+    import trimesh
 
 PNG_UNITS_PER_M = 5000
 """Depth in the PNG is metres times this, as in the TUM RGB-D benchmark: steps of 0.2 mm, up to 13.1 m."""
@@ -36,19 +40,14 @@ def write_depth_png(path: Path, depth_m: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def surface_points(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """(H, W, 3) camera points, metres: depth K^-1 (u, v, 1) at pixel centres (+0.5)."""
-    v, u = np.indices(depth_m.shape) + 0.5
-    depth = depth_m.astype(np.float64)
-    return np.stack([(u - K[0, 2]) / K[0, 0] * depth, (v - K[1, 2]) / K[1, 1] * depth, depth], axis=-1)
-
-
 def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
     """The visible surface as a mesh with the photo's colours: x right, y down, z forward, metres.
 
     Two triangles per square of four neighbouring pixels on the body, left out where depth jumps by more than
     MAX_JUMP. Seen from the camera they turn so that normals point to it.
     """
+    import trimesh
+
     depth = prediction.depth_m
     number = np.full(depth.shape, -1, np.int64)
     mask = depth > 0
@@ -78,15 +77,6 @@ def write_normals_png(path: Path, normal: np.ndarray) -> None:
     colours = np.where(normal.any(axis=-1, keepdims=True), 0.5 + 0.5 * normal * [1, -1, -1], 0)
     _, data = cv2.imencode(".png", np.rint(255 * colours[..., ::-1]).astype(np.uint8))
     path.write_bytes(data.tobytes())
-
-
-def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """(H, W, 3) unit normals that point to the camera, from central differences of surface points; 0 off the body."""
-    points = surface_points(depth_m, K)
-    normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
-    inner = cv2.erode((depth_m > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return np.where(inner[..., None], normal, 0.0)
 
 
 def write_figure(path: Path, prediction: Prediction, image: np.ndarray) -> None:

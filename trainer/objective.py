@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +13,8 @@ from torch.nn import functional
 from trainer.batch import Batch
 from trainer.config import LossSettings
 from trainer.losses import photo_loss, reg_loss, smooth_loss
+from trainer.metrics import MIN_PIXELS, DepthErrors, depth_errors, mean_errors
+from trainer.truth import Truths
 from trainer.warp import pixel_rays, project, reference_points, sample_at
 
 
@@ -42,6 +45,9 @@ class Validation:
     photo_error: float
     mean_offset_m: float
     """Mean |offset|: how much the network changes."""
+    depth_errors: DepthErrors | None = None
+    """Means over the samples whose truth is known, of the refined depth."""
+    base_depth_errors: DepthErrors | None = None
 
     @property
     def reduction(self) -> float:
@@ -50,7 +56,14 @@ class Validation:
 
     def as_dict(self) -> dict[str, float]:
         """Plain numbers for logs and checkpoints."""
-        return {
+        known = {"": self.depth_errors, "base_": self.base_depth_errors}
+        depth = {
+            f"{which}depth_{name}": value
+            for which, errors in known.items()
+            if errors is not None
+            for name, value in asdict(errors).items()
+        }
+        return depth | {
             "samples": float(self.samples),
             "base_photo_error": self.base_photo_error,
             "photo_error": self.photo_error,
@@ -102,10 +115,16 @@ def finer_maps(
 
 
 @torch.no_grad()
-def validate(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> Validation:
-    """Photometric errors over held-out samples: every sample weighs the same, and so does every reference."""
+def validate(
+    model: nn.Module, batches: Iterable[Batch], device: torch.device, truths: Truths | None = None
+) -> Validation:
+    """Errors over held-out samples: every sample weighs the same, and so does every reference.
+
+    The depth's own errors come with it where `truths` knows a sample.
+    """
     model.eval()
     base_errors, errors, offsets = [], [], []
+    depths: list[tuple[DepthErrors, DepthErrors]] = []
     for batch in (loaded.to(device) for loaded in batches):
         offset = model(batch.inputs)
         base, counted_base = warped_references(batch, torch.zeros_like(offset))
@@ -115,12 +134,27 @@ def validate(model: nn.Module, batches: Iterable[Batch], device: torch.device) -
         errors += _photo_errors(batch.target, refined, both)
         has_body = batch.mask.flatten(1).any(1)
         offsets += reg_loss(offset, batch.mask)[has_body].tolist()
+        depths += _depth_errors(batch, offset, truths) if truths is not None else []
     return Validation(
         samples=len(offsets),
         base_photo_error=float(torch.tensor(base_errors).mean()),
         photo_error=float(torch.tensor(errors).mean()),
         mean_offset_m=float(torch.tensor(offsets).mean()),
+        depth_errors=mean_errors([refined for refined, _ in depths]) if depths else None,
+        base_depth_errors=mean_errors([base for _, base in depths]) if depths else None,
     )
+
+
+def _depth_errors(batch: Batch, offset: Tensor, truths: Truths) -> list[tuple[DepthErrors, DepthErrors]]:
+    """Of the refined and the base depth, for samples whose truth is known and shares enough pixels."""
+    found = []
+    for sample_id, base, added, K in zip(batch.sample_ids, batch.base_depth, offset, batch.K, strict=True):
+        base_m, K_at_map = base[0].cpu().numpy(), K.cpu().numpy()
+        truth = truths.depth_m(sample_id, K_at_map, base_m.shape)
+        if truth is not None and ((base_m > 0) & (truth > 0)).sum() >= MIN_PIXELS:
+            refined_m = np.where(base_m > 0, base_m + added[0].cpu().numpy(), 0)
+            found.append((depth_errors(refined_m, truth, K_at_map), depth_errors(base_m, truth, K_at_map)))
+    return found
 
 
 def _photo_errors(target: Tensor, warped: Tensor, counted: Tensor) -> list[float]:

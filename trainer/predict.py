@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from schemas.conventions import IMAGE_PX, MAP_PX
-from schemas.dataset import Dataset
 from schemas.errors import (
     CheckpointError,
     DatasetError,
@@ -33,6 +32,7 @@ from trainer.config import DataSettings
 from trainer.data import SampleRef, Samples, read_index
 from trainer.depth_files import write_depth_files
 from trainer.model import ReconNet
+from trainer.remote import open_dataset
 from trainer.turntable import turntable, write_turntable
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def subjects_of_dataset(
     root: str, sample_ids: Sequence[str] = (), per_track: int | None = None
 ) -> Iterator[Subject]:
     """Samples by id, or `per_track` evenly spread over every track, or all of them."""
-    index = read_index(Dataset.open(root))
+    index = read_index(open_dataset(root))
     chosen = _chosen(index, sample_ids, per_track)
     samples = Samples([index[at] for at in chosen], DataSettings(), seed=0, training=False)
     for position in range(len(samples)):

@@ -13,7 +13,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from schemas.conventions import MAP_PX
-from schemas.dataset import Dataset
 from schemas.errors import CheckpointError, HumandepthError, SettingsError
 from trainer.batch import Batch, collate
 from trainer.checkpoint import FACTS_NAME, Checkpoint, Progress, load_checkpoint, save_checkpoint
@@ -26,8 +25,10 @@ from trainer.order import BatchOrder, Mix
 from trainer.panels import validation_panels, write_curves, write_picture
 from trainer.processes import Processes, begin_worker, determinism, joined_processes, sigterm_noted
 from trainer.progress import FitDisplay
+from trainer.remote import open_dataset
 from trainer.run_log import NonFiniteLossError, RunLog
 from trainer.step import learning_rate_factor, train_step, update_average
+from trainer.truth import Truths
 
 __all__ = ["NonFiniteLossError", "StoppedError", "fit"]
 
@@ -66,7 +67,7 @@ def fit(
     index = [
         ref
         for number, root in enumerate(roots)
-        for ref in read_index(Dataset.open(root), settings.data.where, number, view=settings.data.view)
+        for ref in read_index(open_dataset(root), settings.data.where, number, view=settings.data.view)
     ]
     training, held_out = split(index, settings.data)
     counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
@@ -110,6 +111,7 @@ class _Run:
         # Always judged at map size: figures of runs with other settings can be compared.
         self.held_out = Samples(held_out, settings.data, seed=seed, training=False, photo_px=MAP_PX)
         learns = settings.corrections.learn
+        self.truths = _truths(settings.data.truth, held_out)
         self.corrections = CorrectionTable(training, settings.corrections) if learns else None
         self.log = RunLog(out, settings, training, processes.is_first)
         self.step, self.is_stopping = 0, False
@@ -216,6 +218,8 @@ class _Run:
                 collate_fn=collate,
                 num_workers=data.workers,
                 worker_init_fn=begin_worker,
+                # Clients of buckets hold threads and locks, which do not survive a fork.
+                multiprocessing_context="spawn" if data.workers and self.training.is_remote else None,
                 pin_memory=self.processes.device.type == "cuda",
             )
         )
@@ -233,7 +237,7 @@ class _Run:
         count = min(self.settings.train.validation_samples, len(self.held_out))
         places = torch.linspace(0, len(self.held_out) - 1, count).round().long().tolist()
         batches = (self.held_out[0, place] for place in places)
-        self.last = validate(model, batches, self.processes.device)
+        self.last = validate(model, batches, self.processes.device, self.truths)
         self.progress = self.progress.after(self.last.photo_error)
         patience = self.settings.train.patience
         self.is_stopping = patience is not None and self.progress.validations_since >= patience
@@ -248,6 +252,11 @@ class _Run:
             f"{self.last.base_photo_error:.5f} with the base depth, {self.last.photo_error:.5f} refined "
             f"({-100 * self.last.reduction:+.1f} %), mean |offset| {1000 * self.last.mean_offset_m:.1f} mm"
         )
+        if self.last.depth_errors is not None and self.last.base_depth_errors is not None:
+            display.say(
+                f"step {self.step}: depth error {self.last.base_depth_errors.mae_mm:.1f} mm with the base depth, "
+                f"{self.last.depth_errors.mae_mm:.1f} mm refined, after one offset per image"
+            )
 
     def _save(self, folder: Path | None = None) -> None:
         sums = self.processes.summed(self.log.report.sums)
@@ -266,3 +275,15 @@ class _Run:
             corrections=self.corrections.tensors() if self.corrections is not None else None,
         )
         self.log.report.write(folder or self.out, sums)
+
+
+def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
+    if folder is None:
+        return None
+    truths = Truths(Path(folder))
+    if not any(ref.sample_id in truths for ref in held_out):
+        raise SettingsError(
+            f"{folder} holds the true depth of none of the {len(held_out)} held-out samples.",
+            remedy="Make it with `python -m pipeline truth`, or leave data.truth out.",
+        )
+    return truths

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from schemas.prediction import Prediction
-from trainer.depth_files import surface_points
+from trainer.surfaces import surface_points
 
 FRAMES = 24
 SWING_DEG = 35.0

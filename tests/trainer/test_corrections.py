@@ -19,7 +19,7 @@ from trainer.checkpoint import load_checkpoint
 from trainer.config import CorrectionSettings, DataSettings, LossSettings, ModelSettings, Settings, preset
 from trainer.corrections import CorrectionTable, corrected, displacements, prior, variable_count
 from trainer.data import SampleRef
-from trainer.evaluate import best_offset
+from trainer.metrics import best_offset
 from trainer.objective import losses_of
 from trainer.processes import Processes
 from trainer.step import train_step

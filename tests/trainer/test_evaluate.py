@@ -12,7 +12,8 @@ from schemas.errors import DatasetError
 from schemas.prediction import Prediction
 from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth
 from trainer.cli import main
-from trainer.evaluate import depth_errors, evaluate, means
+from trainer.evaluate import evaluate, means
+from trainer.metrics import depth_errors
 
 K = map_intrinsics(256)
 

@@ -19,9 +19,10 @@ from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import CENTRE_M, RADIUS_M, map_intrinsics, sphere_depth, sphere_row
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.config import ModelSettings, Settings
-from trainer.depth_files import PNG_UNITS_PER_M, depth_mesh, normals, surface_points, write_depth_png
+from trainer.depth_files import PNG_UNITS_PER_M, depth_mesh, write_depth_png
 from trainer.model import ReconNet
 from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_files
+from trainer.surfaces import normals, surface_points
 from trainer.turntable import FRAMES, turntable, write_turntable
 
 TINY = ModelSettings(downs=3, width=8, stem_width=8, kernel_px=3, groups=2, blocks=1, head_blocks=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -82,35 +81,40 @@ def test_accumulating_two_batches_is_one_of_twice_the_size(root: Path, tmp_path:
 
 
 def test_two_processes_are_one_with_twice_the_batch(root: Path, tmp_path: Path) -> None:
-    fit(str(root), str(tmp_path / "one"), SETTINGS)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    run = "import json, sys; from schemas.settings import from_dict; from trainer.config import Settings; "
-    run += "from trainer.train import fit; a = json.loads(sys.argv[1]); "
-    run += "fit(a['root'], a['out'], from_dict(Settings, a['settings']), device='cpu')"
-    settings = as_dict(with_settings("train.batch_size=1"))
-    arguments = json.dumps({"root": str(root), "out": str(tmp_path / "two"), "settings": settings})
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", run, arguments],
-            cwd=ROOT,
-            env=os.environ
-            | {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
-            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (0, 1)
-    ]
-    said = [process.communicate(timeout=300)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
+    """As a user starts them: torchrun on this machine, two processes that talk by gloo. Corrections are shared too."""
+    settings = with_settings("corrections.learn=true")
+    fit(str(root), str(tmp_path / "one"), settings)
+    said = torchrun(2, root, tmp_path / "two", with_overrides(settings, ["train.batch_size=1"]))
     assert difference(tmp_path / "one", tmp_path / "two") < 1e-5
-    assert "2 x cpu" in said[0]
+    assert "2 x cpu" in said
     one, two = (pq.read_table(tmp_path / name / REPORT_NAME).to_pylist() for name in ("one", "two"))
     for first, second in zip(one, two, strict=True):
         assert first["seen"] == second["seen"]
         assert first["photo"] == pytest.approx(second["photo"], abs=1e-5)
+    whole, shared = (load_checkpoint(tmp_path / name).corrections()["values"] for name in ("one", "two"))
+    assert whole.abs().max() > 0.1
+    torch.testing.assert_close(whole, shared, atol=1e-4, rtol=0)
+
+
+def torchrun(count: int, root: Path, out: Path, settings: Settings) -> str:
+    """Trains in so many processes by `torchrun -m trainer fit`; returns what they said."""
+    changes = [
+        f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for section, fields in as_dict(settings).items()
+        for name, value in fields.items()
+    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+    command = [*launcher, "-m", "trainer", "fit", str(root), "--out", str(out), "--device", "cpu"]
+    done = subprocess.run(
+        [*command, *(part for change in changes for part in ("--set", change))],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def test_mixed_datasets_resume_exactly_and_are_seen_in_their_shares(

@@ -1,0 +1,22 @@
+"""The surface that a depth map shows: its points and normals."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def surface_points(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """(H, W, 3) camera points, metres: depth K^-1 (u, v, 1) at pixel centres (+0.5)."""
+    v, u = np.indices(depth_m.shape) + 0.5
+    depth = depth_m.astype(np.float64)
+    return np.stack([(u - K[0, 2]) / K[0, 0] * depth, (v - K[1, 2]) / K[1, 1] * depth, depth], axis=-1)
+
+
+def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """(H, W, 3) unit normals that point to the camera, from central differences of surface points; 0 off the body."""
+    points = surface_points(depth_m, K)
+    normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+    inner = cv2.erode((depth_m > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.where(inner[..., None], normal, 0.0)
