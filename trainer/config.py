@@ -137,8 +137,8 @@ class CorrectionSettings:
     """Expected displacement of a part along x and y."""
     field_nodes: int = 9
     """Nodes along each side of the map, between which the field of displacements is bilinear."""
-    prior_weight: float = 1e-4
-    """Weight of sum (correction / expected)^2 beside the other losses."""
+    prior_weight: float = 1e-3
+    """Weight of sum (correction / expected)^2 beside the other losses. Much less, and corrections take up depth."""
     learning_rate: float = 0.1
     """In units of what is expected; it warms up and falls as the network's does."""
 

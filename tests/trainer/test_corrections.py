@@ -118,8 +118,9 @@ def test_gradients_in_float64() -> None:
     assert torch.autograd.gradcheck(lambda z: displacements(cut, z, settings), (variables,))
     numbers = torch.tensor([[0, 1, -1, -1]])
     assert torch.autograd.gradcheck(lambda z: prior(z, numbers), (variables,))
-    expected = variables[0, :2].square().sum() / 2
-    assert float(prior(variables, numbers)[0]) == pytest.approx(float(expected))
+    drawn_twice = variables.detach()
+    expected = drawn_twice[0, :2].square().sum() / 2
+    assert float(prior(drawn_twice, numbers)[0]) == pytest.approx(float(expected))
 
 
 def test_planted_misalignment_is_found() -> None:
@@ -139,7 +140,7 @@ def test_planted_misalignment_is_found() -> None:
 
 def test_depth_is_better_with_corrections_where_references_are_misaligned() -> None:
     """Offset and corrections learned together, against the offset alone; errors after one offset."""
-    wrong = plant(sphere_batch(6, BASE_RADIUS_M), 1)
+    wrong = plant(sphere_batch(6, BASE_RADIUS_M), 6)
     errors = {}
     for learns in (False, True):
         coarse = torch.zeros(1, 1, 12, 12, requires_grad=True)
@@ -149,7 +150,7 @@ def test_depth_is_better_with_corrections_where_references_are_misaligned() -> N
         seen = wrong.valid[0].amax(0)[0].numpy() > 0
         found, true = sphere_depth(256, BASE_RADIUS_M)[seen] + offset[seen], sphere_depth(256, RADIUS_M)[seen]
         errors[learns] = np.abs(found - true - best_offset(found, true)).mean()
-    assert errors[True] < 0.7 * errors[False], errors
+    assert errors[True] < 0.5 * errors[False], errors
 
 
 def _descend(
