@@ -49,6 +49,7 @@ def write_recording(scene: Scene, panels: list[tuple[str, np.ndarray]], path: Pa
         for caption, picture in panels:
             stream.log(rerun.new_entity_path(["pictures", caption]), rerun.Image(picture), static=True)
         stream.log("facts", rerun.TextDocument(facts_text(scene)), static=True)
+        stream.send_blueprint(_layout([caption for caption, _ in panels], rerun))
     finally:
         stream.flush()
         stream.disconnect()
@@ -76,6 +77,28 @@ def facts_text(scene: Scene) -> str:
     if scene.reference is not None:
         lines += ["pair", *(_lines(scene.facts) or ["    was not tried when the dataset was made"])]
     return "\n".join(lines)
+
+
+def _layout(captions: list[str], rerun: Any) -> Any:
+    """Bodies and arrows large on the left, pictures and facts on the right."""
+    from rerun import blueprint
+
+    pictures = [
+        blueprint.Spatial2DView(origin=rerun.new_entity_path(["pictures", caption]), name=caption)
+        for caption in captions
+    ]
+    return blueprint.Blueprint(
+        blueprint.Horizontal(
+            blueprint.Spatial3DView(origin="camera", name="bodies and motion"),
+            blueprint.Vertical(
+                blueprint.Grid(*pictures, grid_columns=2),
+                blueprint.TextDocumentView(origin="facts", name="facts"),
+                row_shares=[3, 1],
+            ),
+            column_shares=[3, 2],
+        ),
+        collapse_panels=True,
+    )
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
