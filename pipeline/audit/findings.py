@@ -124,7 +124,7 @@ def _mixture(
         )
     total = sum(row.samples for row in sources)
     largest = max(sources, key=lambda row: row.samples, default=None)
-    if largest and total and len(sources) > 1 and largest.samples > 0.5 * total:
+    if largest and total and len(sources) > 1 and largest.samples > max(0.5, 1.5 / len(sources)) * total:
         yield Finding(
             slug="one-source-dominates",
             level="note",

@@ -246,7 +246,7 @@ def overlays_section(overlays: Sequence[Overlay]) -> str:
             for item in overlays
             if item.kind == kind
         )
-        parts.append(f'<h3>{escaped(kind.capitalize())}</h3><div class="panels">{figures}</div>')
+        parts.append(f'<h3>{escaped(kind[0].upper() + kind[1:])}</h3><div class="panels">{figures}</div>')
     return "".join(parts) or "<p>No frame has a stored picture.</p>"
 
 
