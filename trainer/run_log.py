@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
 from schemas.errors import DatasetError, HumandepthError
+from schemas.views import View
 from trainer.batch import Batch
 from trainer.board import Board
 from trainer.config import Settings
@@ -69,6 +71,10 @@ class RunLog:
             numbers |= {"learning_rate": learning_rate}
             self._write({"step": step, "minutes": round(minutes, 3), **numbers})
             self.board.scalars("training", numbers, step)
+
+    def views(self, step: int, views: dict[str, View]) -> None:
+        """Notes what the view of every dataset said: one of the same name may be saved over it."""
+        self._write({"step": step, "views": {root: asdict(view) for root, view in views.items()}})
 
     def validation(self, step: int, found: Validation) -> None:
         """Notes a validation."""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from schemas.conventions import MAP_PX
 from schemas.errors import CheckpointError, HumandepthError, SettingsError
+from schemas.views import View
 from trainer.batch import Batch, collate
 from trainer.checkpoint import FACTS_NAME, Checkpoint, Progress, load_checkpoint, save_checkpoint
 from trainer.config import Settings
@@ -82,6 +83,8 @@ def fit(
         mix = Mix.of(counts, settings.data.weights)
         run = _Run(Path(out), settings, training, held_out, mix, processes)
         run.start(resume=resume, start_from=start_from)
+        if settings.data.view is not None:
+            run.log.views(run.step, {root: View.load(root, settings.data.view) for root in roots})
         return run.to_the_end()
 
 

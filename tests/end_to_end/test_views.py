@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def test_fit_takes_a_view_and_refuses_one_that_is_not_there(
     assert "it has: one" in capsys.readouterr().err
     assert trainer.cli.main([*fit, "--view", "one"]) == 0
     assert '"view": "one"' in (tmp_path / "checkpoint/checkpoint.json").read_text()
+    first = json.loads((tmp_path / "checkpoint/log.jsonl").read_text().splitlines()[0])
+    assert first["views"][str(root)]["pairs"] == "gap_s > 0"
 
 
 def test_verify_looks_at_what_a_view_keeps(root: Path) -> None:
