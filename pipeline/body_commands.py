@@ -71,9 +71,8 @@ def _import(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     import json
-    from dataclasses import replace
 
-    from pipeline.tracking.foreign_bodies import READERS, Film, from_mapping
+    from pipeline.tracking.foreign_bodies import READERS, Film, from_mapping, without_betas
     from pipeline.tracking.imported_bodies import write_bodies
     from pipeline.tracking.result_files import read_result
     from schemas.errors import SettingsError, SourceError
@@ -102,7 +101,7 @@ def _convert(options: argparse.Namespace) -> int:
             remedy="Check --format, or name the arrays in a --mapping.",
         ) from error
     if options.drop_betas:
-        bodies = replace(bodies, betas=0 * bodies.betas, shape_space="none")
+        bodies = without_betas(bodies)
     write_bodies(Path(options.out), bodies)
     people = len(set(bodies.person.tolist()))
     print(f"wrote {options.out}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}")

@@ -1,13 +1,14 @@
 """Results of estimators people use, as the neutral format of `imported_bodies`: names, rotations, cameras.
 
-Each reader takes the file's contents (see `result_files`) and says what its authors' layout means. Joints of SMPL-H
+Each reader takes the file's contents (see `result_files`) and says what its authors' layout means, as they publish it;
+no result file of theirs was at hand, so tests write files in those layouts. Joints of SMPL-H
 and SMPL-X beyond the wrists have no counterpart; SMPL's two hand joints are left straight.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from pipeline.tracking.imported_bodies import ImportedBodies, bodies_from_arrays
 from schemas.conventions import IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.errors import SourceError
 
+SMPL_PELVIS_M = (-0.0018, -0.2233, 0.0282)
 SMPLX_PELVIS_M = (0.0031, -0.3514, 0.0120)
-"""Where SMPL-X's pelvis lies at rest (neutral mean shape), in the axes its translations are added in."""
+"""Where the pelvis lies at rest (neutral mean shapes), in the axes translations are added in."""
 SPIN_FOCAL_PX, SPIN_CROP_PX = 5000.0, 256.0
 """4D-Humans' lens: 5000 px for a picture whose longer side is 256 px."""
 ROMP_FOCAL_PX, ROMP_IMAGE_PX = 443.4, 512.0
@@ -305,6 +307,14 @@ def from_mapping(contents: Any, mapping: Mapping[str, str], film: Film) -> Impor
     if film.focal_px is not None:
         given["focal_px"] = film.focal_px
     return bodies_from_arrays("mapped results", given)
+
+
+def without_betas(bodies: ImportedBodies) -> ImportedBodies:
+    """The same poses and places for a body of another shape space: mean shape, pelvis where it was."""
+    rest = {"smpl": SMPL_PELVIS_M, "smplx": SMPLX_PELVIS_M}.get(bodies.shape_space)
+    if bodies.rest_pelvis_m is None and rest is not None:
+        bodies = replace(bodies, rest_pelvis_m=np.broadcast_to(rest, (len(bodies), 3)))
+    return replace(bodies, betas=0 * bodies.betas, shape_space="none")
 
 
 READERS: dict[str, Callable[[Any, Film], ImportedBodies]] = {

@@ -174,9 +174,13 @@ def in_camera(bodies: ImportedBodies, body: ArticulatedBody) -> ImportedBodies:
     and the translation R (J + b) + t - J. Where `rest_pelvis_m` P is given, b means P + b - J of the body in use.
     """
     pose, translation = bodies.pose, bodies.translation_m
-    if translation is None:
-        return bodies
     pelvis = body.joint_template[0] + bodies.betas @ body.joint_shapedirs[0].T
+    if translation is None:
+        if bodies.rest_pelvis_m is None or bodies.weak is None:
+            return bodies
+        away = bodies.rest_pelvis_m - pelvis
+        weak = bodies.weak + np.pad(away[:, :2], ((0, 0), (1, 0)))
+        return replace(bodies, weak=weak, rest_pelvis_m=None)
     place = translation + (pelvis if bodies.rest_pelvis_m is None else bodies.rest_pelvis_m)
     if bodies.cam_from_world is not None:
         turn, move = bodies.cam_from_world[:, :3, :3], bodies.cam_from_world[:, :3, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
 from pathlib import Path
@@ -43,8 +44,6 @@ def read_result(path: Path) -> Any:
         if suffix in (".pt", ".pth"):
             return _arrays_of(torch.load(path, map_location="cpu", weights_only=True))
         if suffix == ".json":
-            import json
-
             return json.loads(path.read_text())
         if suffix == ".parquet":
             return pq.read_table(path)

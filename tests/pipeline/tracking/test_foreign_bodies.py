@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.cli import main
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.tracking.foreign_bodies import SMPLX_PELVIS_M, rotvecs_from
+from pipeline.tracking.foreign_bodies import SMPL_PELVIS_M, SMPLX_PELVIS_M, rotvecs_from
 from pipeline.tracking.imported_bodies import (
     ImportedBodies,
     bodies_from_arrays,
@@ -232,6 +232,25 @@ def test_parquet_is_the_same_format(tmp_path: Path, body: BodyModel) -> None:
     path = dump(phalp(), tmp_path / "demo.pkl")
     assert main(["body", "convert", str(path), "--format", "4d-humans", "--out", str(out)]) == 0
     assert_mesh(body, read_bodies(out))
+
+
+def test_without_its_betas_a_body_keeps_its_pelvis(tmp_path: Path, body: BodyModel) -> None:
+    path = dump(phalp(), tmp_path / "demo.pkl")
+    found = converted(tmp_path, path, "--format", "4d-humans", "--drop-betas")
+    assert found.shape_space == "none"
+    placed = in_camera(found, body)
+    assert placed.translation_m is not None
+    pelvis = body.joints(placed.pose, placed.betas, placed.translation_m)[:, 0]
+    np.testing.assert_allclose(pelvis, PLACE + SMPL_PELVIS_M, atol=1e-6)
+    weak = np.array([[0.8, 0.1, -0.05]])
+    flat = bodies_from_arrays("weak", {
+        "person": 0, "frame_index": 0, "pose": np.zeros((1, 24, 3)), "betas": np.zeros(10), "weak": weak,
+        "crop_px": np.array([100.0, 100, 50]), "rest_pelvis_m": np.array(SMPL_PELVIS_M),
+    })  # fmt: skip
+    moved = in_camera(flat, body).weak
+    assert moved is not None
+    origin = body.joint_template[0, :2] + moved[0, 1:]
+    np.testing.assert_allclose(origin, weak[0, 1:] + SMPL_PELVIS_M[:2], atol=1e-12)
 
 
 @pytest.mark.parametrize("form", ["axis-angle", "flat", "matrices", "six"])
