@@ -215,3 +215,19 @@ def test_rows_that_hold_nobody_are_named(tmp_path: Path) -> None:
     pictures._groups[refs[0].path, 0] = group.from_pylist([row], schema=group.schema)
     with pytest.raises(DatasetError, match="s0/000: an empty mask or a body that is none"):
         pictures.row(0)
+
+
+def test_mixed_precision_is_near(table: Path) -> None:
+    plain = PictureSettings(flip=False, background="keep", occluder_share=0, colour_jitter=False)
+    pictures = Pictures(read_pictures([str(table)]), plain, 32, seed=0, training=False)
+    images, truth = stacked([pictures[0, at] for at in range(8)])
+    body, totals = TorchBody.load(BODY_FILE), []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        settings = replace(SETTINGS, train=replace(SETTINGS.train, precision=precision))
+        model = TrackNet(replace(settings.network, dropout=0.0))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        steps = [tracknet_step(model, optimizer, images, truth, body, settings) for _ in range(3)]
+        totals.append([float(step.total.detach()) for step in steps])
+    assert totals[0] != totals[1]
+    np.testing.assert_allclose(totals[1], totals[0], rtol=0.05)
