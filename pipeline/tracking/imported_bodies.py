@@ -119,6 +119,9 @@ def bodies_from_arrays(name: str, given: Mapping[str, Any]) -> ImportedBodies:
     for key, size in sizes.items():
         if size is not None and not (size > 0).all():
             raise refuse(key, "a size of 0 or less", "sizes above 0")
+    for key in ("frame_index", "pts_s"):
+        if key in arrays and len(set(zip(arrays["person"].tolist(), arrays[key].tolist()))) < count:
+            raise refuse(key, "a person twice in one frame", "each person once in a frame")
     space = str(given.get("shape_space", "smpl"))
     if space not in SHAPE_SPACES:
         raise refuse("shape_space", space, f"one of {', '.join(SHAPE_SPACES)}")

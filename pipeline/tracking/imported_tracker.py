@@ -84,8 +84,9 @@ class ImportedTracker:
         """Tracks, each with the landmarks that were seen where its bodies are."""
         bodies = self._read(_UNIT_SUFFIX.sub("", unit_id))
         people: dict[int, _Found] = {}
-        hw = (1, 1)
+        hw, count = (1, 1), 0
         for frame in frames:
+            count += 1
             hw = (frame.image.shape[0], frame.image.shape[1])
             for row in rows_at(bodies, frame):
                 region = self._region(bodies, row, hw)
@@ -94,9 +95,8 @@ class ImportedTracker:
                 found = people.setdefault(int(bodies.person[row]), _Found([], PersonSeen(region=region)))
                 found.seen.record(frame, self._models.landmarks(frame.image, region))
                 found.rows.append(row)
-        longest = max((len(found.rows) for found in people.values()), default=0)
-        shortest = min(self._settings.tracking.min_track_frames, longest)
-        kept = [found for found in people.values() if len(found.rows) >= shortest]
+        shortest = min(self._settings.tracking.min_track_frames, count)
+        kept = [found for found in people.values() if len(found.rows) >= max(1, shortest)]
         return self._tracks(bodies, kept, hw, unit_id, focal_px)
 
     def _read(self, clip_id: str) -> ImportedBodies:

@@ -301,6 +301,7 @@ BAD = {
     "objects": ("pose", {"pose": np.full((2, 24, 3), None)}),
     "infinite": ("pose", {"pose": np.full((2, 24, 3), np.inf)}),
     "no size": ("focal_px", {"focal_px": 0.0}),
+    "one frame twice": ("frame_index", {"frame_index": np.zeros(2, int)}),
     "unknown name": ("poses", {"poses": np.zeros(2)}),
     "unknown body": ("shape_space", {"shape_space": "flame"}),
 }
