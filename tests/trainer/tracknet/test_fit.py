@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from schemas.errors import CheckpointError, DatasetError
 from tests.trainer.tracknet.made_up import BODY_FILE, SETTINGS, vector, write_pictures
 from trainer.cli import main
+from trainer.tracknet import train
 from trainer.tracknet.body import TorchBody
 from trainer.tracknet.checkpoint import load_tracknet
 from trainer.tracknet.config import PictureSettings, TrackNetSettings
@@ -29,6 +33,8 @@ from trainer.tracknet.pictures import (
     stacked,
 )
 from trainer.tracknet.train import fit_tracknet, split_sources, tracknet_step
+from trainer.tracknet.validation import validate_tracknet
+from trainer.train import StoppedError
 
 SMALL = [
     "--preset", "small", "--set", "network.image_px=32", "--set", "network.width=8", "--set", "network.hidden=64",
@@ -163,7 +169,6 @@ def test_the_real_command_resumes_bit_for_bit(table: Path, tmp_path: Path) -> No
 
 def _fit_until(step: int, table: Path, out: Path, settings: TrackNetSettings) -> None:
     """A run that ends in the middle, as a killed one does after its checkpoint."""
-    from trainer.tracknet import train
 
     class Killed(Exception):
         pass
@@ -231,3 +236,77 @@ def test_mixed_precision_is_near(table: Path) -> None:
         totals.append([float(step.total.detach()) for step in steps])
     assert totals[0] != totals[1]
     np.testing.assert_allclose(totals[1], totals[0], rtol=0.05)
+
+
+def test_a_run_that_is_told_to_stop_leaves_a_checkpoint(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit_tracknet([str(table)], str(whole), SETTINGS, BODY_FILE, device="cpu")
+    taken = []
+
+    def step_and_signal(*arguments):
+        taken.append(tracknet_step(*arguments))
+        if len(taken) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return taken[-1]
+
+    monkeypatch.setattr(train, "tracknet_step", step_and_signal)
+    with pytest.raises(StoppedError, match="after step 2"):
+        fit_tracknet([str(table)], str(parts), SETTINGS, BODY_FILE, device="cpu")
+    monkeypatch.undo()
+    assert load_tracknet(parts).step == 2
+    fit_tracknet([str(table)], str(parts), SETTINGS, BODY_FILE, resume=True, device="cpu")
+    one, other = (load_tracknet(folder).model().state_dict() for folder in (whole, parts))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_other_backgrounds_leave_the_person(table: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((300, 400, 3), (10, 200, 30), np.uint8))
+    kept = PictureSettings(
+        flip=False, occluder_share=0, colour_jitter=False, scale_jitter=0, shift_jitter=0, background="keep"
+    )
+    refs = read_pictures([str(table)])
+    before = Pictures(refs, kept, 64, seed=0, training=True)
+    after = Pictures(
+        refs,
+        replace(kept, background="replace"),
+        64,
+        seed=0,
+        training=True,
+        backgrounds=[tmp_path / "wall.png"],
+    )
+    replaced = 0
+    for epoch in range(8):
+        (old, vector_before), (new, vector_after) = before[epoch, 3], after[epoch, 3]
+        assert torch.equal(vector_before, vector_after)
+        torch.testing.assert_close(new[:, 10:54, 22:42], old[:, 10:54, 22:42])  # well inside the person
+        is_wall = torch.allclose(new[:, 2, 2], torch.tensor([30.0, 200, 10]) / 255, atol=0.01)
+        assert is_wall or torch.equal(new, old)
+        replaced += is_wall
+    assert 0 < replaced < 8
+
+
+def test_validation_of_a_network_that_says_the_mean(table: Path) -> None:
+    model, body = TrackNet(SETTINGS.network), TorchBody.load(BODY_FILE)
+    for layer in (model.decpose, model.decshape, model.deccam):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    pictures = Pictures(read_pictures([str(table)]), SETTINGS.pictures, 32, seed=0, training=False)
+    images, truth = stacked([pictures[0, at] for at in range(5)])
+    found = validate_tracknet(
+        model, body, [(images[:2], truth[:2]), (images[2:], truth[2:])], torch.device("cpu")
+    )
+    assert found["mpjpe_mm"] == pytest.approx(found["mean_pose_mpjpe_mm"], rel=1e-4)
+    assert 0 < found["pa_mpjpe_mm"] < found["mpjpe_mm"]
+    oracle, pose = BodyModel.open_body(), truth[:, 3:75].double().numpy().reshape(5, 24, 3)
+    true = oracle.joints(pose, truth[:, 75:].double().numpy(), np.zeros(3))
+    upright = np.zeros((24, 3))
+    upright[0, 0] = np.pi
+    mean = oracle.joints(upright, np.zeros(10), np.zeros(3))
+    error = np.linalg.norm((mean - mean[:1]) - (true - true[:, :1]), axis=-1).mean()
+    assert found["mpjpe_mm"] == pytest.approx(1000 * error, rel=1e-3)
+    with torch.no_grad():
+        mean_vector = model(images)
+    exact = validate_tracknet(model, body, [(images, mean_vector)], torch.device("cpu"))
+    assert max(exact.values()) < 0.01
