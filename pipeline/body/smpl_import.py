@@ -14,6 +14,7 @@ from pipeline.body.inert_pickle import dense_array, read_pickle
 from pipeline.body.landmark_transfer import transferred_landmarks
 from pipeline.body.model import BodyModel
 from pipeline.body.npz_archive import write_npz
+from schemas.conventions import BETA_COUNT
 from schemas.errors import AssetError
 
 VERTICES, FACES = 6890, 13776
@@ -51,11 +52,11 @@ def import_smpl(source: Path, out: Path, gender: str | None = None) -> SmplFacts
         version="1.1" if raw["shapedirs"].shape[2] > 10 else "1.0",
         sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
     )
-    kept = {key: raw[key] for key in _REQUIRED}
+    kept = {key: raw[key] for key in _REQUIRED} | {"shapedirs": raw["shapedirs"][..., :BETA_COUNT]}
     kept["landmark_regressor"] = transferred_landmarks(BodyModel(body), BodyModel.open_body())
     notes = {"gender": facts.gender, "version": facts.version, "source_sha256": facts.sha256}
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_npz(out, kept | {key: np.array(text) for key, text in notes.items()})
+    write_npz(out, kept | {key: np.array(text) for key, text in notes.items()}, level=1)
     BodyModel.load(out)
     return facts
 
