@@ -42,7 +42,7 @@ def read_result(path: Path) -> Any:
         if suffix in (".pkl", ".pickle", ".joblib"):
             return read_pickle(path)
         if suffix in (".pt", ".pth"):
-            return _arrays_of(torch.load(path, map_location="cpu", weights_only=True))
+            return _arrays_of(_tensors(path))
         if suffix == ".json":
             return json.loads(path.read_text())
         if suffix == ".parquet":
@@ -77,6 +77,16 @@ def _array(data: bytes, name: str) -> Any:
     if reader(stream)[2].hasobject:
         return read_pickled(data, name)
     return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _tensors(path: Path) -> Any:
+    """A .pt file through torch's `weights_only`, whose own message would advise to run what is in the file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if type(error).__name__ == "UnpicklingError":
+            raise ValueError("it holds more than tensors and plain numbers") from None
+        raise
 
 
 def _arrays_of(value: Any) -> Any:

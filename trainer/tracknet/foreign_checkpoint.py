@@ -86,10 +86,11 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
         contents: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(
-            f"{path} is not opened: {reason[0]}", remedy="Only tensors and plain numbers are read. " + _REMEDY
-        ) from error
+        # torch's own text would advise to run what is in the file
+        is_foreign = isinstance(error, pickle.UnpicklingError)
+        text = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = "it holds more than tensors and plain numbers" if is_foreign else text
+        raise CheckpointError(f"{path} is not opened: {reason}.", remedy=_REMEDY) from None
     for key in ("model", "state_dict"):
         if isinstance(contents, dict) and isinstance(contents.get(key), dict):
             contents = contents[key]

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.cli import main
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
+from pipeline.tracking import result_files
 from pipeline.tracking.foreign_bodies import SMPL_PELVIS_M, SMPLX_PELVIS_M, rotvecs_from
 from pipeline.tracking.imported_bodies import (
     ImportedBodies,
@@ -24,6 +25,7 @@ from pipeline.tracking.imported_bodies import (
     source_camera,
     translation_with_same_image,
 )
+from pipeline.tracking.result_files import read_result
 from schemas.errors import SourceError
 from tests.support.joblib_files import dump
 
@@ -353,3 +355,30 @@ def test_a_result_that_runs_code_is_refused(tmp_path: Path, capsys: pytest.Captu
         assert main(arguments) == 1
         assert "it calls os.system" in capsys.readouterr().err
         assert not mark.exists()
+
+
+def test_archives_that_unpack_to_too_much_and_unknown_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "walk.npz", poses=np.zeros((1000, 156)))
+    monkeypatch.setattr(result_files, "MAX_MEMBER_BYTES", 100_000)
+    with pytest.raises(SourceError, match=r"poses\.npy claims 1248128 bytes"):
+        read_result(tmp_path / "walk.npz")
+    torch.save({"a": object}, tmp_path / "class.pt")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "walk.npz").read_bytes()[:200])
+    for name in ("class.pt", "notes.txt", "cut.npz", "missing.npy"):
+        with pytest.raises(SourceError):
+            read_result(tmp_path / name)
+
+
+def test_results_of_another_layout_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = dump(phalp(), tmp_path / "demo.pkl")
+    out = ["--out", str(tmp_path / "o.npz")]
+    for name in ("gvhmr", "wham", "romp"):
+        assert main(["body", "convert", str(path), "--format", name, "--image", "640x480", *out]) == 1
+        assert f"not laid out as {name} results" in capsys.readouterr().err
+    assert main(["body", "convert", str(path), "--format", "other", *out]) == 2
+    assert main(["body", "convert", str(path), "--format", "wham", "--image", "large", *out]) == 2
+    assert main(["body", "convert", str(path), "--format", "wham", *out]) == 1
+    assert not (tmp_path / "o.npz").exists()
