@@ -12,18 +12,22 @@ import pytest
 import torch
 
 from schemas.dataset import Dataset
-from schemas.errors import CheckpointError
+from schemas.errors import CheckpointError, SettingsError
+from schemas.prediction import Prediction, prediction_path
 from schemas.settings import with_overrides
 from tests.support.datasets import write_dataset
-from tests.support.sphere_scene import RADIUS_M, sphere_depth, sphere_row
+from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth, sphere_row
 from trainer.batch import batch_of_row, collate
 from trainer.checkpoint import FACTS_NAME, load_checkpoint, load_into, save_checkpoint
+from trainer.cli import main
 from trainer.config import DataSettings, ModelSettings, Settings, preset
 from trainer.data import Samples, read_index
+from trainer.metrics import depth_errors
 from trainer.model import ReconNet
 from trainer.objective import losses_of, validate
 from trainer.step import learning_rate_factor, train_step
 from trainer.train import NonFiniteLossError, fit
+from trainer.truth import Truths
 
 BASE_RADIUS_M = 0.56
 TINY = ModelSettings(downs=4, width=16, stem_width=8, kernel_px=3, groups=4, blocks=1, head_blocks=1)
@@ -236,3 +240,73 @@ def test_damaged_checkpoints_are_refused(checkpoint: Path) -> None:
 def test_weights_of_another_architecture_are_refused(checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match="another architecture"):
         load_into(ReconNet(replace(TINY, width=24)), checkpoint / "weights-0000007.safetensors")
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The true depth of two of the three held-out samples."""
+    folder = tmp_path_factory.mktemp("truth")
+    for name in ("clip/p01/000010", "clip/p01/000030"):
+        depth = sphere_depth(256, RADIUS_M).astype(np.float32)
+        found = Prediction(depth_m=depth, base_depth_m=depth, K=map_intrinsics(256))
+        found.save(prediction_path(folder, name))
+    return folder
+
+
+def test_validation_knows_the_depth_error_where_the_truth_is_known(
+    truth: Path, true_offset: torch.Tensor
+) -> None:
+    class Oracle(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return true_offset.expand(len(inputs), -1, -1, -1)
+
+    rows = [sphere_row(seed, base_radius_m=BASE_RADIUS_M, track="clip/p01") for seed in (1, 2, 3)]
+    batches = [batch_of_row(row, DataSettings()) for row in rows]
+    seen = validate(Oracle(), batches, torch.device("cpu"), Truths(truth))
+    assert seen.depth_errors is not None
+    assert seen.base_depth_errors is not None
+    assert seen.depth_errors.mae_mm < 1e-3
+    base, true = sphere_depth(256, BASE_RADIUS_M), sphere_depth(256, RADIUS_M)
+    expected = depth_errors(base.astype(np.float32), true, map_intrinsics(256))
+    assert seen.base_depth_errors.mae_mm == pytest.approx(expected.mae_mm, rel=1e-4)
+    assert seen.as_dict()["base_depth_normals_deg"] == pytest.approx(expected.normals_deg, rel=1e-3)
+    assert validate(Oracle(), batches, torch.device("cpu")).depth_errors is None
+
+
+def test_fit_logs_the_depth_error(root: Path, truth: Path, tmp_path: Path) -> None:
+    changes = ["--set", "train.max_steps=1", "--set", "data.workers=0", "--set", 'data.held_out=["clip/p01"]']
+    changes += ["--set", "data.split_by=track", "--set", "model.width=8", "--set", "model.downs=2"]
+    wanted = ["--preset", "small", "--device", "cpu", *changes]
+    given = [
+        "fit",
+        str(root),
+        "--truth",
+        str(truth),
+        "--where",
+        "frame_index < 45",
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    assert main([*given, *wanted]) == 0
+    entries = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    (validation,) = [entry["validation"] for entry in entries if "validation" in entry]
+    assert validation["samples"] == 2
+    assert 0 < validation["depth_mae_mm"] < 1.5 * validation["base_depth_mae_mm"]
+    assert load_checkpoint(tmp_path / "a").validation == validation
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SettingsError, match="true depth of none"):
+        fit(str(root), str(tmp_path / "b"), with_overrides(SETTINGS, [f"data.truth={tmp_path / 'empty'}"]))
+
+
+def test_a_resumed_log_holds_no_step_twice(root: Path, tmp_path: Path) -> None:
+    """A run that died after its last checkpoint has logged steps that the next one takes again."""
+    settings = with_overrides(SETTINGS, ["train.max_steps=4", "train.validate_every=2"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.train.train_step", _Stopped(after=3))
+        with pytest.raises(KeyboardInterrupt):
+            fit(str(root), str(tmp_path), settings)
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 9, "mi')
+    fit(str(root), str(tmp_path), settings, resume=True)
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if "total" in entry] == [1, 2, 3, 4]
