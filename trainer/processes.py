@@ -100,8 +100,12 @@ def sigterm_noted() -> Iterator[list[int]]:
 
 
 def begin_worker(number: int) -> None:
-    """A loading process inherits the parent's handler, but must end when it is told to; it needs one thread."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Of a loading process: SIGTERM is not for it, and it needs one thread.
+
+    torchrun and clusters send SIGTERM to every process at once. A loader that died of it would take the training
+    process along before that has written its checkpoint; the loader ends when the training process closes it, or dies.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

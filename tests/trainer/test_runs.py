@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +101,16 @@ def test_two_processes_are_one_with_twice_the_batch(root: Path, tmp_path: Path) 
 
 def torchrun(count: int, root: Path, out: Path, settings: Settings) -> str:
     """Trains in so many processes by `torchrun -m trainer fit`; returns what they said."""
+    with started_torchrun(count, root, out, settings) as process:
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+    return said
+
+
+@contextmanager
+def started_torchrun(
+    count: int, root: Path, out: Path, settings: Settings
+) -> Iterator[subprocess.Popen[str]]:
     changes = [
         f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"
         for section, fields in as_dict(settings).items()
@@ -105,16 +118,37 @@ def torchrun(count: int, root: Path, out: Path, settings: Settings) -> str:
     ]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     command = [*launcher, "-m", "trainer", "fit", str(root), "--out", str(out), "--device", "cpu"]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [*command, *(part for change in changes for part in ("--set", change))],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def test_sigterm_to_torchrun_leaves_a_checkpoint(root: Path, tmp_path: Path) -> None:
+    """It reaches the loading processes too, which must not take the training processes along."""
+    settings = with_settings("train.batch_size=1", "train.max_steps=1000", "data.workers=1")
+    with started_torchrun(2, root, tmp_path, settings) as process:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "log.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+    assert "stopped by SIGTERM after step" in said, said
+    assert load_checkpoint(tmp_path).step >= 1
+    settings = replace(settings, train=replace(settings.train, max_steps=load_checkpoint(tmp_path).step + 1))
+    fit(str(root), str(tmp_path), with_overrides(settings, ["data.workers=0"]), resume=True)
+    steps = [entry["step"] for entry in logged(tmp_path) if "photo" in entry]
+    assert steps == list(range(1, settings.train.max_steps + 1))
 
 
 def test_mixed_datasets_resume_exactly_and_are_seen_in_their_shares(
