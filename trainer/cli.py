@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
     predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
     predict.add_argument("--every", type=int, default=1, help="of a video, every so many usable frames")
+    predict.add_argument(
+        "--batch-size", type=int, default=1, help="people that go through the network together"
+    )
     predict.add_argument("--turntable", action="store_true", help="an animated GIF of every surface")
     predict.add_argument("--only-npz", action="store_true", help="no pictures, no mesh")
     predict.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
@@ -136,7 +139,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     if bool(options.files) == bool(options.dataset):
         raise SettingsError("nothing to predict, or two things.", remedy="Give files, or --dataset.")
-    for name in ("per_track", "every"):
+    for name in ("per_track", "every", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
@@ -155,6 +158,7 @@ def _predict(options: argparse.Namespace) -> int:
         predictor,
         only_npz=options.only_npz,
         with_turntable=options.turntable,
+        batch_size=options.batch_size,
         report=PredictLines(),
     )
     print(f"wrote {len(written)} prediction(s) into {options.out}")

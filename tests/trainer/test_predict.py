@@ -96,6 +96,20 @@ def test_files_say_the_same(dataset: str, predictor: Predictor, tmp_path: Path) 
     assert list((tmp_path / "only").iterdir()) == only
 
 
+def test_together_is_as_alone(dataset: str, predictor: Predictor, tmp_path: Path) -> None:
+    """Five of six and then the last: the same files in the same order."""
+    alone, together = (
+        predict_into(
+            tmp_path / str(size), subjects_of_dataset(dataset), predictor, only_npz=True, batch_size=size
+        )
+        for size in (1, 5)
+    )
+    assert [path.name for path in alone] == [path.name for path in together]
+    assert len(alone) == 6
+    for first, second in zip(alone, together, strict=True):
+        np.testing.assert_allclose(Prediction.load(first).depth_m, Prediction.load(second).depth_m, atol=1e-6)
+
+
 def test_depth_png_beyond_its_range_is_its_end(tmp_path: Path) -> None:
     write_depth_png(tmp_path / "d.png", np.array([[0.0, 1.0], [13.0, 50.0]]))
     stored = cv2.imread(str(tmp_path / "d.png"), cv2.IMREAD_UNCHANGED)
