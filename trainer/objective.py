@@ -38,11 +38,17 @@ class Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Held-out samples: mean |I_t - I_r warped| with the base depth and with the refined one, over the same pixels."""
+    """Held-out samples: mean |I_t - I_r warped| with the base depth and with the refined one, over the same pixels.
+
+    Bodies that are measured to turn too far are explained by a surface nearer to their axis, so a constant lowers the
+    error too. What it does alone is the control: only beyond that has anything of the surface's shape been learned.
+    """
 
     samples: int
     base_photo_error: float
     photo_error: float
+    constant_photo_error: float
+    """With each sample's mean offset in place of its offset."""
     mean_offset_m: float
     """Mean |offset|: how much the network changes."""
     depth_errors: DepthErrors | None = None
@@ -53,6 +59,11 @@ class Validation:
     def reduction(self) -> float:
         """Share of the base depth's photometric error that is gone."""
         return 1 - self.photo_error / self.base_photo_error if self.base_photo_error else 0.0
+
+    @property
+    def constant_reduction(self) -> float:
+        """The share that the mean offset alone takes away."""
+        return 1 - self.constant_photo_error / self.base_photo_error if self.base_photo_error else 0.0
 
     def as_dict(self) -> dict[str, float]:
         """Plain numbers for logs and checkpoints."""
@@ -67,7 +78,9 @@ class Validation:
             "samples": float(self.samples),
             "base_photo_error": self.base_photo_error,
             "photo_error": self.photo_error,
+            "constant_photo_error": self.constant_photo_error,
             "reduction": self.reduction,
+            "constant_reduction": self.constant_reduction,
             "mean_offset_m": self.mean_offset_m,
         }
 
@@ -123,22 +136,28 @@ def validate(
     The depth's own errors come with it where `truths` knows a sample.
     """
     model.eval()
-    base_errors, errors, offsets = [], [], []
+    errors: tuple[list[float], list[float], list[float]] = ([], [], [])
+    offsets: list[float] = []
     depths: list[tuple[DepthErrors, DepthErrors]] = []
     for batch in (loaded.to(device) for loaded in batches):
         offset = model(batch.inputs)
-        base, counted_base = warped_references(batch, torch.zeros_like(offset))
-        refined, counted = warped_references(batch, offset)
-        both = counted_base * counted
-        base_errors += _photo_errors(batch.target, base, both)
-        errors += _photo_errors(batch.target, refined, both)
+        mean = (offset * batch.mask).sum((1, 2, 3), keepdim=True) / batch.mask.sum(
+            (1, 2, 3), keepdim=True
+        ).clamp(min=1)
+        tried = (torch.zeros_like(offset), offset, mean.expand_as(offset))
+        warped = [warped_references(batch, each) for each in tried]
+        counted = torch.stack([each for _, each in warped]).amin(0)
+        for found, (colours, _) in zip(errors, warped, strict=True):
+            found += _photo_errors(batch.target, colours, counted)
         has_body = batch.mask.flatten(1).any(1)
         offsets += reg_loss(offset, batch.mask)[has_body].tolist()
         depths += _depth_errors(batch, offset, truths) if truths is not None else []
+    base_error, error, constant_error = (float(torch.tensor(each).mean()) for each in errors)
     return Validation(
         samples=len(offsets),
-        base_photo_error=float(torch.tensor(base_errors).mean()),
-        photo_error=float(torch.tensor(errors).mean()),
+        base_photo_error=base_error,
+        photo_error=error,
+        constant_photo_error=constant_error,
         mean_offset_m=float(torch.tensor(offsets).mean()),
         depth_errors=mean_errors([refined for refined, _ in depths]) if depths else None,
         base_depth_errors=mean_errors([base for _, base in depths]) if depths else None,

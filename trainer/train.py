@@ -56,9 +56,10 @@ def fit(
 ) -> Validation | None:
     """Trains ReconNet on one or several datasets and leaves a checkpoint in `out`; returns the last validation.
 
-    The same data, settings and number of steps give the same weights on one device, whether or not the run was
-    stopped and resumed in between. `start_from` is a checkpoint whose weights a new run begins with. Raises
-    DatasetError, SettingsError, CheckpointError, NonFiniteLossError or StoppedError.
+    `roots` are folders, or addresses such as gs://bucket/dataset. The same data, settings and number of steps give the
+    same weights on one device, whether or not the run was stopped and resumed in between. `start_from` is a checkpoint
+    whose weights a new run begins with. Raises DatasetError, SettingsError, CheckpointError, NonFiniteLossError or
+    StoppedError.
     """
     roots = [roots] if isinstance(roots, str) else list(roots)
     if settings.data.weights and len(settings.data.weights) != len(roots):
@@ -253,7 +254,8 @@ class _Run:
         display.say(
             f"step {self.step}: photometric error on {self.last.samples} held-out samples "
             f"{self.last.base_photo_error:.5f} with the base depth, {self.last.photo_error:.5f} refined "
-            f"({-100 * self.last.reduction:+.1f} %), mean |offset| {1000 * self.last.mean_offset_m:.1f} mm"
+            f"({-100 * self.last.reduction:+.1f} %; its mean alone {-100 * self.last.constant_reduction:+.1f} %), "
+            f"mean |offset| {1000 * self.last.mean_offset_m:.1f} mm"
         )
         if self.last.depth_errors is not None and self.last.base_depth_errors is not None:
             display.say(

@@ -137,7 +137,22 @@ def test_validation_of_the_truth_is_better_than_the_base(true_offset: torch.Tens
     batches = [batch_of_row(sphere_row(seed, base_radius_m=BASE_RADIUS_M), DataSettings()) for seed in (1, 2)]
     seen = validate(Oracle(), batches, torch.device("cpu"))  # type: ignore[arg-type]
     assert seen.photo_error < 0.4 * seen.base_photo_error
+    assert seen.reduction > seen.constant_reduction + 0.1
     assert seen.mean_offset_m == pytest.approx(float(true_offset[true_offset != 0].abs().mean()), rel=1e-3)
+
+
+def test_the_control_of_a_constant_is_that_constant() -> None:
+    """A network that gives 3 cm everywhere is no better than 3 cm: both are measured alike."""
+
+    class Constant(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(inputs), 1, 256, 256), -0.03)
+
+    batches = [batch_of_row(sphere_row(seed, base_radius_m=BASE_RADIUS_M), DataSettings()) for seed in (1, 2)]
+    seen = validate(Constant(), batches, torch.device("cpu"))
+    assert seen.constant_photo_error == pytest.approx(seen.photo_error, rel=1e-4)
+    assert seen.constant_reduction == pytest.approx(seen.reduction, abs=1e-4)
+    assert abs(seen.reduction) > 0.1
 
 
 def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path) -> None:
