@@ -137,8 +137,9 @@ class CorrectionSettings:
     """Expected displacement of a part along x and y."""
     field_nodes: int = 9
     """Nodes along each side of the map, between which the field of displacements is bilinear."""
-    prior_weight: float = 1e-3
-    """Weight of sum (correction / expected)^2 beside the other losses. Much less, and corrections take up depth."""
+    prior_weight: float = 3e-3
+    """Weight of sum (correction / expected)^2 beside the other losses. With less, corrections take up depth: on exact
+    bodies 1e-4 doubled to quadrupled the error of the depth found, 3e-3 raised it by a quarter."""
     learning_rate: float = 0.1
     """In units of what is expected; it warms up and falls as the network's does."""
 

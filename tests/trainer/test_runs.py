@@ -76,9 +76,10 @@ def logged(folder: Path) -> list[dict]:
 
 
 def test_accumulating_two_batches_is_one_of_twice_the_size(root: Path, tmp_path: Path) -> None:
-    fit(str(root), str(tmp_path / "whole"), SETTINGS)
-    fit(str(root), str(tmp_path / "parts"), with_settings("train.batch_size=1", "train.accumulate=2"))
-    fit(str(root), str(tmp_path / "half"), with_settings("train.batch_size=1"))
+    slow = "train.learning_rate=1e-3"  # Adam makes as much of rounding as of a gradient where that is nearly zero
+    fit(str(root), str(tmp_path / "whole"), with_settings(slow))
+    fit(str(root), str(tmp_path / "parts"), with_settings(slow, "train.batch_size=1", "train.accumulate=2"))
+    fit(str(root), str(tmp_path / "half"), with_settings(slow, "train.batch_size=1"))
     assert difference(tmp_path / "whole", tmp_path / "parts") < 1e-5
     assert difference(tmp_path / "whole", tmp_path / "half") > 1e-4
 
