@@ -138,8 +138,8 @@ class CorrectionSettings:
     field_nodes: int = 9
     """Nodes along each side of the map, between which the field of displacements is bilinear."""
     prior_weight: float = 3e-3
-    """Weight of sum (correction / expected)^2 beside the other losses. With less, corrections take up depth: on exact
-    bodies 1e-4 doubled to quadrupled the error of the depth found, 3e-3 raised it by a quarter."""
+    """Weight of sum (correction / expected)^2 beside the other losses. With less, corrections take up depth: of a ball
+    whose motion was exact, depth was found to 4 mm without corrections, to 5 with 3e-3, to 16 with 1e-4."""
     learning_rate: float = 0.1
     """In units of what is expected; it warms up and falls as the network's does."""
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PNG_UNITS_PER_M = 5000
 """Depth in the PNG is metres times this, as in the TUM RGB-D benchmark: steps of 0.2 mm, up to 13.1 m."""
-MAX_JUMP = 0.03
-"""Neighbouring pixels whose depths differ by a larger share are not joined by a face."""
+MAX_SLOPE_DEG = 80.0
+"""Neighbouring pixels are not joined by a face where the surface would lean more than this away from the camera."""
 
 
 def write_depth_files(stem: Path, prediction: Prediction, image: np.ndarray) -> list[Path]:
@@ -43,8 +43,8 @@ def write_depth_png(path: Path, depth_m: np.ndarray) -> None:
 def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
     """The visible surface as a mesh with the photo's colours: x right, y down, z forward, metres.
 
-    Two triangles per square of four neighbouring pixels on the body, left out where depth jumps by more than
-    MAX_JUMP. Seen from the camera they turn so that normals point to it.
+    Two triangles per square of four neighbouring pixels on the body, left out where depth jumps: its range exceeds
+    tan(MAX_SLOPE_DEG) times a pixel's width Z/f there. Seen from the camera they turn so that normals point to it.
     """
     import trimesh
 
@@ -56,7 +56,8 @@ def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
         -1, 4
     )
     near = np.stack([depth[:-1, :-1], depth[:-1, 1:], depth[1:, :-1], depth[1:, 1:]], axis=-1).reshape(-1, 4)
-    whole = (corners >= 0).all(axis=1) & (near.max(axis=1) <= near.min(axis=1) * (1 + MAX_JUMP))
+    steepest = np.tan(np.radians(MAX_SLOPE_DEG)) / prediction.K[0, 0]
+    whole = (corners >= 0).all(axis=1) & (np.ptp(near, axis=1) <= steepest * near.min(axis=1))
     a, b, c, d = corners[whole].T
     faces = np.concatenate([np.stack([a, c, b], axis=-1), np.stack([b, c, d], axis=-1)])
     points = surface_points(depth, prediction.K)[mask]

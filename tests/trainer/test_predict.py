@@ -128,14 +128,17 @@ def test_mesh_of_a_sphere_lies_on_it_and_faces_the_camera(sphere: Prediction) ->
     )
 
 
-def test_faces_do_not_span_a_jump_of_depth() -> None:
-    depth = np.full((6, 8), 4.0, np.float32)
-    depth[:, 4:] = 5.0
-    mesh = depth_mesh(
-        Prediction(depth_m=depth, base_depth_m=depth, K=map_intrinsics(8)), np.zeros((6, 8, 3), np.float32)
-    )
-    assert len(mesh.faces) == 2 * 5 * (3 + 3)  # 5 rows of squares, the column over the jump left out
-    assert np.ptp(mesh.triangles[..., 2], axis=1).max() == 0
+@pytest.mark.parametrize(("slope_deg", "is_kept"), [(79.0, True), (81.0, False)])
+def test_faces_do_not_span_a_jump_of_depth(slope_deg: float, is_kept: bool) -> None:
+    """A step between two columns: as steep as its height over the width of a pixel at the nearer depth."""
+    K, depth = map_intrinsics(8), np.full((6, 8), 4.0, np.float32)
+    depth[:, 4:] = 4.0 + np.tan(np.radians(slope_deg)) * 4.0 / K[0, 0]
+    prediction = Prediction(depth_m=depth, base_depth_m=depth, K=K)
+    mesh = depth_mesh(prediction, np.zeros((6, 8, 3), np.float32))
+    assert len(mesh.faces) == 2 * 5 * (
+        3 + 3 + is_kept
+    )  # 5 rows of squares, and perhaps the column over the step
+    assert (np.ptp(mesh.triangles[..., 2], axis=1).max() > 0) == is_kept
 
 
 def test_normals_of_a_sphere_are_its_radii(sphere: Prediction) -> None:
