@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.rings import Rings, two_ring
 from pipeline.rendering import Rasterizer, make_rasterizer, resolve_backend
 from pipeline.rendering.base_mesh import BaseMesh
-from pipeline.tracking.imported_tracker import ImportedTracker
-from pipeline.tracking.network_tracker import NetworkTracker
-from pipeline.tracking.tracker import LandmarkTracker, ObservingTracker
 from schemas.dataset import SETTINGS_PATH, Dataset
 from schemas.settings import from_dict, with_overrides
+
+if TYPE_CHECKING:
+    from pipeline.tracking.tracker import ObservingTracker
 
 
 class Toolbox:
@@ -48,6 +49,11 @@ class Toolbox:
     @cached_property
     def tracker(self) -> ObservingTracker:
         """The tracker that `tracking.tracker` names; loads its models when they are first needed."""
+        # Their runtimes are not needed to render tracks.
+        from pipeline.tracking.imported_tracker import ImportedTracker
+        from pipeline.tracking.network_tracker import NetworkTracker
+        from pipeline.tracking.tracker import LandmarkTracker
+
         name = self.settings.tracking.tracker
         if name == "imported":
             return ImportedTracker(self.body, self.settings)

@@ -1,4 +1,4 @@
-"""`python -m trainer fit | predict | evaluate | export`: arguments to settings, nothing else."""
+"""`python -m trainer fit | predict | evaluate | probe | export`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
@@ -96,7 +96,41 @@ def _parser() -> argparse.ArgumentParser:
         "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
     )
     evaluate.add_argument("--out", help="JSON with the means and every image")
+    evaluate.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="another depth of the same images, for example what `probe` wrote; repeatable",
+    )
+    evaluate.add_argument(
+        "--also-base",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="another base depth: that of predictions made from other bodies; repeatable",
+    )
     evaluate.set_defaults(command=_evaluate)
+
+    probe = commands.add_parser(
+        "probe", help="what the losses carry: offsets of single samples optimised directly, without a network"
+    )
+    probe.add_argument("dataset")
+    probe.add_argument("--out", required=True, help="folder for one npz per sample")
+    probe.add_argument("--truth", help="folder that `pipeline truth` wrote: also say what was recovered")
+    probe.add_argument(
+        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+    )
+    probe.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
+    probe.add_argument("--references", type=int, default=6, help="at most this many (default 6)")
+    probe.add_argument("--steps", type=int, default=120, help="of the optimiser (default 120)")
+    probe.add_argument("--batch", type=int, default=4, help="samples optimised together (default 4)")
+    probe.add_argument(
+        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
+        help="change a setting of the losses, for example photo_px=512",
+    )  # fmt: skip
+    probe.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    probe.set_defaults(command=_probe)
 
     export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
     export.add_argument("--checkpoint", required=True)
@@ -166,14 +200,49 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from trainer.evaluate import evaluate, means, table, write_evaluation
+    from schemas.errors import SettingsError
+    from trainer.evaluate import evaluate, report, write_evaluation
 
-    results = evaluate(Path(options.predictions), Path(options.truth))
-    print(f"{len(results)} image(s), after one offset per image")
-    print(table(means(results)))
+    others = {}
+    for texts, is_base in ((options.also, False), (options.also_base, True)):
+        for text in texts:
+            name, equals, folder = text.partition("=")
+            if not (name and equals and folder) or name in others:
+                raise SettingsError(
+                    f"{text!r} names no other depth.", remedy="Give NAME=FOLDER, each name once."
+                )
+            others[name] = (Path(folder), is_base)
+    results = evaluate(Path(options.predictions), Path(options.truth), others)
+    print(report(results))
     if options.out:
         write_evaluation(Path(options.out), results)
         print(f"wrote {options.out}")
+    return 0
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from schemas.errors import SettingsError
+    from schemas.settings import with_overrides
+    from trainer.probe import PROBE_LOSSES, ProbeSettings
+    from trainer.probe_command import probe_into
+
+    for name in ("per_track", "references", "batch"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
+    said = probe_into(
+        Path(options.out),
+        options.dataset,
+        with_overrides(PROBE_LOSSES, options.overrides),
+        ProbeSettings(steps=options.steps),
+        truths=Path(options.truth) if options.truth else None,
+        sample_ids=options.sample_ids,
+        per_track=options.per_track,
+        references=options.references,
+        batch_size=options.batch,
+        device=options.device,
+    )
+    print(said)
     return 0
 
 

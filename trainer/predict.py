@@ -137,7 +137,7 @@ def subjects_of_dataset(
 ) -> Iterator[Subject]:
     """Samples by id, or `per_track` evenly spread over every track, or all of them."""
     index = read_index(open_dataset(root))
-    chosen = _chosen(index, sample_ids, per_track)
+    chosen = chosen_positions(index, sample_ids, per_track)
     samples = Samples([index[at] for at in chosen], DataSettings(), seed=0, training=False)
     for position in range(len(samples)):
         row = samples.row(position)
@@ -150,7 +150,9 @@ def subjects_of_dataset(
         )
 
 
-def _chosen(index: Sequence[SampleRef], sample_ids: Sequence[str], per_track: int | None) -> list[int]:
+def chosen_positions(
+    index: Sequence[SampleRef], sample_ids: Sequence[str], per_track: int | None
+) -> list[int]:
     if sample_ids:
         places = {ref.sample_id: at for at, ref in enumerate(index)}
         unknown = [sample_id for sample_id in sample_ids if sample_id not in places]

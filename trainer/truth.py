@@ -1,10 +1,4 @@
-"""True depth of samples and photos: a folder with one NAME.npz for each, plain arrays.
-
-    depth_m  (256, 256) metres, the same crop as the prediction, 0 where nothing is known
-    K        (3, 3) intrinsics at that size; must be the prediction's
-
-`python -m pipeline truth` writes such a folder for datasets that were filmed in the studio.
-"""
+"""The truth of what is predicted, checked against the camera and size it is compared with (see `schemas.truth`)."""
 
 from __future__ import annotations
 
@@ -14,29 +8,29 @@ import numpy as np
 
 from schemas.errors import DatasetError
 from schemas.prediction import prediction_path
+from schemas.truth import Truth
 
 
-def read_truth(path: Path, K: np.ndarray, hw: tuple[int, ...]) -> np.ndarray:
-    """(H, W) float64 metres, checked against the camera K and size that it is to be compared with."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            depth, found_K = np.asarray(data["depth_m"], np.float64), np.asarray(data["K"], np.float64)
-    except (OSError, ValueError, KeyError) as error:
-        raise DatasetError(
-            f"{path} is not a truth: {error}.", remedy="Give an npz with depth_m and K."
-        ) from error
+def read_truth(path: Path, K: np.ndarray, hw: tuple[int, ...]) -> Truth:
+    """The truth of a map (H, W) seen by the camera K. Raises DatasetError where it is another's, or not finite."""
+    return checked_truth(Truth.load(path), path, K, hw)
+
+
+def checked_truth(truth: Truth, path: Path, K: np.ndarray, hw: tuple[int, ...]) -> Truth:
+    """A truth that was read already, checked likewise."""
+    depth = truth.depth_m
     if depth.shape != hw or not np.isfinite(depth).all() or not (depth > 0).any():
         raise DatasetError(
             f"{path}: depth_m has shape {depth.shape}, {(~np.isfinite(depth)).sum()} values that are not finite and "
             f"{(depth > 0).sum()} known pixels; expected {hw}, 0 and some.",
             remedy="Give metres at 256 x 256, 0 where nothing is known.",
         )
-    if found_K.shape != (3, 3) or not np.allclose(found_K, K, rtol=1e-3):
+    if truth.K.shape != (3, 3) or not np.allclose(truth.K, K, rtol=1e-3):
         raise DatasetError(
-            f"{path}: K is {found_K.tolist()}, the prediction's is {K.tolist()}.",
+            f"{path}: K is {truth.K.tolist()}, the prediction's is {K.tolist()}.",
             remedy="Give the truth in the same crop, with the same camera.",
         )
-    return depth
+    return truth
 
 
 class Truths:
@@ -50,4 +44,6 @@ class Truths:
 
     def depth_m(self, sample_id: str, K: np.ndarray, hw: tuple[int, ...]) -> np.ndarray | None:
         """(H, W) metres; None where there is none."""
-        return read_truth(prediction_path(self._folder, sample_id), K, hw) if sample_id in self else None
+        return (
+            read_truth(prediction_path(self._folder, sample_id), K, hw).depth_m if sample_id in self else None
+        )

@@ -14,11 +14,10 @@ from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.studio.filming import Film, developed
-from pipeline.studio.performance import Performance, Script
+from pipeline.studio.performance import Script
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.stage import Stage
 from pipeline.studio.wardrobe import LAG_S, Actor
-from pipeline.video.film import FilmWriter
 from schemas.errors import DatasetError
 from schemas.settings import as_dict, from_dict
 
@@ -36,11 +35,11 @@ class Instant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BodyParameters:
-    """A body in the coordinates of the camera at one time."""
+class BodyPose:
+    """The naked body as the model's numbers, in the coordinates of the camera at that time."""
 
     pose: np.ndarray
-    """(24, 3)."""
+    """(24, 3) axis-angles."""
     betas: np.ndarray
     """(10,)."""
     translation: np.ndarray
@@ -87,28 +86,30 @@ class StudioClip:
         """The person at a time: the lowest point of the body stands on the floor."""
         performance = self.script.at(np.array([time_s, time_s - LAG_S]))
         pose, before = performance.pose
-        body = self.actor.body_vertices(pose)
-        place, turn = self._place(performance, body), self.stage.turn(time_s)
-        surface = self.actor.surface(pose, before if self.is_loose else None)
+        actor, stage = self.actor, self.stage
+        body = actor.body_vertices(pose)
+        place, turn = self._place(body, time_s), stage.turn(time_s)
+        surface = actor.surface(pose, before if self.is_loose else None)
         return Instant(surface=(surface + place) @ turn.T, body=(body + place) @ turn.T)
 
-    def parameters(self, time_s: float) -> BodyParameters:
-        """The naked body of `at` as the body model's numbers, in the camera of that time."""
-        performance = self.script.at(np.array([time_s]))
-        pose, actor, turn = performance.pose[0], self.actor, self.stage.turn(time_s)
-        place = self._place(performance, actor.body_vertices(pose))
-        pelvis = actor.body.joint_template[0] + actor.body.joint_shapedirs[0] @ actor.betas
-        root = rotvec_from_rotation(turn @ rotation_from_rotvec(pose[0]))
-        return BodyParameters(
-            pose=np.concatenate([root[None], pose[1:]]),
-            betas=actor.betas,
-            translation=turn @ (pelvis + place) - pelvis,
-        )
-
-    def _place(self, performance: Performance, body: np.ndarray) -> np.ndarray:
-        """(3,) metres from the body's origin to where it stands, before the camera turns."""
-        x, z = performance.ground_m[0]
+    def _place(self, body: np.ndarray, time_s: float) -> np.ndarray:
+        """(3,) metres that bring a posed body (V, 3) to where it stands on the stage."""
+        x, z = self.script.at(np.array([time_s])).ground_m[0]
         return np.array([x, self.stage.eye_height_m - body[:, 1].max(), self.stage.distance_m + z])
+
+    def body_at(self, time_s: float) -> BodyPose:
+        """The numbers of which `at(time_s).body` are the vertices.
+
+        With the camera's turn C, the place p on the stage and the body's pelvis J:
+        C (R (v - J) + J + p) = C R (v - J) + J + [C (J + p) - J].
+        """
+        pose = self.script.at(np.array([time_s])).pose[0]
+        turn, actor = self.stage.turn(time_s), self.actor
+        pelvis = actor.body.joint_template[0] + actor.body.joint_shapedirs[0] @ actor.betas
+        turned = pose.copy()
+        turned[0] = rotvec_from_rotation(turn @ rotation_from_rotvec(pose[0]))
+        place = self._place(actor.body_vertices(pose), time_s)
+        return BodyPose(pose=turned, betas=actor.betas, translation=turn @ (pelvis + place) - pelvis)
 
     def pictures(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 of every frame, in order."""
@@ -127,6 +128,8 @@ class StudioClip:
 
     def write(self, folder: Path) -> Path:
         """Films the clip into FOLDER/<clip_id>.mp4 and notes beside it what it was made from."""
+        from pipeline.video.film import FilmWriter  # its codec is not needed to know the truth
+
         path = folder / f"{self.clip_id}.mp4"
         with FilmWriter(path, crf=self.settings.crf) as film:
             for time_s, picture in zip(self.times_s, self.pictures()):

@@ -1,4 +1,4 @@
-"""`python -m pipeline studio` and `python -m pipeline truth`: arguments to settings, nothing else."""
+"""`python -m pipeline studio`, `studio-run` and `truth`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def add_commands(commands: Any) -> None:
-    """Adds both commands to argparse's subparsers."""
+    """Adds the commands to argparse's subparsers."""
     studio = commands.add_parser("studio", help="film clips of made-up people of whom everything is known")
     studio.add_argument("--out", required=True, help="folder for films, their notes and clips.csv")
     studio.add_argument("--clips", type=int, default=12, help="how many (default 12)")
@@ -45,6 +45,26 @@ def add_commands(commands: Any) -> None:
     truth.add_argument("--studio", required=True, help="folder that `studio --out` made")
     truth.add_argument("--out", required=True, help="folder for one npz per sample")
     truth.set_defaults(command=_truth)
+
+    bodies = commands.add_parser(
+        "studio-run", help="like `run` on the studio's clips, with their true bodies instead of tracked ones"
+    )
+    bodies.add_argument("studio", help="folder that `studio --out` made")
+    bodies.add_argument("--out", required=True, help="new dataset folder")
+    bodies.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
+    bodies.add_argument("--jitter-cm", type=float, default=0.0, help="rms shift of the bodies")
+    bodies.add_argument("--jitter-deg", type=float, default=0.0, help="rms turn of every joint")
+    bodies.add_argument(
+        "--jitter-common",
+        action="store_true",
+        help="the same error in all frames of a clip, not one for each",
+    )
+    bodies.add_argument("--jitter-seed", type=int, default=0)
+    bodies.add_argument(
+        "--set", dest="overrides", metavar="SECTION.FIELD=VALUE", action="append", default=[],
+        help="change a setting of the pipeline",
+    )  # fmt: skip
+    bodies.set_defaults(command=_run_true_bodies)
 
 
 def _film(options: argparse.Namespace) -> int:
@@ -100,17 +120,52 @@ def _portraits(options: argparse.Namespace) -> int:
 
 
 def _truth(options: argparse.Namespace) -> int:
-    from pipeline.studio.truth import truth_of
+    from pipeline.studio.truth import ClothingThickness, truth_of
     from schemas.dataset import Dataset
-    from schemas.prediction import Prediction, prediction_path
+    from schemas.prediction import prediction_path
 
-    out, count = Path(options.out), 0
-    for truth in truth_of(Dataset.open(options.dataset), Path(options.studio)):
+    out, count, thickness = Path(options.out), 0, ClothingThickness()
+    for sample_id, truth in truth_of(Dataset.open(options.dataset), Path(options.studio)):
         count += 1
-        found = Prediction(depth_m=truth.depth_m, base_depth_m=truth.body_depth_m, K=truth.K)
-        found.save(prediction_path(out, truth.sample_id))
+        truth.save(prediction_path(out, sample_id))
+        thickness.add(truth)
     print(f"wrote the truth of {count} sample(s) into {out}")
+    print("\n".join(thickness.lines()))
     return 0
+
+
+def _run_true_bodies(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from pipeline.config import preset
+    from pipeline.run import run
+    from pipeline.studio.true_toolbox import true_toolbox
+    from pipeline.studio.true_tracker import BodyJitter
+    from pipeline.summary import print_run
+    from pipeline.video.source import clips_from_arguments
+    from schemas.settings import with_overrides
+
+    out, studio = Path(options.out), Path(options.studio)
+    if out.exists() and any(out.iterdir()):
+        raise SettingsError(
+            f"--out {out} is not empty: which bodies its rows were made with is not known.",
+            remedy="Give another folder.",
+        )
+    jitter = BodyJitter(
+        shift_cm=options.jitter_cm,
+        turn_deg=options.jitter_deg,
+        is_common=options.jitter_common,
+        seed=options.jitter_seed,
+    )
+    summary = run(
+        clips_from_arguments([str(studio / MANIFEST)]),
+        str(out),
+        with_overrides(preset("paper"), options.overrides),
+        workers=options.workers,
+        make_toolbox=partial(true_toolbox, studio=studio, jitter=jitter),
+    )
+    print_run(summary, str(out))
+    return summary.exit_code
 
 
 def _backgrounds(folder: str | None) -> list[Path]:

@@ -21,7 +21,7 @@ class WaveNoise:
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """(n,) float32 of points (n, 3) metres; single precision, whose sines are ten times faster."""
         waves = np.sin(points.astype(np.float32) @ self._wave.T + self._phase)
-        return waves.sum(axis=1) * np.float32(np.sqrt(2 / len(self._phase)))
+        return waves @ np.full(len(self._phase), np.sqrt(2 / len(self._phase)), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

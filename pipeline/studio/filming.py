@@ -26,44 +26,65 @@ class Film:
         self._rasterizer = CompiledRasterizer()
 
     def exposed(self, vertices: np.ndarray, time_s: float, supersampling: int) -> np.ndarray:
-        """(H, W, 3) linear light on the sensor for the dressed surface (V', 3) in camera coordinates."""
+        """(H, W, 3) linear light on the sensor for the dressed surface (V', 3) in camera coordinates.
+
+        Only the rectangle that holds the person is drawn with several rays per pixel.
+        """
+        picture = self._stage.backdrop(time_s).copy()
+        window = self._window(vertices)
+        behind = picture[window]
+        height, width = behind.shape[:2]
+        if height and width:
+            camera = _part(self._stage.camera, window, supersampling)
+            raster = render(self._rasterizer, vertices, self._actor.mesh.faces, camera)
+            finer = cv2.resize(behind, (camera.hw[1], camera.hw[0]))
+            if raster.mask.any():
+                finer[raster.mask] = self._lit(raster, vertices, time_s)
+            picture[window] = cv2.resize(finer, (width, height), interpolation=cv2.INTER_AREA)
+        return picture * self._stage.gain(time_s).astype(np.float32)
+
+    def _window(self, vertices: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of the picture that the surface can touch."""
+        px = self._stage.camera.px_from_cam(vertices)
         height, width = self._stage.camera.hw
-        camera = self._stage.camera.resized((height * supersampling, width * supersampling))
-        raster = render(self._rasterizer, vertices, self._actor.mesh.faces, camera)
-        picture = cv2.resize(self._stage.backdrop(time_s), (camera.hw[1], camera.hw[0]))
-        if raster.mask.any():
-            picture[raster.mask] = self._lit(raster, vertices, time_s)
-        return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) * self._stage.gain(time_s)
+        left, top = np.clip(np.floor(px.min(axis=0)), 0, [width, height]).astype(int)
+        right, bottom = np.clip(np.ceil(px.max(axis=0)), 0, [width, height]).astype(int)
+        return slice(top, bottom), slice(left, right)
 
     def _lit(self, raster: Raster, vertices: np.ndarray, time_s: float) -> np.ndarray:
         """(n, 3) light of body pixels: ambient from above, Lambert, and a little shine (Blinn and Phong)."""
         mesh = self._actor.mesh
         corners, weight = mesh.faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask]
         weight = weight.astype(np.float32)  # light needs no more; geometry is done
-        normal = _blend(outward_normals(vertices, mesh.faces), corners, weight)
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-        point = _blend(vertices, corners, weight)
-        albedo, shine = self._material(corners, weight)
+        carried = np.concatenate([outward_normals(vertices, mesh.faces), vertices, mesh.rest], axis=1)
+        blended = _blend(carried, corners, weight)  # one gather for all three
+        normal, point, rest = blended[:, :3], blended[:, 3:6], blended[:, 6:]
+        normal = normal / np.maximum(_length(normal), 1e-9)
+        albedo, shine = self._material(corners, weight, rest)
         turn = self._stage.turn(time_s).astype(np.float32)
         sky = 0.5 * (1 - normal @ turn[:, 1])
         light = albedo * self._stage.ambient.astype(np.float32) * (0.55 + 0.45 * sky[:, None])
-        view = -point / np.linalg.norm(point, axis=1, keepdims=True)
+        view = -point / _length(point)
         for lamp in self._stage.lamps:
             towards = turn @ lamp.towards.astype(np.float32)
             facing = np.maximum(normal @ towards, 0)
             if lamp.casts_shadow:
                 facing *= self._unshaded(point, vertices, towards)
             half = view + towards
-            half /= np.linalg.norm(half, axis=1, keepdims=True)
-            glint = shine * np.maximum((normal * half).sum(axis=1), 0) ** 24 * (facing > 0)
+            half /= _length(half)
+            glint = shine * np.maximum(np.einsum("nc,nc->n", normal, half), 0) ** 24 * (facing > 0)
             light = light + lamp.colour.astype(np.float32) * (albedo * facing[:, None] + glint[:, None])
         return light
 
-    def _material(self, corners: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Colour (n, 3) and shine (n,): each pixel has the material of its heaviest corner, so seams are sharp."""
+    def _material(
+        self, corners: np.ndarray, weight: np.ndarray, rest: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Colour (n, 3) and shine (n,): each pixel has the material of its heaviest corner, so seams are sharp.
+
+        rest (n, 3) is the place of each pixel on the body at rest.
+        """
         mesh = self._actor.mesh
         worn = mesh.garment[corners[np.arange(len(corners)), weight.argmax(axis=1)]]
-        rest = _blend(mesh.rest, corners, weight)
         colour, shine = np.zeros((len(worn), 3), np.float32), np.zeros(len(worn), np.float32)
         for garment in range(SKIN, HAIR + 1):
             own = worn == garment
@@ -89,12 +110,31 @@ class Film:
 
 def developed(light: np.ndarray, rng: np.random.Generator, noise: float) -> np.ndarray:
     """(H, W, 3) uint8 sRGB-like picture of linear light: gamma, then the sensor's noise."""
-    picture = np.clip(light, 0, 1) ** (1 / GAMMA) + noise * rng.standard_normal(light.shape, np.float32)
+    light = np.clip(light.astype(np.float32), 0, 1)  # single precision: a power costs a third
+    picture = light ** np.float32(1 / GAMMA) + np.float32(noise) * rng.standard_normal(
+        light.shape, np.float32
+    )
     return np.clip(np.rint(255 * picture), 0, 255).astype(np.uint8)
 
 
 def _blend(values: np.ndarray, corners: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return np.einsum("nk,nkc->nc", weight, values.astype(weight.dtype)[corners])
+    """(n, C) sum over a face's corners k of weight (n, k) times values (V, C)."""
+    values = values.astype(weight.dtype)
+    return sum(weight[:, k, None] * values[corners[:, k]] for k in range(3))
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    """(n, 1) of (n, 3); einsum, because numpy's norm over a short last axis is slow."""
+    return np.sqrt(np.einsum("nc,nc->n", vectors, vectors))[:, None]
+
+
+def _part(camera: Camera, window: tuple[slice, slice], finer: int) -> Camera:
+    """The camera of a window of the picture, with `finer` rays per pixel along each side."""
+    K = camera.K.copy()
+    K[0, 2] -= window[1].start
+    K[1, 2] -= window[0].start
+    hw = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+    return Camera(K, hw).resized((finer * hw[0], finer * hw[1]))
 
 
 def _lamp_view(vertices: np.ndarray, towards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ def portraits_of(
 
 
 def _portrait(clip: StudioClip, surface: np.ndarray, picture: np.ndarray, time_s: float) -> dict[str, Any]:
-    found = clip.parameters(time_s)
+    found = clip.body_at(time_s)
     return portrait_row(
         picture,
         surface,

@@ -49,7 +49,12 @@ class FilmWriter:
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
             self._stream.codec_context.time_base = TICK
             self._stream.codec_context.thread_count = 1
-            self._stream.codec_context.options = {"preset": "veryfast", "crf": str(self._crf)}
+            # With its macroblock tree x264 encodes the same pictures in one of two ways, by chance.
+            self._stream.codec_context.options = {
+                "preset": "veryfast",
+                "crf": str(self._crf),
+                "x264-params": "mbtree=0",
+            }
         if (self._stream.height, self._stream.width) != (height, width):
             image = cv2.resize(image, (self._stream.width, self._stream.height))
         frame = av.VideoFrame.from_ndarray(

@@ -10,9 +10,10 @@ import pytest
 
 from schemas.errors import DatasetError
 from schemas.prediction import Prediction
+from schemas.truth import PARTS, Truth
 from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth
 from trainer.cli import main
-from trainer.evaluate import evaluate, means
+from trainer.evaluate import evaluate, image_errors, mae_by_part, mae_by_pose, means
 from trainer.metrics import depth_errors
 
 K = map_intrinsics(256)
@@ -119,3 +120,66 @@ def test_wrong_truths_are_named(folders: tuple[Path, Path], truth: np.ndarray, t
         evaluate(predicted, truths)
     with pytest.raises(DatasetError, match="no truth"):
         evaluate(predicted, tmp_path)
+
+
+def test_every_method_is_scored_over_the_pixels_that_all_know(truth: np.ndarray) -> None:
+    half = np.where(np.indices(truth.shape)[1] < 128, truth, 0)
+    wrong_elsewhere = np.where(half > 0, truth, np.where(truth > 0, truth + 1, 0))
+    found = image_errors({"half": half, "whole": wrong_elsewhere}, Truth(depth_m=truth, K=K))
+    assert found.methods["whole"].mae_mm < 1e-6
+    assert found.parts_mm == {}
+    assert found.pose == ""
+
+
+def test_errors_by_part_keep_the_images_offset(truth: np.ndarray) -> None:
+    """The head, a third of the pixels, lies 3 cm too far after the rest has set the offset."""
+    mask = truth > 0
+    part = np.zeros(truth.shape, np.uint8)
+    order = np.flatnonzero(mask)
+    part.flat[order] = 1 + PARTS.index("torso")
+    part.flat[order[: len(order) // 3]] = 1 + PARTS.index("head")
+    depth = np.where(mask, truth + 0.5 + 0.03 * (part == 1), 0)
+    images = {
+        "a": image_errors({"m": depth}, Truth(depth_m=truth, K=K, part=part, pose="walk")),
+        "b": image_errors(
+            {"m": np.where(mask, truth, 0)}, Truth(depth_m=truth, K=K, part=part, pose="squat")
+        ),
+    }
+    assert images["a"].parts_mm["head"]["m"] == pytest.approx(30)
+    assert images["a"].parts_mm["torso"]["m"] == pytest.approx(0, abs=1e-6)
+    assert mae_by_part(images)["head"]["m"] == pytest.approx(15)
+    assert list(mae_by_part(images)) == ["head", "torso"]
+    assert mae_by_pose(images)["walk"]["m"] == pytest.approx(10, rel=1e-3)
+    assert mae_by_pose(images)["squat"]["m"] == pytest.approx(0, abs=1e-6)
+
+
+def test_other_depths_stand_in_the_same_table(
+    folders: tuple[Path, Path], truth: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicted, truths = folders
+    mask, other = truth > 0, tmp_path / "other"
+    for name in ("a", "b"):
+        Truth(
+            depth_m=truth,
+            K=K,
+            body_depth_m=np.where(mask, truth + 0.01 * (np.indices(truth.shape)[0] > 128), 0),
+            part=np.where(mask, 2, 0).astype(np.uint8),
+            pose="walk",
+        ).save(truths / f"{name}.npz")
+        Prediction(
+            depth_m=truth.astype(np.float32), base_depth_m=np.where(mask, 4.0, 0).astype(np.float32), K=K
+        ).save(other / f"{name}.npz")
+    arguments = ["evaluate", str(predicted), "--truth", str(truths)]
+    assert main([*arguments, f"--also=optimised={other}", f"--also-base=flat={other}"]) == 0
+    said = capsys.readouterr().out
+    lines = {line[:14].strip(): line.split() for line in said.splitlines()}
+    assert list(lines)[:9] == ["2 image(s), af", "", "plane", "true body", "base", "refined", "optimised", "flat",
+                               "MAE mm by part"]  # fmt: skip
+    assert float(lines["optimised"][1]) < 0.01
+    assert float(lines["flat"][1]) == float(lines["plane"][1])
+    assert float(lines["true body"][2]) == pytest.approx(5, abs=0.5)
+    assert lines["torso"][1:] == [lines[name][-6] for name in ("plane", "true body", "base", "refined", "optimised",
+                                                              "flat")]  # fmt: skip
+    assert main([*arguments, "--also=nothing"]) == 2
+    with pytest.raises(DatasetError, match="is not a prediction"):
+        evaluate(predicted, truths, {"x": (tmp_path, False)})

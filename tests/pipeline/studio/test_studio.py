@@ -113,7 +113,9 @@ def test_the_surface_carries_its_colours(clip: StudioClip) -> None:
     for time_s in (0.0, 0.3):
         vertices = clip.at(time_s).surface
         raster = render(rasterizer, vertices, faces, clip.camera)
-        albedo, _ = film._material(faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask])
+        corners, weight = faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask]
+        rest = np.einsum("nk,nkc->nc", weight, clip.actor.mesh.rest[corners])
+        albedo, _ = film._material(corners, weight, rest)
         shown = np.full((len(faces), 3), np.nan)
         inside = raster.barycentric[raster.mask].min(axis=1) > 0.22  # near the face's middle
         shown[raster.face_id[raster.mask][inside]] = albedo[inside]
@@ -181,7 +183,8 @@ def test_truth_is_the_dressed_surface_in_the_samples_crop(clip: StudioClip, tmp_
     clip.write(tmp_path)
     truth_module._clip.cache_clear()
     crop_px = np.array([83.0, 81.5, 150.0])
-    (truth,) = truth_of(_Rows(clip, crop_px), tmp_path)  # type: ignore[arg-type]
+    ((sample_id, truth),) = truth_of(_Rows(clip, crop_px), tmp_path)  # type: ignore[arg-type]
+    assert sample_id == "s"
     instant = clip.at(0.2)
     camera = Camera(truth.K, truth.depth_m.shape)
     px = camera.px_from_cam(instant.surface)

@@ -1,0 +1,29 @@
+"""The pipeline's toolbox with the studio's own bodies behind the tracker's seam."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from pipeline.config import Settings
+from pipeline.studio.true_tracker import BodyJitter, TrueTracker
+from pipeline.toolbox import Toolbox
+
+
+class TrueToolbox(Toolbox):
+    """Everything as in a run, but the bodies are known."""
+
+    def __init__(self, settings: Settings, studio: Path, jitter: BodyJitter) -> None:
+        super().__init__(settings)
+        self._studio, self._jitter = studio, jitter
+
+    @cached_property
+    def tracker(self) -> TrueTracker:
+        """The studio's bodies."""
+        return TrueTracker(self._studio, self.settings, self._jitter)
+
+
+@lru_cache(maxsize=1)
+def true_toolbox(settings: Settings, *, studio: Path, jitter: BodyJitter) -> TrueToolbox:
+    """One toolbox per process, like `pipeline.toolbox.shared_toolbox`."""
+    return TrueToolbox(settings, studio, jitter)

@@ -1,0 +1,73 @@
+"""The true depth of a sample on disk: what `python -m pipeline truth` writes and `python -m trainer evaluate` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.errors import DatasetError
+
+PARTS = ("head", "torso", "upper arms", "forearms and hands", "thighs", "shanks and feet")
+"""Parts of the body that errors are reported by; a part map holds 1 + the place in this list."""
+JOINTS_OF_PARTS = (
+    (12, 15),
+    (0, 3, 6, 9, 13, 14),
+    (16, 17),
+    (18, 19, 20, 21, 22, 23),
+    (1, 2),
+    (4, 5, 7, 8, 10, 11),
+)
+"""The joints of the SMPL layout that each part hangs on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Truth:
+    """What a sample should have found, in its own crop. Maps (H, W), metres, 0 = background."""
+
+    depth_m: np.ndarray
+    """The surface that the camera sees."""
+    K: np.ndarray
+    """(3, 3) at map size."""
+    body_depth_m: np.ndarray | None = None
+    """The naked body in its true pose and shape: the base depth of a perfect tracker."""
+    part: np.ndarray | None = None
+    """uint8, 1 + the place in PARTS, 0 = background."""
+    pose: str = ""
+    """What the person does."""
+
+    def save(self, path: Path) -> None:
+        """Writes an npz; plain arrays only."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {
+            "depth_m": self.depth_m,
+            "K": self.K,
+            "pose": np.array(self.pose),
+            "body_depth_m": self.body_depth_m,
+            "part": self.part,
+        }
+        known: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
+        np.savez_compressed(path, **known)
+
+    @classmethod
+    def load(cls, path: Path) -> Truth:
+        """Reads what `save` wrote, or any npz with depth_m and K. Raises DatasetError on anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                depth, K = np.asarray(data["depth_m"], np.float64), np.asarray(data["K"], np.float64)
+                body = np.asarray(data["body_depth_m"], np.float64) if "body_depth_m" in data else None
+                part = np.asarray(data["part"], np.uint8) if "part" in data else None
+                pose = str(data["pose"]) if "pose" in data else ""
+        except (OSError, ValueError, KeyError) as error:
+            raise DatasetError(
+                f"{path} is not a truth: {error}.", remedy="Give an npz with depth_m and K."
+            ) from error
+        for name, array in (("body_depth_m", body), ("part", part)):
+            if array is not None and array.shape != depth.shape:
+                raise DatasetError(
+                    f"{path}: {name} has shape {array.shape}, depth_m {depth.shape}.",
+                    remedy="Make it with `python -m pipeline truth`.",
+                )
+        return cls(depth_m=depth, K=K, body_depth_m=body, part=part, pose=pose)

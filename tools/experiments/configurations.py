@@ -1,0 +1,118 @@
+"""What is trained and probed: one change at a time from a baseline, in the order of what one wants to know first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from material import Variant
+
+from pipeline.studio.true_tracker import BodyJitter
+from schemas.settings import with_overrides
+from trainer.config import Settings, preset
+from trainer.probe import PROBE_LOSSES
+
+TRUE, TRACKED = Variant(), Variant(jitter=None)
+BASELINE = ("losses.gamma_smooth=1.0", "losses.gamma_reg=0.1", "data.max_references=6", "train.batch_size=16")
+"""The preset `small` on all references, with the weights that the probe recommends."""
+
+
+def jittered(size: float, *, is_common: bool) -> Variant:
+    """Bodies that err by `size` cm and degrees."""
+    return Variant(jitter=BodyJitter(shift_cm=size, turn_deg=size, is_common=is_common))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """One training run."""
+
+    name: str
+    variant: Variant = TRUE
+    overrides: tuple[str, ...] = ()
+    seed: int = 1
+    is_masked: bool = True
+    """False: validity is ignored."""
+    length: int = 1
+    """Times as many steps as the others take."""
+    cost: float = 1.0
+    """Time of a step against the baseline's."""
+
+    @property
+    def settings(self) -> Settings:
+        """The trainer's settings."""
+        return with_overrides(preset("small"), [*BASELINE, *self.overrides, f"train.seed={self.seed}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One direct optimisation of held-out samples."""
+
+    name: str
+    variant: Variant = TRUE
+    overrides: tuple[str, ...] = ()
+    references: int = 6
+
+    @property
+    def losses(self):
+        """The losses that are optimised."""
+        return with_overrides(PROBE_LOSSES, list(self.overrides))
+
+
+JITTERS = {
+    f"jitter {size:g} {'common' if is_common else 'independent'}": jittered(size, is_common=is_common)
+    for size in (1.0, 0.5, 0.3)
+    for is_common in (False, True)
+}
+THRESHOLDS = {
+    f"baseline over {metres:g} m": Variant(min_mean_baseline_m=metres) for metres in (0.1, 0.25, 1.0)
+}
+UNFILTERED = Variant(min_mean_baseline_m=0.0)
+
+PROBES = (
+    Probe(name="true bodies"),
+    Probe(name="tracked bodies", variant=TRACKED),
+    *(Probe(name=name, variant=variant) for name, variant in JITTERS.items()),
+    Probe(name="1 reference", references=1),
+    Probe(name="3 references", references=3),
+    Probe(name="photo at 512", overrides=("photo_px=512",)),
+    Probe(name="no SSIM", overrides=("alpha=0",)),
+    Probe(name="no smoothness", overrides=("gamma_smooth=0",)),
+    Probe(name="gamma_smooth 0.3", overrides=("gamma_smooth=0.3",)),
+    Probe(name="gamma_smooth 1", overrides=("gamma_smooth=1",)),
+    Probe(name="gamma_smooth 4", overrides=("gamma_smooth=4",)),
+    Probe(name="gamma_reg 0.1", overrides=("gamma_reg=0.1",)),
+    Probe(name="c 1e-4", overrides=("ssim_constant=1e-4",)),
+    Probe(name="3 levels", overrides=("pyramid_levels=3",)),
+    Probe(name="minimum over references", overrides=("minimum_over_references=true",)),
+    Probe(name="tracked, 3 levels", variant=TRACKED, overrides=("pyramid_levels=3",)),
+    Probe(name="no baseline filter", variant=UNFILTERED),
+    *(Probe(name=name, variant=variant) for name, variant in THRESHOLDS.items()),
+)
+
+CONFIGURATIONS = (
+    Configuration(name="baseline, seed 1"),
+    Configuration(name="tracked, seed 1", variant=TRACKED),
+    Configuration(name="baseline, seed 2", seed=2),
+    Configuration(name="baseline, seed 3", seed=3),
+    Configuration(name="no validity mask", is_masked=False),
+    Configuration(name="no SSIM", overrides=("losses.alpha=0",)),
+    Configuration(name="no smoothness", overrides=("losses.gamma_smooth=0",)),
+    Configuration(name="1 reference", overrides=("data.max_references=1",), cost=0.6),
+    Configuration(name="c 1e-4", overrides=("losses.ssim_constant=1e-4",)),
+    Configuration(name="photo at 512", overrides=("losses.photo_px=512",), cost=2.5),
+    Configuration(name="centred by the mean", overrides=("data.centre_by=mean",)),
+    Configuration(name="gamma_smooth 0.3", overrides=("losses.gamma_smooth=0.3",)),
+    Configuration(name="baseline, three times as long", length=3),
+    Configuration(name="no baseline filter", variant=UNFILTERED),
+    Configuration(name="baseline over 1 m", variant=THRESHOLDS["baseline over 1 m"]),
+    *(
+        Configuration(name=name, variant=JITTERS[name])
+        for name in (
+            "jitter 1 independent",
+            "jitter 0.5 independent",
+            "jitter 0.3 independent",
+            "jitter 1 common",
+        )
+    ),
+    Configuration(name="tracked, seed 2", variant=TRACKED, seed=2),
+    Configuration(name="tracked, seed 3", variant=TRACKED, seed=3),
+)

@@ -1,0 +1,344 @@
+"""The experiments of docs/experiments.md: probes and self-supervised training on studio films, one JSON line each.
+
+    python -m pipeline studio --out films/train --clips 40 --seed 1000 --set duration_s=2.5
+    python -m pipeline studio --out films/held --clips 10 --seed 2000 --set duration_s=2.5
+    python -m pipeline run films/train/clips.csv --out films/tracked-train     # likewise held; for tracked bodies
+    PYTHONPATH=. python tools/experiments/run.py films --out results.jsonl --minutes 9
+
+The network never sees a truth: it is read to score people, clothes and movements that were not trained on. Every
+training run takes equally many steps, as many as fit into the minutes; a run that is killed loses only what it was at.
+Needs torch, numpy, OpenCV, numba, scipy and pyarrow; a GPU, or patience.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from configurations import CONFIGURATIONS, PROBES, Configuration, Probe
+from material import ClipWork, Variant, prepare
+from resident import Pictures, Resident
+from scoring import score
+from torch import Tensor
+
+from schemas.conventions import VALID_ALL
+from trainer.evaluate import BASE, PLANE, REFINED
+from trainer.model import ReconNet, parameter_count
+from trainer.probe import ProbeSettings, optimised_offset
+from trainer.step import learning_rate_factor, train_step
+
+REFERENCES = 6
+EVALUATED_AT_ONCE = 16
+TIMED_STEPS = 10
+TRAIN_STRIDE, HELD_STRIDE = 3, 9
+"""Every so many frames one is a target."""
+PROBED_STRIDE = 2
+"""Every so many held-out samples one is optimised."""
+
+
+class Laboratory:
+    """Prepares variants in other processes and keeps those in use on the device."""
+
+    def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ.setdefault(name, "1")  # read by the processes that are started here
+        self._films, self._scratch = Path(options.films), scratch
+        self._limits = {"train": options.clips, "held": options.held_clips}
+        self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._pool = ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn"))
+        self._pending: dict[tuple[Variant, str], list[tuple[ClipWork, Future[int]]]] = {}
+        self._pictures: dict[tuple[str, str], tuple[list[Path], Pictures]] = {}
+        self._resident: dict[tuple[Variant, str], Resident] = {}
+
+    def order(self, variant: Variant, part: str) -> None:
+        """Begins to prepare one part, `train` or `held`, of a variant."""
+        if (variant, part) in self._pending:
+            return
+        tracked = self._films / f"tracked-{part}"
+        films = sorted((self._films / part).glob("*.mp4"))[: self._limits[part]]
+        if variant.jitter is None:
+            known = {path.name.partition("-s0")[0] for path in (tracked / "frames").glob("*.parquet")}
+            films = [film for film in films if film.stem in known]
+        works = [
+            ClipWork(
+                film=film,
+                tracked=tracked if variant.jitter is None else None,
+                variant=variant,
+                target_stride=TRAIN_STRIDE if part == "train" else HELD_STRIDE,
+                with_truth=part == "held",
+                out=self._scratch,
+            )
+            for film in films
+        ]
+        self._pending[variant, part] = [(work, self._pool.submit(prepare, work)) for work in works]
+
+    def samples(self, variant: Variant, part: str) -> Resident:
+        """The samples of a part of a variant, on the device; of each part one variant at a time is kept."""
+        if (variant, part) not in self._resident:
+            self.order(variant, part)
+            for other in [key for key in self._resident if key[1] == part]:
+                del self._resident[other]
+            works = [work for work, done in self._pending[variant, part] if done.result()]
+            pictures = self._pictures_of(works, variant, part)
+            self._resident[variant, part] = Resident.load(works, pictures, self.device, REFERENCES)
+        return self._resident[variant, part]
+
+    def _pictures_of(self, works: list[ClipWork], variant: Variant, part: str) -> Pictures:
+        key, paths = (variant.crops, part), [work.images_path for work in works]
+        if key not in self._pictures or self._pictures[key][0] != paths:
+            self._pictures[key] = (paths, Pictures.load(works, self.device))
+        return self._pictures[key][1]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Records:
+    """Scores results in a process of their own and writes a line as soon as one is done."""
+
+    def __init__(self, path: str, device: torch.device, begin_s: float) -> None:
+        self._path, self._device, self._begin_s = path, _device_name(device), begin_s
+        self._pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+        self._lock = threading.Lock()
+
+    def add(self, facts: Mapping[str, Any], samples: Resident, positions: list[int], offsets: Tensor) -> None:
+        """Offsets (len(positions), 1, 256, 256) of samples with truths."""
+        base = samples.base_depth[positions].cpu().numpy()
+        found = np.where(base > 0, base + offsets[:, 0].float().cpu().numpy(), 0)
+        seen = (samples.validity[positions].amax(dim=1) == VALID_ALL).cpu().numpy()
+        entry = dict(facts) | {"at_s": round(time.monotonic() - self._begin_s, 1), "device": self._device}
+        names = [samples.sample_ids[at] for at in positions]
+        truths = [samples.truths[at] for at in positions]
+        scored = self._pool.submit(score, names, truths, base, found, seen)
+        scored.add_done_callback(lambda done: self._write(entry | done.result()))
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        with self._lock, open(self._path, "a") as out:
+            out.write(json.dumps(entry) + "\n")
+            print(_line(entry), flush=True)
+
+    def close(self) -> None:
+        """Waits for what is still being scored."""
+        self._pool.shutdown()
+
+
+@torch.no_grad()
+def predicted(model: ReconNet, samples: Resident, configuration: Configuration) -> Tensor:
+    """The network's offsets of all samples."""
+    model.eval()
+    centre_by = configuration.settings.data.centre_by
+    groups = torch.arange(len(samples)).split(EVALUATED_AT_ONCE)
+    return torch.cat([model(samples.batch(group.tolist(), centre_by=centre_by).inputs) for group in groups])
+
+
+def trained(
+    laboratory: Laboratory, configuration: Configuration, steps: int, deadline_s: float
+) -> tuple[ReconNet, dict[str, Any]]:
+    """A network after so many steps of self-supervision, and how it went."""
+    settings = configuration.settings
+    settings = replace(settings, train=replace(settings.train, max_steps=steps))
+    samples = laboratory.samples(configuration.variant, "train")
+    torch.manual_seed(settings.train.seed)
+    model = ReconNet(settings.model).to(laboratory.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.train.learning_rate)
+    rng = np.random.default_rng(settings.train.seed)
+    order: list[int] = []
+    last, begin, step = {}, time.monotonic(), 0
+    for step in range(steps):
+        if time.monotonic() > deadline_s:
+            break
+        while len(order) < settings.train.batch_size:
+            order += rng.permutation(len(samples)).tolist()
+        chosen, order = order[: settings.train.batch_size], order[settings.train.batch_size :]
+        batch = samples.batch(
+            chosen,
+            photo_px=settings.losses.photo_px,
+            references=settings.data.max_references,
+            centre_by=settings.data.centre_by,
+            is_masked=configuration.is_masked,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = settings.train.learning_rate * learning_rate_factor(step, 0.0, settings.train)
+        seen = train_step(model, optimizer, [batch], settings)
+        if seen is not None and step == steps - 1:
+            last = seen[0][0].means()
+    if laboratory.device.type == "cuda":
+        torch.cuda.synchronize()
+    facts = {
+        "steps": step + 1 if steps else 0,
+        "is_whole": step + 1 == steps,
+        "seconds": round(time.monotonic() - begin, 2),
+        "samples": len(samples),
+        "last_losses": last,
+    }
+    return model, facts
+
+
+def probe_held_out(samples: Resident, positions: list[int], probe: Probe, settings: ProbeSettings) -> Tensor:
+    """Offsets of samples optimised directly."""
+    groups = [
+        positions[first : first + EVALUATED_AT_ONCE] for first in range(0, len(positions), EVALUATED_AT_ONCE)
+    ]
+    batches = (
+        samples.batch(group, photo_px=probe.losses.photo_px, references=probe.references) for group in groups
+    )
+    return torch.cat([optimised_offset(batch, probe.losses, settings) for batch in batches])
+
+
+def main(argv: list[str]) -> int:
+    """Probes, then training runs, until all are done or the time is up."""
+    options = _options(argv)
+    begin = time.monotonic()
+    deadline_s = begin + 60 * options.minutes
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    chosen = [each for each in CONFIGURATIONS if options.only is None or options.only in each.name]
+    probes = [each for each in PROBES if options.only is None or options.only in each.name]
+    probes = [] if options.no_probes else sorted(probes, key=lambda each: _first_use(each, probes))
+    chosen = [] if options.no_training else chosen
+    scratch = Path(options.scratch or tempfile.mkdtemp(prefix="humandepth-experiments-"))
+    scratch.mkdir(parents=True, exist_ok=True)
+    laboratory = Laboratory(options, scratch)
+    records = Records(options.out, laboratory.device, begin)
+    try:
+        _order_all(laboratory, probes, chosen)
+        _probe_all(laboratory, records, probes, options.probe_steps, deadline_s)
+        _train_all(laboratory, records, chosen, options.steps, deadline_s)
+    finally:
+        records.close()
+        laboratory.close()
+        if not options.scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return 0
+
+
+def _order_all(laboratory: Laboratory, probes: list[Probe], chosen: list[Configuration]) -> None:
+    """Everything is prepared in the order of its use: first what the first run trains on, while probes go on."""
+    for configuration in chosen[:1]:
+        laboratory.order(configuration.variant, "held")
+        laboratory.order(configuration.variant, "train")
+    for variant in dict.fromkeys([*(each.variant for each in probes), *(each.variant for each in chosen)]):
+        laboratory.order(variant, "held")
+    for variant in dict.fromkeys(each.variant for each in chosen):
+        laboratory.order(variant, "train")
+
+
+def _probe_all(
+    laboratory: Laboratory, records: Records, probes: list[Probe], steps: int, deadline_s: float
+) -> None:
+    for probe in probes:
+        if time.monotonic() > deadline_s:
+            return
+        samples, start = laboratory.samples(probe.variant, "held"), time.monotonic()
+        positions = list(range(0, len(samples), PROBED_STRIDE))
+        offsets = probe_held_out(samples, positions, probe, ProbeSettings(steps=steps)).cpu()
+        facts = {
+            "probe": probe.name,
+            "steps": steps,
+            "references": probe.references,
+            "overrides": probe.overrides,
+        }
+        records.add(facts | {"seconds": round(time.monotonic() - start, 2)}, samples, positions, offsets)
+
+
+def _train_all(
+    laboratory: Laboratory,
+    records: Records,
+    chosen: list[Configuration],
+    steps: int | None,
+    deadline_s: float,
+) -> None:
+    steps = steps or _steps_that_fit(laboratory, chosen, deadline_s)
+    for configuration in chosen:
+        if time.monotonic() > deadline_s:
+            return
+        try:
+            model, facts = trained(laboratory, configuration, steps * configuration.length, deadline_s)
+        except torch.OutOfMemoryError as error:  # the others may still fit
+            print(f"{configuration.name}: {error}", file=sys.stderr)
+            continue
+        held = laboratory.samples(configuration.variant, "held")
+        facts |= {
+            "training": configuration.name,
+            "seed": configuration.seed,
+            "overrides": configuration.overrides,
+            "is_masked": configuration.is_masked,
+            "parameters": parameter_count(model),
+        }
+        records.add(facts, held, list(range(len(held))), predicted(model, held, configuration))
+
+
+def _steps_that_fit(laboratory: Laboratory, chosen: list[Configuration], deadline_s: float) -> int:
+    """Steps of each run, from the time of a few steps of the first and the known costs of the others."""
+    if not chosen:
+        return 0
+    trained(laboratory, chosen[0], TIMED_STEPS, deadline_s)  # the first steps choose kernels
+    _, facts = trained(laboratory, chosen[0], 3 * TIMED_STEPS, deadline_s)
+    step_s = facts["seconds"] / (3 * TIMED_STEPS)
+    overhead_s = 2.0 * len(chosen)  # loading a variant and predicting
+    left_s = deadline_s - time.monotonic() - overhead_s
+    steps = int(0.95 * left_s / (step_s * sum(each.cost * each.length for each in chosen)))
+    print(f"{1000 * step_s:.1f} ms a step: {steps} steps for each of {len(chosen)} runs", flush=True)
+    return max(steps, TIMED_STEPS)
+
+
+def _first_use(probe: Probe, probes: list[Probe]) -> int:
+    """Probes of one variant come together, so that it is loaded once."""
+    return [each.variant for each in probes].index(probe.variant)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _line(entry: dict[str, Any]) -> str:
+    found = entry["means"]
+    return (
+        f"{entry['at_s']:6.0f} s  {entry.get('training') or 'probe: ' + entry['probe']:34s} "
+        f"{entry['steps']:5d} steps {entry['seconds']:6.1f} s  MAE mm: plane {found[PLANE]['mae_mm']:.1f} "
+        f"base {found[BASE]['mae_mm']:.2f} refined {found[REFINED]['mae_mm']:.2f} "
+        f"({100 * (1 - found[REFINED]['mae_mm'] / found[BASE]['mae_mm']):+.1f} %), "
+        f"seen {entry['seen_base_mm']:.2f} -> {entry['seen_found_mm']:.2f} ({100 * entry['seen_recovered']:+.1f} %)"
+    )
+
+
+def _options(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "films", help="folder with train, held and, for tracked bodies, tracked-train, tracked-held"
+    )
+    parser.add_argument("--out", required=True, help="JSON lines, appended to")
+    parser.add_argument("--minutes", type=float, default=9.0, help="everything together (default 9)")
+    parser.add_argument("--steps", type=int, help="of each training run, instead of as many as fit")
+    parser.add_argument("--probe-steps", type=int, default=120)
+    parser.add_argument("--clips", type=int, help="at most so many films to train on")
+    parser.add_argument("--held-clips", type=int, help="at most so many held-out films")
+    parser.add_argument("--only", metavar="TEXT", help="only probes and runs whose name holds this")
+    parser.add_argument("--no-probes", action="store_true")
+    parser.add_argument("--no-training", action="store_true")
+    parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
+    parser.add_argument("--scratch", help="keep prepared maps here for the next run: some gigabytes")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""What the supervision carries: the offset of single samples optimised directly, with the same losses and no network.
+
+It is the upper bound of what a network can learn from these losses and this data, and the sharpest test of the whole
+chain: where bodies, motion or cameras disagree between frames, the offset that fits the pictures best is not the true
+one. Source: method, section 10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from schemas.errors import SettingsError
+from schemas.prediction import Prediction
+from trainer.batch import Batch, collate
+from trainer.config import LossSettings
+from trainer.data import Samples
+from trainer.objective import losses_of
+
+SCALES_PX = (1, 2, 4, 8, 16)
+"""The offset is a sum of maps of these cell sizes: coarse ones carry it into the losses' reach."""
+PROBE_LOSSES = LossSettings(gamma_smooth=2.0, gamma_reg=0.0)
+"""What method.md's figures were measured with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """The optimisation."""
+
+    steps: int = 120
+    learning_rate: float = 0.03
+    max_offset_m: float = 0.1
+    """The offset lies within plus and minus this, as the network's."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "learning_rate", "max_offset_m"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(
+                    f"probe {name} cannot be {getattr(self, name)!r}.", remedy="Give a number above 0."
+                )
+
+
+def optimised_offset(batch: Batch, losses: LossSettings, settings: ProbeSettings) -> Tensor:
+    """(B, 1, 256, 256) metres, argmin over offsets of the losses of each sample; 0 outside the window of bodies.
+
+    offset = max_offset tanh(sum over scales of upsampled maps), all maps zero at first; Adam, its rate warmed up over
+    10 steps and let down by a cosine over the last 60 %. The losses of samples add up, so they do not interact.
+    """
+    window = batch.body_window
+    seen = batch.windowed(window)
+    count, size = len(batch.base_depth), tuple(seen.base_depth.shape[-2:])
+    maps = [
+        torch.zeros(
+            count,
+            1,
+            math.ceil(size[0] / cell),
+            math.ceil(size[1] / cell),
+            device=batch.base_depth.device,
+            requires_grad=True,
+        )
+        for cell in SCALES_PX
+    ]
+    optimizer = torch.optim.Adam(maps, lr=settings.learning_rate, betas=(0.9, 0.95))
+
+    def offset() -> Tensor:
+        summed = torch.zeros_like(seen.base_depth)
+        for each in maps:
+            summed = summed + functional.interpolate(each, size, mode="bilinear", align_corners=False)
+        return settings.max_offset_m * torch.tanh(summed)
+
+    for step in range(settings.steps):
+        done = step / settings.steps
+        fall = 0.5 + 0.5 * math.cos(math.pi * max(0.0, done - 0.4) / 0.6)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * min(1.0, 0.1 + step / 10) * (0.01 + fall)
+        optimizer.zero_grad(set_to_none=True)
+        (count * losses_of(seen, offset(), losses).total).backward()
+        optimizer.step()
+    whole = torch.zeros_like(batch.base_depth)
+    with torch.no_grad():
+        whole[..., *window] = offset()
+    return whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Probed:
+    """What came of one sample."""
+
+    sample_id: str
+    prediction: Prediction
+    seen: np.ndarray
+    """(256, 256) bool: valid in a reference."""
+
+
+def probe(
+    samples: Samples,
+    positions: Sequence[int],
+    losses: LossSettings,
+    settings: ProbeSettings,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[Probed]:
+    """Optimises samples, `batch_size` at a time."""
+    for first in range(0, len(positions), batch_size):
+        batch = collate([samples[0, at] for at in positions[first : first + batch_size]]).to(device)
+        yield from probed(batch, optimised_offset(batch, losses, settings))
+
+
+def probed(batch: Batch, offset: Tensor) -> Iterator[Probed]:
+    """Offsets (B, 1, 256, 256) of a batch as depths."""
+    depth = torch.where(batch.base_depth > 0, batch.base_depth + offset, 0).cpu().numpy()
+    base, seen = batch.base_depth.cpu().numpy(), (batch.valid.amax(dim=1) > 0).cpu().numpy()
+    for at, sample_id in enumerate(batch.sample_ids):
+        prediction = Prediction(
+            depth_m=depth[at, 0], base_depth_m=base[at, 0], K=batch.K[at].double().cpu().numpy()
+        )
+        yield Probed(sample_id=sample_id, prediction=prediction, seen=seen[at, 0])
