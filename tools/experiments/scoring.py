@@ -36,4 +36,8 @@ def score(
         "seen_base_mm": mean.base_mm,
         "seen_found_mm": mean.found_mm,
         "seen_recovered": mean.share,
+        "seen_by_image_mm": {
+            name: [round(each.base_mm, 3), round(each.found_mm, 3)]
+            for name, each in zip(sample_ids, recoveries, strict=True)
+        },
     }

@@ -21,7 +21,7 @@ def main(path: Path) -> int:
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     probes = [entry for entry in entries if "probe" in entry]
     runs = [entry for entry in entries if "training" in entry]
-    blocks = [probe_table(probes)] if probes else []
+    blocks = [probe_table(probes), clip_table(probes[0])] if probes else []
     if runs:
         blocks += [run_table(runs), spread_table(runs), standing_table(runs[0])]
         blocks += [
@@ -104,6 +104,19 @@ def standing_table(entry: Entry) -> str:
         for name, found in entry["means"].items()
     ]
     return _table([entry["training"], "MAE cm", "RMSE cm", "normals, degrees", "< 2 cm", "< 5 cm"], rows)
+
+
+def clip_table(entry: Entry) -> str:
+    """Errors on seen pixels by film: some have clothes that move on their own."""
+    by_clip: dict[str, list[tuple[float, float]]] = {}
+    for name, (base, found) in entry["seen_by_image_mm"].items():
+        if base == base:  # not NaN: a sample that no reference sees has no error
+            by_clip.setdefault(name.partition("-s0")[0], []).append((base, found))
+    rows = []
+    for clip, found in sorted(by_clip.items()):
+        base_mm, found_mm = (statistics.mean(values) for values in zip(*found))
+        rows.append([clip, f"{base_mm:.2f}", f"{found_mm:.2f}", f"{100 * (1 - found_mm / base_mm):+.0f} %"])
+    return _table([entry.get("training") or entry["probe"], "base, seen", "found, seen", "recovered"], rows)
 
 
 def by_table(entry: Entry, key: str, what: str) -> str:
