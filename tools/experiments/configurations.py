@@ -50,6 +50,8 @@ class Probe:
     variant: Variant = TRUE
     overrides: tuple[str, ...] = ()
     references: int = 6
+    part: str = "held"
+    """Folder of the films."""
 
     @property
     def losses(self):
@@ -70,6 +72,10 @@ UNFILTERED = Variant(min_mean_baseline_m=0.0)
 PROBES = (
     Probe(name="true bodies"),
     Probe(name="tracked bodies", variant=TRACKED),
+    Probe(name="clean films", part="clean"),
+    Probe(name="clean films, photo at 512", part="clean", overrides=("photo_px=512",)),
+    Probe(name="clean films, c 1e-4", part="clean", overrides=("ssim_constant=1e-4",)),
+    Probe(name="clean films, gamma_smooth 0.5", part="clean", overrides=("gamma_smooth=0.5",)),
     *(Probe(name=name, variant=variant) for name, variant in JITTERS.items()),
     Probe(name="1 reference", references=1),
     Probe(name="3 references", references=3),

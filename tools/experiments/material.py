@@ -61,14 +61,19 @@ class ClipWork:
     """Folder for arrays that another process reads."""
 
     @property
+    def _name(self) -> str:
+        """A film's folder belongs to it: the same person may be filmed twice."""
+        return f"{self.film.parent.name}-{self.film.stem}"
+
+    @property
     def images_path(self) -> Path:
         """(T, 512, 512, 3) uint8 crops."""
-        return self.out / f"{self.film.stem}-{self.variant.crops}.npy"
+        return self.out / f"{self._name}-{self.variant.crops}.npy"
 
     @property
     def samples_path(self) -> Path:
         """The samples' maps, packed."""
-        return self.out / f"{self.film.stem}-{self.variant.key}.npz"
+        return self.out / f"{self._name}-{self.variant.key}.npz"
 
 
 def prepare(work: ClipWork) -> int:

@@ -2,6 +2,8 @@
 
     python -m pipeline studio --out films/train --clips 40 --seed 1000 --set duration_s=2.5
     python -m pipeline studio --out films/held --clips 10 --seed 2000 --set duration_s=2.5
+    python -m pipeline studio --out films/clean --clips 6 --seed 2000 --set duration_s=1.5 \\
+        --set noise=0 --set drift=0 --set crf=6 --set loose_share=0            # the same people at their easiest
     python -m pipeline run films/train/clips.csv --out films/tracked-train     # likewise held; for tracked bodies
     PYTHONPATH=. python tools/experiments/run.py films --out results.jsonl --minutes 9
 
@@ -57,15 +59,19 @@ class Laboratory:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ.setdefault(name, "1")  # read by the processes that are started here
         self._films, self._scratch = Path(options.films), scratch
-        self._limits = {"train": options.clips, "held": options.held_clips}
+        self._limits = {"train": options.clips, "held": options.held_clips, "clean": options.held_clips}
         self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._pool = ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn"))
         self._pending: dict[tuple[Variant, str], list[tuple[ClipWork, Future[int]]]] = {}
         self._pictures: dict[tuple[str, str], tuple[list[Path], Pictures]] = {}
         self._resident: dict[tuple[Variant, str], Resident] = {}
 
+    def has(self, part: str) -> bool:
+        """Whether there are films of a part."""
+        return any((self._films / part).glob("*.mp4"))
+
     def order(self, variant: Variant, part: str) -> None:
-        """Begins to prepare one part, `train` or `held`, of a variant."""
+        """Begins to prepare one part, `train`, `held` or `clean`, of a variant."""
         if (variant, part) in self._pending:
             return
         tracked = self._films / f"tracked-{part}"
@@ -79,7 +85,7 @@ class Laboratory:
                 tracked=tracked if variant.jitter is None else None,
                 variant=variant,
                 target_stride=TRAIN_STRIDE if part == "train" else HELD_STRIDE,
-                with_truth=part == "held",
+                with_truth=part != "train",
                 out=self._scratch,
             )
             for film in films
@@ -210,11 +216,12 @@ def main(argv: list[str]) -> int:
     torch.backends.cudnn.benchmark = True
     chosen = [each for each in CONFIGURATIONS if options.only is None or options.only in each.name]
     probes = [each for each in PROBES if options.only is None or options.only in each.name]
-    probes = [] if options.no_probes else sorted(probes, key=lambda each: _first_use(each, probes))
     chosen = [] if options.no_training else chosen
     scratch = Path(options.scratch or tempfile.mkdtemp(prefix="humandepth-experiments-"))
     scratch.mkdir(parents=True, exist_ok=True)
     laboratory = Laboratory(options, scratch)
+    probes = [] if options.no_probes else [each for each in probes if laboratory.has(each.part)]
+    probes.sort(key=_first_use)
     records = Records(options.out, laboratory.device, begin)
     try:
         _order_all(laboratory, probes, chosen)
@@ -233,8 +240,10 @@ def _order_all(laboratory: Laboratory, probes: list[Probe], chosen: list[Configu
     for configuration in chosen[:1]:
         laboratory.order(configuration.variant, "held")
         laboratory.order(configuration.variant, "train")
-    for variant in dict.fromkeys([*(each.variant for each in probes), *(each.variant for each in chosen)]):
-        laboratory.order(variant, "held")
+    for probe in probes:
+        laboratory.order(probe.variant, probe.part)
+    for configuration in chosen:
+        laboratory.order(configuration.variant, "held")
     for variant in dict.fromkeys(each.variant for each in chosen):
         laboratory.order(variant, "train")
 
@@ -245,7 +254,7 @@ def _probe_all(
     for probe in probes:
         if time.monotonic() > deadline_s:
             return
-        samples, start = laboratory.samples(probe.variant, "held"), time.monotonic()
+        samples, start = laboratory.samples(probe.variant, probe.part), time.monotonic()
         positions = list(range(0, len(samples), PROBED_STRIDE))
         offsets = probe_held_out(samples, positions, probe, ProbeSettings(steps=steps)).cpu()
         facts = {
@@ -298,9 +307,9 @@ def _steps_that_fit(laboratory: Laboratory, chosen: list[Configuration], deadlin
     return max(steps, TIMED_STEPS)
 
 
-def _first_use(probe: Probe, probes: list[Probe]) -> int:
+def _first_use(probe: Probe) -> int:
     """Probes of one variant come together, so that it is loaded once."""
-    return [each.variant for each in probes].index(probe.variant)
+    return [(each.variant, each.part) for each in PROBES].index((probe.variant, probe.part))
 
 
 def _device_name(device: torch.device) -> str:
