@@ -12,7 +12,7 @@ from trainer.config import Settings, preset
 from trainer.probe import PROBE_LOSSES
 
 TRUE, TRACKED = Variant(), Variant(jitter=None)
-BASELINE = ("losses.gamma_smooth=1.0", "losses.gamma_reg=0.1", "data.max_references=6", "train.batch_size=16")
+BASELINE = ("losses.gamma_smooth=2.0", "losses.gamma_reg=0.1", "data.max_references=6", "train.batch_size=16")
 """The preset `small` on all references, with the weights that the probe recommends."""
 
 
@@ -75,7 +75,7 @@ PROBES = (
     Probe(name="clean films", part="clean"),
     Probe(name="clean films, photo at 512", part="clean", overrides=("photo_px=512",)),
     Probe(name="clean films, c 1e-4", part="clean", overrides=("ssim_constant=1e-4",)),
-    Probe(name="clean films, gamma_smooth 0.5", part="clean", overrides=("gamma_smooth=0.5",)),
+    Probe(name="clean films, gamma_smooth 8", part="clean", overrides=("gamma_smooth=8",)),
     *(Probe(name=name, variant=variant) for name, variant in JITTERS.items()),
     Probe(name="1 reference", references=1),
     Probe(name="3 references", references=3),
@@ -85,6 +85,7 @@ PROBES = (
     Probe(name="gamma_smooth 0.3", overrides=("gamma_smooth=0.3",)),
     Probe(name="gamma_smooth 1", overrides=("gamma_smooth=1",)),
     Probe(name="gamma_smooth 4", overrides=("gamma_smooth=4",)),
+    Probe(name="gamma_smooth 8", overrides=("gamma_smooth=8",)),
     Probe(name="gamma_reg 0.1", overrides=("gamma_reg=0.1",)),
     Probe(name="c 1e-4", overrides=("ssim_constant=1e-4",)),
     Probe(name="3 levels", overrides=("pyramid_levels=3",)),
@@ -106,7 +107,7 @@ CONFIGURATIONS = (
     Configuration(name="c 1e-4", overrides=("losses.ssim_constant=1e-4",)),
     Configuration(name="photo at 512", overrides=("losses.photo_px=512",), cost=2.5),
     Configuration(name="centred by the mean", overrides=("data.centre_by=mean",)),
-    Configuration(name="gamma_smooth 0.3", overrides=("losses.gamma_smooth=0.3",)),
+    Configuration(name="gamma_smooth 8", overrides=("losses.gamma_smooth=8",)),
     Configuration(name="baseline, three times as long", length=3),
     Configuration(name="no baseline filter", variant=UNFILTERED),
     Configuration(name="baseline over 1 m", variant=THRESHOLDS["baseline over 1 m"]),
