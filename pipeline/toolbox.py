@@ -15,7 +15,7 @@ from schemas.dataset import SETTINGS_PATH, Dataset
 from schemas.settings import from_dict, with_overrides
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import ObservingTracker
+    from pipeline.tracking.tracker import ObservingTracker, Tracker
 
 
 class Toolbox:
@@ -47,8 +47,13 @@ class Toolbox:
         )
 
     @cached_property
-    def tracker(self) -> ObservingTracker:
+    def tracker(self) -> Tracker:
         """The tracker that `tracking.tracker` names; loads its models when they are first needed."""
+        return self.observing_tracker
+
+    @cached_property
+    def observing_tracker(self) -> ObservingTracker:
+        """The same tracker, which also tells what it saw."""
         # Their runtimes are not needed to render tracks.
         from pipeline.tracking.imported_tracker import ImportedTracker
         from pipeline.tracking.network_tracker import NetworkTracker

@@ -88,17 +88,18 @@ class Checkpoint:
         return _read_tensors(self._path("corrections"))
 
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Puts the moments back."""
+        """Puts the moments back, each on its parameter's device (the count of steps stays on the CPU, as Adam has it)."""
         state = _read_tensors(self._path("optimizer"))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for number, parameter in enumerate(parameters):
-            values = {name: state.get(f"{number}.{name}") for name in ("step", "exp_avg", "exp_avg_sq")}
-            if values["exp_avg"] is None or values["exp_avg"].shape != parameter.shape:
+            step, mean, square = (state.get(f"{number}.{name}") for name in ("step", "exp_avg", "exp_avg_sq"))
+            if mean is None or square is None or mean.shape != parameter.shape:
                 raise CheckpointError(
                     f"{self._path('optimizer')} does not fit the network at parameter {number}.",
                     remedy=_AGAIN,
                 )
-            optimizer.state[parameter] = values
+            moments = {"exp_avg": mean.to(parameter.device), "exp_avg_sq": square.to(parameter.device)}
+            optimizer.state[parameter] = {"step": step, **moments}
 
 
 def save_checkpoint(

@@ -62,7 +62,7 @@ def inspect_clip(
             f"{folder} cannot be made: {error.strerror}.", remedy="Give another --out folder."
         ) from None
     toolbox = Toolbox(settings)
-    tracker = tracker or toolbox.tracker
+    tracker = tracker or toolbox.observing_tracker
     recording = RerunRecording(folder / "recording.rrd", toolbox.body) if with_rerun else None
     segments = segments_of(clip, settings.video)
     video = segments[0].video

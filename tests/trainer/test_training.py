@@ -325,3 +325,18 @@ def test_a_resumed_log_holds_no_step_twice(root: Path, tmp_path: Path) -> None:
     fit(str(root), str(tmp_path), settings, resume=True)
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in entries if "total" in entry] == [1, 2, 3, 4]
+
+
+def test_moments_come_back_on_the_device_of_their_parameters(tmp_path: Path) -> None:
+    model = ReconNet(SETTINGS.model)
+    optimizer = torch.optim.Adam(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    save_checkpoint(tmp_path, model, optimizer, SETTINGS, 1, {})
+    elsewhere = ReconNet(SETTINGS.model).to("meta")
+    restored = torch.optim.Adam(elsewhere.parameters())
+    load_checkpoint(tmp_path).restore_optimizer(restored)
+    for state in restored.state.values():
+        assert state["exp_avg"].device.type == state["exp_avg_sq"].device.type == "meta"
+        assert state["step"].device.type == "cpu"
