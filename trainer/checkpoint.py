@@ -88,7 +88,7 @@ class Checkpoint:
         return _read_tensors(self._path("corrections"))
 
     def restore_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Puts the moments back, each on its parameter's device (the count of steps stays on the CPU, as Adam has it)."""
+        """Puts the moments back on the devices of their parameters; the count of steps stays on the CPU."""
         state = _read_tensors(self._path("optimizer"))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for number, parameter in enumerate(parameters):
