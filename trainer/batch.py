@@ -101,7 +101,8 @@ def batch_of_row(
         raise DatasetError("it has no reference.", remedy="Run `python -m pipeline verify` on the dataset.")
     image = _recoloured(decode_image(row["image"], IMAGE_PX), colours)
     is_finer = photo_px == IMAGE_PX
-    seen = image if is_finer else cv2.resize(image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    # Shrunk as the references are, by the decoder: by area instead, equal pictures would differ.
+    seen = image if is_finer else _recoloured(decode_image(row["image"], MAP_PX), colours)
     pictures = [_recoloured(decode_image(part["image"], photo_px), colours) for part in references]
     motion = np.stack([reference["motion"] for reference in references]).astype(np.float32)
     valid = np.stack([reference["validity"] == VALID_ALL for reference in references])

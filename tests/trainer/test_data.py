@@ -15,6 +15,7 @@ from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from tests.support.datasets import write_dataset
 from tests.support.sample_rows import sample_row
+from tests.support.sphere_scene import sphere_row
 from trainer.augment import ColourDraw
 from trainer.batch import batch_of_row, collate, decode_image
 from trainer.config import DataSettings
@@ -199,3 +200,11 @@ def test_a_damaged_row_is_named(root: Path, tmp_path: Path) -> None:
     samples = Samples([replace(index[0], path=str(damaged))], SETTINGS, seed=0, training=False)
     with pytest.raises(DatasetError, match=f"{index[0].sample_id}.*row 0"):
         samples.row(0)
+
+
+@pytest.mark.parametrize("photo_px", [256, 512])
+def test_equal_pictures_stay_equal(photo_px: int) -> None:
+    row = sphere_row(3, base_radius_m=0.57, turns_deg=(9.0,))
+    row["references"][0]["image"] = row["image"]
+    batch = batch_of_row(row, DataSettings(), photo_px=photo_px)
+    assert torch.equal(batch.target, batch.references[:, 0])
