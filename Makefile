@@ -1,6 +1,7 @@
 # make demo   the main job: video -> dataset -> trained network -> pictures (build/demo)
 # make test   lint, types and all tests
 # make fuzz   damaged clips (FUZZ_MUTANTS of them): no crash, no hang, no silent success
+# make accuracy  joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
 # make bench  benchmarks with ratios (build/benchmarks.json)
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
@@ -22,7 +23,7 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: images soak demo test lint typecheck unit fuzz bench fetch clean install
+.PHONY: accuracy images soak demo test lint typecheck unit fuzz bench fetch clean install
 
 install: $(STAMP)
 
@@ -57,6 +58,9 @@ fuzz: fetch
 bench: fetch
 	@mkdir -p build
 	@$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
+
+accuracy: fetch
+	@$(ONE_THREAD) $(BIN)/python -m tests.accuracy
 
 images: $(STAMP)
 	@$(BIN)/python -m tests.images

@@ -22,6 +22,7 @@ from pipeline.tracking.articulation import (
     spread_vertices,
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence, start_of
+from pipeline.tracking.knots import SwingingTracks, scale_free
 from pipeline.tracking.people import Observations
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
 from schemas.conventions import BETA_COUNT
@@ -116,19 +117,21 @@ class _Problem:
         self._silhouettes = None if silhouettes is None else _SilhouetteData(silhouettes)
 
         start = start_of(body, seen, world, camera)
-        self._variables = {
+        by_frame = {
             "root": _tensor(np.concatenate([start.rotation[..., 0], start.rotation[..., 1]], axis=-1)),
             "pose": _tensor(start.body_pose),
             "translation": _tensor(start.translation),
-            "betas": torch.zeros(BETA_COUNT),
-            "log_scale": torch.zeros(1),
         }
-        for variable in self._variables.values():
+        self._tracks = SwingingTracks(by_frame, seen.pts_s)
+        self._betas, self._log_scale = torch.zeros(BETA_COUNT), torch.zeros(1)
+        self._variables = {name: self._tracks.parameters(name) for name in by_frame}
+        self._variables |= {"betas": [self._betas], "log_scale": [self._log_scale]}
+        for variable in (each for some in self._variables.values() for each in some):
             variable.requires_grad_()
 
     def solve(self) -> FittedTrack:
         groups = [
-            {"params": [self._variables[name]], "lr": rate, "base": rate}
+            {"params": self._variables[name], "lr": rate, "base": rate}
             for name, rate in LEARNING_RATES.items()
         ]
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
@@ -145,9 +148,10 @@ class _Problem:
         return self._result(float(remaining.detach()))
 
     def _energy(self, *, is_fine: bool) -> Tensor:
-        weights, pose, betas = self._weights, self._variables["pose"], self._variables["betas"]
-        translation, log_scale = self._variables["translation"], self._variables["log_scale"]
-        root = rotation_from_two_columns(self._variables["root"])
+        weights, betas, log_scale = self._weights, self._betas, self._log_scale
+        values = self._tracks.values()
+        pose, translation = values["pose"], values["translation"]
+        root = rotation_from_two_columns(values["root"])
         transforms = self._body.transforms(
             torch.cat([root[:, None], rotation_from_axis_angle(pose)], 1), betas
         )
@@ -166,10 +170,10 @@ class _Problem:
         total = total + weights.hinge * energy.hinge_term(pose)
         total = total + weights.shape * betas.square().sum() + weights.world_scale * log_scale.square().sum()
         if self._acceleration is not None:
-            acceleration = self._acceleration
-            total = total + weights.landmark_acceleration * acceleration.mean_square(placed)
+            acceleration, one = self._acceleration, scale_free(translation[:, 2])
+            total = total + weights.landmark_acceleration * acceleration.mean_square(placed * one)
             total = total + weights.pose_acceleration * acceleration.mean_square(pose)
-            total = total + weights.depth_acceleration * acceleration.mean_square(translation[:, 2])
+            total = total + weights.depth_acceleration * acceleration.mean_square(translation[:, 2] * one)
         if is_fine and self._silhouettes is not None and self._settings.silhouette_weight > 0:
             drawn = torch.randperm(len(pose), generator=self._generator)[:SILHOUETTE_FRAMES]
             some = type(transforms)(transforms.rotation[drawn], transforms.offset[drawn])
@@ -180,11 +184,11 @@ class _Problem:
         return total
 
     def _result(self, remaining: float) -> FittedTrack:
-        values = {name: variable.detach().double() for name, variable in self._variables.items()}
+        values = {name: value.detach().double() for name, value in self._tracks.values().items()}
         root = Rotation.from_matrix(rotation_from_two_columns(values["root"]).numpy()).as_rotvec()
         return FittedTrack(
             pose=np.concatenate([root[:, None], values["pose"].numpy()], axis=1),
-            betas=values["betas"].numpy(),
+            betas=self._betas.detach().double().numpy(),
             translation=values["translation"].numpy(),
             energy=remaining,
         )

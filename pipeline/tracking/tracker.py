@@ -16,6 +16,7 @@ from pipeline.records import Frame, Track
 from pipeline.tracking.articulation import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit import FittedTrack, fit_track
+from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.left_right import repair_left_right
 from pipeline.tracking.people import Keep, LandmarkModels, Observations, follow_people
 from pipeline.tracking.quality import shared_boxes
@@ -57,9 +58,13 @@ class LandmarkTracker:
     """The default: BlazePose landmarks of several people, left/right repair, one fit of the body per track."""
 
     def __init__(
-        self, body: ArticulatedBody, settings: Settings, models: LandmarkModels | None = None
+        self,
+        body: ArticulatedBody,
+        settings: Settings,
+        models: LandmarkModels | None = None,
+        weights: EnergyWeights | None = None,
     ) -> None:
-        self._body, self._settings, self._given_models = body, settings, models
+        self._body, self._settings, self._given_models, self._weights = body, settings, models, weights
 
     @cached_property
     def _models(self) -> LandmarkModels:
@@ -135,7 +140,9 @@ class LandmarkTracker:
     def _bodies(self, seen: Observations, silhouettes: Silhouettes, camera: Camera) -> FittedTrack:
         """The bodies of a track in the full image's camera."""
         generator = torch.Generator().manual_seed(self._settings.tracking.seed)
-        return fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, generator)
+        return fit_track(
+            self._body, seen, silhouettes, camera, self._settings.tracking, generator, self._weights
+        )
 
 
 def full_camera(

@@ -151,6 +151,7 @@ class Resident:
             reference_K=(self.reference_K[at, chosen] * (1.0 if photo_px == IMAGE_PX else scale)).float(),
             motion=self.motion[at, chosen].float(),
             valid=counted[:, :, None].float(),
+            reference_numbers=torch.arange(counted.shape[1], device=at.device).expand(len(at), -1),
             sample_ids=tuple(self.sample_ids[position] for position in positions),
         )
 

@@ -1,0 +1,84 @@
+"""`python -m tests.accuracy [--seconds 1.5]`: prints joint errors, the worth of terms and agreements; `make accuracy`.
+
+Writes build/accuracy.json too. People are rendered, so errors of real ones are larger; what is compared is the fit
+with the landmarks it starts from, the terms with each other, and one rate with another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.body.model import BodyModel
+from pipeline.tracking.blazepose import PoseModels
+from pipeline.tracking.fit_energy import EnergyWeights
+from tests.accuracy.agreement import agreement, sampled, through_a_file
+from tests.accuracy.joints import SCENES, TERMS, JointFigures, Scene, scene
+
+OUTPUT = Path(__file__).parents[2] / "build" / "accuracy.json"
+ABLATED = ("from 40 degrees", "turning", "arms raised")
+
+
+def main() -> int:
+    """Runs everything; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.accuracy", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of every scene")
+    options = parser.parse_args()
+    models = PoseModels()
+    scenes = {name: scene(name, models, seconds=options.seconds) for name in SCENES}
+    result: dict[str, Any] = {"joints": {}, "terms": {}}
+    print(
+        "joint errors, mm".ljust(22),
+        *(field.name.removesuffix("_mm").rjust(17) for field in fields(JointFigures)),
+    )
+    for name, each in scenes.items():
+        result["joints"][name] = show(name, each.figures())
+    result["joints"]["mean"] = show("mean", mean(list(result["joints"].values())))
+    print("\nwithout a term, mean over", ", ".join(ABLATED))
+    for name, weights in TERMS.items():
+        found = [asdict(scenes[view].figures(EnergyWeights(**weights))) for view in ABLATED]
+        result["terms"][name] = show(name, mean(found))
+    result |= agreements(models, scenes["turning"], options.seconds)
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {OUTPUT}")
+    return 0
+
+
+def agreements(models: PoseModels, turning: Scene, seconds: float) -> dict[str, Any]:
+    """The turning person at 60 frames a second, of which 30, 20 and 12 are taken; and a film that lies on its side."""
+    fast = scene("turning", models, seconds=seconds, fps=60)
+    body = BodyModel.open_body()
+    reference = fast.tracked()[0]
+    found = {}
+    for every in (2, 3, 5):
+        slow = fast.tracked(frames=sampled(fast.frames, every))[0]
+        found[f"{60 // every} against 60 frames a second"] = asdict(agreement(body, reference, slow))
+    upright = turning.tracked(frames=through_a_file(turning, 0))[0]
+    on_its_side = turning.tracked(frames=through_a_file(turning, 90))[0]
+    found["turned by 90 degrees"] = asdict(agreement(body, upright, on_its_side))
+    for name, figures in found.items():
+        print(name.ljust(32), *(f"{key} {value:.1f}" for key, value in figures.items()))
+    return {"agreement": found}
+
+
+def show(name: str, figures: JointFigures) -> dict[str, float]:
+    """Prints a row and returns it."""
+    row = asdict(figures)
+    print(name.ljust(22), *(f"{value:17.1f}" for value in row.values()), flush=True)
+    return row
+
+
+def mean(rows: list[dict[str, float]]) -> JointFigures:
+    """The mean of every figure."""
+    return JointFigures(**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
