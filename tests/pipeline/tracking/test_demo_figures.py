@@ -16,6 +16,8 @@ from pipeline.config import Settings
 from pipeline.records import Track
 from pipeline.tracking import tracker as tracker_module
 from pipeline.tracking.blazepose import Detections, PoseModels
+from pipeline.tracking.fit_energy import EnergyWeights
+from pipeline.tracking.left_right import mirror_permutation
 from pipeline.tracking.people import Observations, follow_people
 from pipeline.tracking.tracker import LandmarkTracker
 from pipeline.video.decode import decode
@@ -57,10 +59,15 @@ def followed(pose_models: PoseModels) -> list[Observations]:
     return follow_people(frames, pose_models, Settings().tracking)
 
 
-def fitted(followed: list[Observations], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Track]:
+def fitted(
+    followed: list[Observations],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    weights: EnergyWeights | None = None,
+) -> list[Track]:
     monkeypatch.setattr(tracker_module, "follow_people", lambda *_: followed)
     body = BodyModel.open_body()
-    return LandmarkTracker(body, settings, models=_Unused()).track([], unit_id="demo", focal_px=None)
+    return LandmarkTracker(body, settings, _Unused(), weights).track([], unit_id="demo", focal_px=None)
 
 
 class _Unused:
@@ -100,19 +107,10 @@ def test_figures(followed: list[Observations], monkeypatch: pytest.MonkeyPatch) 
 def test_without_repair_or_smoothing_the_bars_are_missed(
     followed: list[Observations], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.tracking.fit import fit_track
-    from pipeline.tracking.fit_energy import EnergyWeights
-    from pipeline.tracking.left_right import mirror_permutation
-
-    def without_smoothing(*arguments: object) -> object:
-        loose = EnergyWeights(landmark_acceleration=0.0, pose_acceleration=0.0, depth_acceleration=0.0)
-        return fit_track(*arguments, weights=loose)  # type: ignore[arg-type]
-
+    unsmoothed = EnergyWeights(landmark_acceleration=0.0, pose_acceleration=0.0, depth_acceleration=0.0)
     short = replace(Settings(), tracking=replace(Settings().tracking, iterations=(60, 60)))
     one = [followed[WOMAN]]
-    with monkeypatch.context() as broken:
-        broken.setattr(tracker_module, "fit_track", without_smoothing)
-        loose = figures(fitted(one, short, broken)[0])
+    loose = figures(fitted(one, short, monkeypatch, unsmoothed)[0])
     assert loose.acceleration_mm > 12
 
     twin = mirror_permutation()
