@@ -98,6 +98,55 @@ class GateSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefineSettings:
+    """Making the bodies of a track agree with each other by its pictures, between tracking and rendering."""
+
+    mode: Literal["off", "pairs", "track"] = "track"
+    """`track`: every frame is aligned to the mean appearance of the frames around it; `pairs`: to the frames a
+    candidate gap away, each left out where it differs much; `off`: bodies stay as the tracker found them."""
+    window_s: float = 0.5
+    """Half the width of the window of frames in mode `track` (a raised cosine)."""
+    levels_px: tuple[int, ...] = (64, 128, 256, 512)
+    """Sides of the pictures, coarse to fine: from 64 on, starts that are 4 px off at 256 converge."""
+    iterations: int = 6
+    """Steps at each level."""
+    points: int = 6000
+    """Points spread over the body's surface."""
+    node_spacing_m: float = 0.12
+    """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
+    colour_sigma: float = 0.06
+    """Differences of the logarithm of a colour that need no explanation."""
+    picture_weight: float = 0.015
+    """How many independent measurements a point and channel is worth; neighbouring points repeat each other."""
+    turn_sigma_rad: float = 0.15
+    """How far the tracker's joint rotations are trusted; its errors vary by that much in a second."""
+    translation_sigma_m: float = 0.02
+    """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
+    turn_unrest_sigma_rad: float = 0.05
+    """How much the corrections of joint rotations may accelerate from frame to frame."""
+    translation_unrest_sigma_m: float = 0.02
+    """The same of the translation's."""
+    offset_sigma_m: float = 0.02
+    """How far the dressed surface may lie off the body."""
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(self.levels_px)
+            and min(self.levels_px) >= 32
+            and list(self.levels_px) == sorted(self.levels_px),
+            "refine.levels_px",
+            self.levels_px,
+            "Give sides of 32 or more, coarse to fine.",
+        )
+        for name in (
+            "window_s", "iterations", "points", "node_spacing_m", "colour_sigma", "picture_weight",
+            "turn_sigma_rad", "translation_sigma_m", "turn_unrest_sigma_rad",
+            "translation_unrest_sigma_m", "offset_sigma_m",
+        ):  # fmt: skip
+            _require(getattr(self, name) > 0, f"refine.{name}", getattr(self, name), "Give a number above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderingSettings:
     """Base depth."""
 
@@ -129,6 +178,9 @@ class PairSettings:
     """A pixel with a smaller |t| is not valid."""
     depth_tolerance_m: float = 0.03
     """Tolerance of the visibility test."""
+    max_misalignment_px: float | None = None
+    """Pairs whose bodies and pictures disagree by more map pixels than this are dropped as `misaligned`; null keeps
+    all. One pixel at 256 reads as 2.6 cm of false depth."""
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
@@ -176,6 +228,7 @@ class Settings:
     body: BodySettings = field(default_factory=BodySettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
     gates: GateSettings = field(default_factory=GateSettings)
+    refine: RefineSettings = field(default_factory=RefineSettings)
     rendering: RenderingSettings = field(default_factory=RenderingSettings)
     pairs: PairSettings = field(default_factory=PairSettings)
     run: RunSettings = field(default_factory=RunSettings)

@@ -44,6 +44,11 @@ def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_val
     return ""
 
 
+def exceeds(misalignment_px: float | None, limit_px: float | None) -> bool:
+    """Whether a pair is dropped as misaligned. One whose pictures show too little to tell, or no limit, is not."""
+    return misalignment_px is not None and limit_px is not None and misalignment_px > limit_px
+
+
 def viewpoint(field: MotionField) -> np.ndarray:
     """Where the reference camera stands for the median vertex, in the target's camera: median of -R^T t, (3,) m."""
     centres = -np.einsum("vij,vi->vj", field.rotation, field.translation)

@@ -28,6 +28,7 @@ _STAGES = {
     "track": "finding people",
     "fit": "fitting bodies",
     "crop": "cutting crops",
+    "refine": "refining bodies",
     "render": "motion and maps",
 }
 _WRITE_EVERY_S = 0.25

@@ -96,6 +96,8 @@ class Track:
     quality: Quality
     reason: tuple[str, ...]
     """(T,) why a frame is gated out; empty strings where it is kept."""
+    tracked_vector: np.ndarray | None = None
+    """(T, 85) what the tracker found, where refinement has changed `vector` since."""
 
     @property
     def kept(self) -> np.ndarray:

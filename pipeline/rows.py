@@ -28,6 +28,7 @@ def frame_row(segment: Segment, track: Track, at: int) -> Row:
         "crop_px": track.crop_px[at],
         "K": track.K[at],
         "body_vector": track.vector[at],
+        "tracked_vector": (track.vector if track.tracked_vector is None else track.tracked_vector)[at],
         "detector_score": float(quality.detector_score[at]),
         "reprojection_error": float(quality.reprojection_error[at]),
         "silhouette_iou": float(quality.silhouette_iou[at]),
@@ -49,6 +50,7 @@ def pair_row(
     target_depth_m: float,
     focal_px: float,
     photo_error: float | None,
+    misalignment_px: float | None,
 ) -> Row:
     """Row of `pairs` for one candidate pair, kept or dropped."""
     return {
@@ -64,6 +66,7 @@ def pair_row(
         "target_depth_m": target_depth_m,
         "focal_px": focal_px,
         "photo_error": photo_error,
+        "misalignment_px": misalignment_px,
         "kept": verdict.kept,
         "reason": verdict.reason,
     }

@@ -9,12 +9,13 @@ import numpy as np
 from pipeline.config import PairSettings
 from pipeline.geometry.motion import MotionField, estimate_statistics, motion_field
 from pipeline.geometry.visibility import PairMaps, pair_maps
-from pipeline.pairs import candidate_references, drop_reason, spread_order, viewpoint
+from pipeline.pairs import candidate_references, drop_reason, exceeds, spread_order, viewpoint
 from pipeline.records import Segment, Track, Verdict
+from pipeline.refine.misalignment import misalignment_px
 from pipeline.rows import Row, pair_row
 from pipeline.toolbox import Toolbox
 from pipeline.views import View, Views, photo_error
-from schemas.conventions import IMAGE_PX, VALID_ALL
+from schemas.conventions import IMAGE_PX, VALID_ALL, VALID_VISIBLE
 
 
 def render_target(
@@ -37,6 +38,7 @@ def render_target(
     order = spread_order(np.array([viewpoint(fields[at]) for at in passed]).reshape(-1, 3))
     references: dict[int, Row] = {}
     errors: dict[int, float | None] = {}
+    misaligned: dict[int, float | None] = {}
     for at in (passed[position] for position in order):
         if len(references) == settings.max_references:
             verdicts[at] = Verdict(
@@ -45,6 +47,9 @@ def render_target(
             continue
         maps = _pair_maps(view, views[at], fields[at], toolbox, settings)
         reason = drop_reason(maps.statistics, settings, check_validity=True)
+        misaligned[at] = _misalignment_px(view, views[at], maps)
+        if not reason and exceeds(misaligned[at], settings.max_misalignment_px):
+            reason = "misaligned"
         verdicts[at] = Verdict(kept=not reason, reason=reason, statistics=maps.statistics, estimated=False)
         errors[at] = photo_error(view, views[at], maps.warp_px, maps.validity == VALID_ALL)
         if not reason:
@@ -59,6 +64,7 @@ def render_target(
             target_depth_m=view.mean_depth_m,
             focal_px=float(view.camera.K[0, 0]),
             photo_error=errors.get(at),
+            misalignment_px=misaligned.get(at),
         )
         for at in candidates
     ]
@@ -97,6 +103,19 @@ def _reference_row(track: Track, at: int, views: Views, maps: PairMaps) -> Row:
         "validity": maps.validity,
         **asdict(maps.statistics),
     }
+
+
+def _misalignment_px(target: View, reference: View, maps: PairMaps) -> float | None:
+    return misalignment_px(
+        target.image,
+        reference.image,
+        maps.warp_px,
+        maps.motion,
+        target.raster.depth,
+        (maps.validity & VALID_VISIBLE) != 0,
+        target.camera,
+        reference.camera,
+    )
 
 
 def _estimate(target: View, reference: View, field: MotionField, toolbox: Toolbox):

@@ -1,6 +1,6 @@
 """The method as plain functions: a segment in, rows out. No framework; Beam only carries these about.
 
-process_segment = track_segment (pixels -> bodies) + render_segment (bodies -> maps, pairs, samples)
+process_segment = track_segment (pixels -> bodies) + render_segment (bodies -> refined bodies, maps, pairs, samples)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.config import Settings
 from pipeline.records import ClipRef, Failure, Frame, Segment, Track, TrackedSegment, UnitCounts
+from pipeline.refine.refinement import refined_track
 from pipeline.rows import Emit, clip_row, failure_row, frame_row, unread_clip_row
 from pipeline.samples import render_target, sample_row
 from pipeline.toolbox import Toolbox
@@ -83,12 +84,18 @@ def render_segment(
     """
     segment, failure = tracked.segment, tracked.failure
     counts = UnitCounts(unit_id=segment.unit_id, outcome="kept", tracks=len(tracked.tracks))
+    jpegs: dict[int, dict[int, bytes]] = {}
     if failure is None:
+        try:
+            jpegs = _cropped_frames(tracked, settings, report, path)
+            tracked = _refined(tracked, jpegs, toolbox, settings, report)
+        except HumandepthError as error:
+            failure = Failure.of("render", error)
         for track in tracked.tracks:
             for at in range(len(track.frame_index)):
                 emit("frames", frame_row(segment, track, at))
+    if failure is None:
         try:
-            jpegs = _cropped_frames(tracked, settings, report, path)
             counts = _render_tracks(tracked, jpegs, toolbox, settings, emit, report, counts)
         except HumandepthError as error:
             failure = Failure.of("render", error)
@@ -99,6 +106,30 @@ def render_segment(
         emit("failures", failure_row(segment.clip, segment.unit_id, failure))
     emit("clips", clip_row(segment, counts, tracked.frames_read))
     return counts
+
+
+def _refined(
+    tracked: TrackedSegment,
+    jpegs: dict[int, dict[int, bytes]],
+    toolbox: Toolbox,
+    settings: Settings,
+    report: Report,
+) -> TrackedSegment:
+    """Tracks whose bodies agree with their pictures, where `refine.mode` asks for it."""
+    if settings.refine.mode == "off":
+        return tracked
+    tracks = []
+    for track in tracked.tracks:
+        frames, crops = track.frame_index, jpegs[track.person_index]
+
+        def picture(at: int, frames: np.ndarray = frames, crops: dict[int, bytes] = crops) -> np.ndarray:
+            return decode_image(crops[int(frames[at])])
+
+        gaps_s = settings.pairs.candidate_gaps_s
+        tracks.append(
+            refined_track(track, picture, toolbox.body, toolbox.rasterizer, settings.refine, gaps_s, report)
+        )
+    return replace(tracked, tracks=tuple(tracks))
 
 
 def _render_tracks(

@@ -24,6 +24,7 @@ STAGES = {
     "track": "finding people",
     "fit": "fitting bodies",
     "crop": "cutting crops",
+    "refine": "refining bodies",
     "render": "motion and maps",
     "write": "writing shards",
 }

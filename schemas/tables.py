@@ -113,7 +113,7 @@ SAMPLES = TableSpec(
 
 FRAMES = TableSpec(
     name="frames",
-    version=1,
+    version=2,
     doc="Every tracked frame of every person, kept or gated out.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -135,7 +135,16 @@ FRAMES = TableSpec(
         ),
         _intrinsics("K", "intrinsics of the crop at image size"),
         Column(
-            name="body_vector", dtype="float32", shape=(VECTOR_SIZE,), doc="[s, tx, ty | 72 pose | 10 betas]"
+            name="body_vector",
+            dtype="float32",
+            shape=(VECTOR_SIZE,),
+            doc="[s, tx, ty | 72 pose | 10 betas], refined where the setting says so: what samples are made from",
+        ),
+        Column(
+            name="tracked_vector",
+            dtype="float32",
+            shape=(VECTOR_SIZE,),
+            doc="the same as the tracker found it, before any refinement",
         ),
         _real("detector_score", "confidence that a person is there", "1"),
         _real("reprojection_error", "mean 2-D landmark error as a share of the person's height", "1"),
@@ -150,7 +159,7 @@ FRAMES = TableSpec(
 
 PAIRS = TableSpec(
     name="pairs",
-    version=1,
+    version=2,
     doc="Every candidate pair of frames, kept or dropped, with the numbers that decided.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -169,6 +178,12 @@ PAIRS = TableSpec(
         _real("focal_px", "focal length at map size that these numbers assume", "px"),
         _real(
             "photo_error", "mean |I_t - I_r warped by the base depth| over valid pixels", "1", nullable=True
+        ),
+        _real(
+            "misalignment_px",
+            "distance in map pixels between bodies and pictures, by patches, not counting what depth explains",
+            "px",
+            nullable=True,
         ),
         _flag("kept", "whether the pair is a reference of a sample"),
         _text("reason", "why not; empty when kept"),

@@ -29,7 +29,12 @@ ONLY_IN = {
     "apache_beam": ("pipeline/graph.py", "pipeline/sink.py", "pipeline/run.py"),
     "pyrender": ("pipeline/rendering/pyrender_gl.py",),
     "OpenGL": ("pipeline/rendering/pyrender_gl.py",),
-    "numba": ("pipeline/geometry/", "pipeline/rendering/compiled.py"),
+    "numba": (
+        "pipeline/geometry/",
+        "pipeline/rendering/compiled.py",
+        "pipeline/refine/alignment_kernels.py",  # 20 passes over every frame's surface: 100 times slower in numpy
+        "pipeline/refine/matching_kernel.py",
+    ),
     "smplx": (),
     "anny": ("pipeline/body/",),
     "av": ("pipeline/video/", "pipeline/doctor.py"),

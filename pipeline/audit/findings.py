@@ -17,6 +17,9 @@ from pipeline.audit.scalars import AuditTables
 from pipeline.audit.sources import Duplicate, SourceRow, Splits
 from pipeline.audit.training import TrainingRow
 
+_MISALIGNED_PX = 0.5
+"""Above this photo-consistency teaches the bodies' errors (method, section 10)."""
+
 
 def find(
     tables: AuditTables,
@@ -34,12 +37,30 @@ def find(
         *faults.splits(splits, max(1, len(sources))),
         *faults.focal_lengths(sources),
         *faults.empty_masks(tables),
+        *_misaligned(tables),
         *_pairs(tables),
         *_frames(tables),
         *_mixture(tables, sources, licences),
         *_training(training or []),
     ]
     return sorted(found, key=lambda item: (LEVELS.index(item.level), -item.weight, item.slug))
+
+
+def _misaligned(tables: AuditTables) -> Iterator[Finding]:
+    """Bodies that disagree with the pictures between the frames of kept pairs: photo-consistency reads it as depth."""
+    measured = tables.number("misalignment_px")[tables.kept]
+    measured = measured[np.isfinite(measured)]
+    if not measured.size or np.median(measured) <= _MISALIGNED_PX:
+        return
+    share = float((measured > _MISALIGNED_PX).mean())
+    yield Finding(
+        slug="misaligned-bodies",
+        level="warning",
+        weight=share,
+        text=f"bodies and pictures disagree by more than {_MISALIGNED_PX} px of 256 in {percent(share)} of the kept "
+        f"pairs that could be measured (median {np.median(measured):.2f} px); a pixel reads as some 2.6 cm of depth.",
+        remedy="Run again with refine.mode=track, and drop what is left with pairs.max_misalignment_px.",
+    )
 
 
 def _pairs(tables: AuditTables) -> Iterator[Finding]:

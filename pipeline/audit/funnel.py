@@ -18,6 +18,7 @@ MEANINGS = {
     "turned-too-far": "the person turned so far that little surface is seen in both frames",
     "baseline-over-depth": "the baseline is larger than the distance to the person",
     "little-common-surface": "too few pixels are seen in both frames",
+    "misaligned": "bodies and pictures disagree by more than pairs.max_misalignment_px",
     "enough-references": "a good pair, but the target has enough references with wider views",
     OUTSIDE_VIEW: "kept when the dataset was made, left out by the view",
     "nobody-found": "no person could be tracked",

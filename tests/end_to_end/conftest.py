@@ -19,8 +19,12 @@ FAST = [
     "pairs.target_stride=2",
     "--set",
     "pairs.max_references=2",
+    "--set",
+    "refine.levels_px=[96]",
+    "--set",
+    "refine.iterations=2",
 ]
-"""Short fits and few pairs: these tests are about the chain, not about its figures."""
+"""Short fits, short refinement and few pairs: these tests are about the chain, not about its figures."""
 
 
 def command(*arguments: str | Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:

@@ -99,6 +99,7 @@ def test_every_column_says_what_it_is() -> None:
                 in (
                     "K",
                     "body_vector",
+                    "tracked_vector",
                 )
             ), f"{table.name}.{column.name} has no unit"
     assert FRAMES.column("K").unit == "px"

@@ -77,6 +77,19 @@ FAULTS = {
 SPLITS = {"training": ["source-e", "source-a"], "validation": ["source-f"]}
 
 
+@pytest.mark.parametrize(("size", "found"), [(0.3, False), (1.4, True)])
+def test_bodies_that_disagree_with_the_pictures_are_a_warning(
+    tmp_path: Path, size: float, found: bool
+) -> None:
+    tables = made_up(CLIPS)
+    count = len(tables["pairs"]["kept"])
+    tables["pairs"]["misalignment_px"] = np.where(np.arange(count) % 5 == 0, np.nan, size)
+    figures = figures_of(read_tables(Dataset.open(write_tables(tmp_path, tables))))
+    texts = [item.text for item in figures.findings if item.slug == "misaligned-bodies"]
+    assert bool(texts) == found
+    assert not found or "median 1.40 px" in texts[0]
+
+
 @pytest.mark.parametrize("slug", FAULTS)
 def test_a_planted_fault_is_the_first_warning_and_names_the_culprit(tmp_path: Path, slug: str) -> None:
     plant, culprit = FAULTS[slug]

@@ -1,0 +1,306 @@
+"""Bodies of a track aligned to what their surface shows in the other frames: Gauss-Newton on the skeleton.
+
+Every frame's corrections (a turn of each joint and a translation) are solved for against the appearance that the
+frames around it give each surface point, all frames at once, then the appearance is made anew; coarse to fine. With
+V_t(q) the logarithm of frame t's colour at surface point q, one step for frame t minimises
+
+    w_p sum_q rho((V_t(q) - A_t(q) - B_t(q)) / s) + |turns / s_turn|^2 + |translation / s_translation|^2
+        + |second difference of turns and translations in time|^2 / s_unrest^2
+
+A_t is the mean over the other frames of a window, B_t a bias that varies slowly over the surface (light on a colour is
+a bias of its logarithm), rho Geman and McClure's norm. The mean of A over a window makes this the sum over all its
+pairs: sum of squared differences = count x sum of squared distances to the mean.
+
+Points lie on the body's surface moved along its normals by an offset that all frames share and that varies slowly
+over the surface: clothes, hair and a wrong shape. It is solved for beside the corrections and then forgotten; without
+it limbs would move to explain what clothes do. The track's mean of every correction stays zero: the tracker alone
+says where the body is, the pictures say how frames differ.
+
+Source: method, section 10 (our probe), made for a whole track; see README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.body.model import BodyModel
+from pipeline.body.skinning import JointTransforms, chain_joints
+from pipeline.config import RefineSettings
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
+from pipeline.refine.alignment_kernels import (
+    CORRECTIONS,
+    TRANSLATION,
+    add_normal_equations,
+    blend_appearance,
+    place_points,
+    sample_picture,
+    see_points,
+    subtract_field,
+)
+from pipeline.refine.frame_coupling import follow_each_other, limited, relaxation, smooth_step
+from pipeline.refine.pictures import TONE, LevelPicture, Pictures, level_picture
+from pipeline.refine.surface_points import SurfacePoints, spread_points
+from pipeline.rendering import Rasterizer, render
+from schemas.conventions import JOINT_COUNT, MAP_PX
+
+CHANNELS = 3
+MAX_TURN_RAD, MAX_MOVE_M = 0.1, 0.05
+"""Longest step of one iteration."""
+DAMPING = 0.02
+"""Share of the diagonal that is added to it (Levenberg and Marquardt)."""
+ROBUST_SIGMAS = 3.0
+"""Residuals of this many standard deviations weigh a quarter."""
+MIN_SUPPORT = 0.5
+"""A point counts in a frame when the weights of the other frames that see it reach this."""
+BIAS_PRIOR = 2.0
+"""Samples' worth of weight that pulls a node's bias to zero in each iteration."""
+LEAST_COSINE = 0.2
+"""Surfaces seen at a flatter angle than this are not compared."""
+DEPTH_TOLERANCE_M = 0.03
+OUTLINE_MARGIN_PX = 2
+LARGEST_OFFSET_M = (-0.03, 0.08)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackBodies:
+    """One shape and T poses, each in the coordinates of its frame's camera."""
+
+    rotation: np.ndarray
+    """(T, 24, 3, 3) of each joint about its parent's axes; the first is the global rotation."""
+    translation: np.ndarray
+    """(T, 3) metres."""
+    betas: np.ndarray
+    """(10,)."""
+
+
+class Alignment:
+    """The state of one track's refinement. Frames are those with pictures; T of them."""
+
+    def __init__(
+        self,
+        bodies: TrackBodies,
+        pictures: Pictures,
+        cameras: Sequence[Camera],
+        pts_s: np.ndarray,
+        neighbours: np.ndarray,
+        body: BodyModel,
+        rasterizer: Rasterizer,
+        settings: RefineSettings,
+    ) -> None:
+        """`neighbours` (T, T): the weight of frame s in the appearance that frame t is aligned to; 0 on the diagonal.
+
+        `cameras` are those of the pictures, `pts_s` (T,) their times.
+        """
+        self.bodies = bodies
+        self._start, self._pictures, self._cameras = bodies, pictures, cameras
+        self._body, self._rasterizer, self._settings = body, rasterizer, settings
+        self._neighbour = [np.flatnonzero(row) for row in neighbours]
+        self._neighbour_weight = [row[row > 0] for row in neighbours]
+        self._points: SurfacePoints = spread_points(body, settings.points, settings.node_spacing_m)
+        self._rest, self._normal = self._points.rest(
+            body.template + body.shapedirs @ bodies.betas, body.faces
+        )
+        self._joints = body.joint_template + body.joint_shapedirs @ bodies.betas
+        self._parents = np.ascontiguousarray(body.parents, np.int64)
+        frames, points = len(cameras), settings.points
+        self._is_inner = follow_each_other(pts_s)
+        self._relaxation = relaxation(neighbours)
+        self._offset_m = np.zeros(self._points.node_count)
+        self._bias = np.zeros((frames, self._points.node_count, CHANNELS), np.float32)
+        self._value = np.zeros((frames, points, CHANNELS), np.float32)
+        self._depth_slope = np.zeros((frames, points, CHANNELS), np.float32)
+        self._seen = np.zeros((frames, points))
+
+    def solve(self, report: Callable[[str, int, int], None] | None = None) -> TrackBodies:
+        """All levels, coarse to fine. `report` hears of every step of all frames."""
+        done, total = 0, len(self._settings.levels_px) * self._settings.iterations
+        for side_px in self._settings.levels_px:
+            level = [self._level_picture(at, side_px) for at in range(len(self._cameras))]
+            for iteration in range(self._settings.iterations):
+                if iteration in (0, self._settings.iterations // 2):
+                    self._look(min(side_px, MAP_PX))
+                self._iterate(level)
+                done += 1
+                if report is not None:
+                    report("refine", done, total)
+        return self.bodies
+
+    def _level_picture(self, at: int, side_px: int) -> LevelPicture:
+        camera = self._cameras[at]
+        return level_picture(self._pictures(at), camera, side_px, camera.px_from_cam(self._vertices(at)))
+
+    def _vertices(self, at: int) -> np.ndarray:
+        bodies = self.bodies
+        return self._body.vertices(
+            rotvec_from_rotation(bodies.rotation[at]), bodies.betas, bodies.translation[at]
+        )
+
+    def _transforms(self) -> JointTransforms:
+        bodies = self.bodies
+        joints = np.broadcast_to(self._joints, (len(bodies.rotation), *self._joints.shape))
+        placed = chain_joints(bodies.rotation, joints, self._body.parents)
+        move = bodies.translation[:, None]
+        return JointTransforms(placed.rotation, placed.offset + move, placed.position + move)
+
+    def _look(self, side_px: int) -> None:
+        """Which points each frame sees, by the naked body."""
+        points, placed = self._points, self._transforms()
+        point, normal = np.empty_like(self._rest), np.empty_like(self._rest)
+        for at, camera in enumerate(self._cameras):
+            camera = camera.resized((side_px, side_px))
+            depth = render(self._rasterizer, self._vertices(at), self._body.faces, camera).depth
+            place_points(
+                self._rest, self._normal, points.joint, points.weight,
+                placed.rotation[at], placed.offset[at], point, normal,
+            )  # fmt: skip
+            margin = OUTLINE_MARGIN_PX if side_px == MAP_PX else 1
+            see_points(
+                point, normal, camera.lens, depth, DEPTH_TOLERANCE_M, margin, LEAST_COSINE, self._seen[at]
+            )
+
+    def _iterate(self, level: Sequence[LevelPicture]) -> None:
+        """One step of every frame and of the shared offset, all against the same appearance."""
+        placed, count = self._transforms(), len(level)
+        offset_m = (self._points.node_weight * self._offset_m[self._points.node]).sum(axis=1)
+        dressed = self._rest + offset_m[:, None] * self._normal
+        for at in range(count):
+            self._sample(level[at], placed, at, dressed)
+        hessian, gradient = np.zeros((count, CORRECTIONS, CORRECTIONS)), np.zeros((count, CORRECTIONS))
+        offset = _OffsetSystem(self._points)
+        more_bias = np.zeros_like(self._bias)
+        for at in range(count):
+            residual, offset_slope, counted = self._compare(at)
+            more_bias[at] = self._node_bias(residual, counted)
+            self._subtract(more_bias[at], residual)
+            weight = self._sample_weight(residual, counted)
+            slope = self._sample(level[at], placed, at, dressed)
+            add_normal_equations(
+                dressed, self._points.joint, self._points.weight, self._parents,
+                placed.rotation[at], placed.offset[at], placed.position[at],
+                weight, residual, slope, hessian[at], gradient[at],
+            )  # fmt: skip
+            offset.add(weight, residual, offset_slope)
+        self._correct(hessian, gradient, placed.rotation)
+        self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m)
+        self._bias += more_bias - more_bias.mean(axis=0)
+
+    def _sample(
+        self, picture: LevelPicture, placed: JointTransforms, at: int, dressed: np.ndarray
+    ) -> np.ndarray:
+        """Fills a frame's values, less its bias, and their slopes by the offset; returns their slopes by the point."""
+        points = self._points
+        point, normal = np.empty_like(dressed), np.empty_like(dressed)
+        place_points(
+            dressed, self._normal, points.joint, points.weight,
+            placed.rotation[at], placed.offset[at], point, normal,
+        )  # fmt: skip
+        slope = np.zeros((len(point), CHANNELS, 3), np.float32)
+        sample_picture(
+            picture.picture, TONE, point, normal, self._seen[at], picture.lens,
+            self._value[at], slope, self._depth_slope[at],
+        )  # fmt: skip
+        self._subtract(self._bias[at], self._value[at])
+        return slope
+
+    def _compare(self, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals V - A (Q, C), their slopes by the offset (Q, C), and how much each point counts (Q,)."""
+        settings = self._settings
+        appearance, appearance_slope = np.empty_like(self._value[at]), np.empty_like(self._value[at])
+        support = np.empty(len(self._rest))
+        blend_appearance(
+            self._value, self._depth_slope, self._seen, at, self._neighbour[at], self._neighbour_weight[at],
+            ROBUST_SIGMAS * settings.colour_sigma if settings.mode == "pairs" else 0.0,
+            appearance, appearance_slope, support,
+        )  # fmt: skip
+        counted = np.where(support > MIN_SUPPORT, self._seen[at], 0.0)
+        return self._value[at] - appearance, self._depth_slope[at] - appearance_slope, counted
+
+    def _node_bias(self, residual: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """(K, C) the weighted mean residual around each node, drawn to zero where little is seen."""
+        node, share = self._points.node.ravel(), (counted[:, None] * self._points.node_weight)
+        count = self._points.node_count
+        total = np.bincount(node, share.ravel(), count) + BIAS_PRIOR
+        sums = [
+            np.bincount(node, (share * residual[:, channel, None]).ravel(), count)
+            for channel in range(CHANNELS)
+        ]
+        return (np.stack(sums, axis=1) / total[:, None]).astype(np.float32)
+
+    def _subtract(self, nodes: np.ndarray, values: np.ndarray) -> None:
+        """Takes a field given at nodes (K, C) from values at points (Q, C)."""
+        subtract_field(self._points.node, self._points.node_weight, nodes, values)
+
+    def _sample_weight(self, residual: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """(Q, C) weights of squared residuals: Geman and McClure's norm about the frame's own spread."""
+        settings = self._settings
+        seen = np.abs(residual[counted > 0])
+        sigma = max(1.4826 * float(np.median(seen)) if seen.size else 0.0, settings.colour_sigma)
+        bracket = 1.0 + (residual.astype(np.float64) / (ROBUST_SIGMAS * sigma)) ** 2
+        return counted[:, None] * settings.picture_weight / (bracket * sigma) ** 2
+
+    def _correct(self, hessian: np.ndarray, gradient: np.ndarray, joint_axes: np.ndarray) -> None:
+        """Solves every frame's step in the joints' own axes, takes the mean over the track out, and applies it."""
+        settings, count = self._settings, len(gradient)
+        axes = np.zeros_like(hessian)
+        for joint in range(JOINT_COUNT):
+            place = slice(3 * joint, 3 * joint + 3)
+            axes[:, place, place] = joint_axes[:, joint]
+        axes[:, TRANSLATION:, TRANSLATION:] = np.eye(3)
+        hessian = axes.transpose(0, 2, 1) @ hessian @ axes
+        gradient = np.einsum("tji,tj->ti", axes, gradient)
+        so_far = self._corrections()
+        stiffness = np.full(CORRECTIONS, settings.turn_sigma_rad**-2.0)
+        stiffness[TRANSLATION:] = settings.translation_sigma_m**-2.0
+        diagonal = np.arange(CORRECTIONS)
+        hessian[:, diagonal, diagonal] *= 1.0 + DAMPING
+        hessian[:, diagonal, diagonal] += stiffness
+        calm = np.full(CORRECTIONS, settings.turn_unrest_sigma_rad**-2.0)
+        calm[TRANSLATION:] = settings.translation_unrest_sigma_m**-2.0
+        step = -self._relaxation * smooth_step(
+            hessian, gradient + stiffness * so_far, so_far, calm, self._is_inner
+        )
+        turns = step[:, :TRANSLATION].reshape(count, JOINT_COUNT, 3)
+        turns, move = limited(turns, MAX_TURN_RAD), limited(step[:, TRANSLATION:], MAX_MOVE_M)
+        turns, move = turns - turns.mean(axis=0), move - move.mean(axis=0)
+        self.bodies = replace(
+            self.bodies,
+            rotation=self.bodies.rotation @ rotation_from_rotvec(turns),
+            translation=self.bodies.translation + move,
+        )
+
+    def _corrections(self) -> np.ndarray:
+        """(T, 75) what has been added to the tracker's bodies, in the joints' own axes."""
+        start, now = self._start, self.bodies
+        turned = rotvec_from_rotation(np.swapaxes(start.rotation, -1, -2) @ now.rotation)
+        return np.concatenate(
+            [turned.reshape(len(turned), TRANSLATION), now.translation - start.translation], axis=1
+        )
+
+
+class _OffsetSystem:
+    """Normal equations of the offset that all frames share, at the nodes of the coarse field."""
+
+    def __init__(self, points: SurfacePoints) -> None:
+        self._points = points
+        self._square, self._product = np.zeros(len(points.face)), np.zeros(len(points.face))
+
+    def add(self, weight: np.ndarray, residual: np.ndarray, slope: np.ndarray) -> None:
+        """One frame: weights, residuals and slopes by the offset, each (Q, C)."""
+        self._square += (weight * slope * slope).sum(axis=1)
+        self._product += (weight * slope * residual).sum(axis=1)
+
+    def solved(self, offset_m: np.ndarray, sigma_m: float) -> np.ndarray:
+        """The offset (K,) after one step, held near zero by sigma_m."""
+        node, share, count = self._points.node, self._points.node_weight, self._points.node_count
+        pair = (node[:, :, None] * count + node[:, None, :]).ravel()
+        shares = (self._square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
+        hessian = np.bincount(pair, shares, count * count).reshape(count, count)
+        gradient = np.bincount(node.ravel(), (self._product[:, None] * share).ravel(), count)
+        diagonal = np.arange(count)
+        hessian[diagonal, diagonal] = (1.0 + DAMPING) * hessian[diagonal, diagonal] + sigma_m**-2.0
+        step = -np.linalg.solve(hessian, gradient + offset_m / sigma_m**2)
+        return np.clip(offset_m + step, *LARGEST_OFFSET_M)

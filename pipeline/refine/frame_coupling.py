@@ -1,0 +1,67 @@
+"""How the steps of a track's frames hang together: in time, and by the frames they are aligned to."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import solveh_banded
+
+MAX_RELAXATION, STABLE_RELAXATION = 1.5, 1.6
+"""See `relaxation`."""
+
+
+def follow_each_other(pts_s: np.ndarray) -> np.ndarray:
+    """(T,) bool: frames whose neighbours on both sides are no farther than half as much again as is usual."""
+    gap = np.diff(pts_s)
+    near = gap <= 1.5 * np.median(gap)
+    return np.concatenate([[False], near[:-1] & near[1:], [False]])
+
+
+def relaxation(neighbours: np.ndarray) -> float:
+    """The factor w of every step, for weights (T, T) of frames in each other's appearance.
+
+    All frames move at once, each towards the mean M of its neighbours: an error e becomes e - w (e - M e), which
+    shrinks where |1 - w (1 - m)| < 1 for every eigenvalue m of M. Slow errors have m near 1 and gain by a w above 1;
+    two frames that only see each other have m = -1 and would change places for ever. w = min(1.5, 1.6 / (1 - least m)).
+    """
+    total = neighbours.sum(axis=1)
+    scale = 1 / np.sqrt(np.where(total > 0, total, 1.0))
+    mean = scale[:, None] * 0.5 * (neighbours + neighbours.T) * scale  # similar to M, and symmetric
+    least = float(np.linalg.eigvalsh(mean)[0])
+    return round(min(MAX_RELAXATION, STABLE_RELAXATION / (1.0 - min(least, 0.0))), 2)
+
+
+def smooth_step(
+    hessian: np.ndarray, gradient: np.ndarray, so_far: np.ndarray, calm: np.ndarray, is_inner: np.ndarray
+) -> np.ndarray:
+    """(T, P) the x of (H + D^T W D) x = g + D^T W D c: all frames at once, coupled by second differences in time.
+
+    D takes the second difference c_before - 2 c + c_after at the frames of is_inner (T,), W is calm (P,) on each; c is
+    so_far (T, P), hessian (T, P, P) one block a frame, gradient (T, P). A banded Cholesky factorisation: the cost grows
+    with T. A tracker's errors vary smoothly, and so must what is added to its bodies.
+    """
+    frames, size = gradient.shape
+    inner = np.flatnonzero(is_inner)
+    coupling = np.zeros((3, frames))
+    """The bands of D^T D: a frame with itself, with the next, and with the one after it (stored at the later one)."""
+    pull = np.zeros_like(gradient)
+    bend = so_far[inner - 1] - 2 * so_far[inner] + so_far[inner + 1]
+    for place, factor in ((-1, 1.0), (0, -2.0), (1, 1.0)):
+        coupling[0, inner + place] += factor**2
+        pull[inner + place] += factor * bend
+    coupling[1, inner] += -2.0
+    coupling[1, inner + 1] += -2.0
+    coupling[2, inner + 1] += 1.0
+    band = np.zeros((2 * size + 1, frames, size))
+    row, column = np.triu_indices(size)
+    band[2 * size + row - column, :, column] = hessian[:, row, column].T
+    band[2 * size] += coupling[0][:, None] * calm
+    band[size] += coupling[1][:, None] * calm
+    band[0] += coupling[2][:, None] * calm
+    right = (gradient + calm * pull).reshape(-1)
+    return solveh_banded(band.reshape(2 * size + 1, -1), right, overwrite_ab=True).reshape(frames, size)
+
+
+def limited(vectors: np.ndarray, longest: float) -> np.ndarray:
+    """Vectors (..., 3), those longer than `longest` shortened to it."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors * np.minimum(1.0, longest / np.maximum(length, 1e-12))

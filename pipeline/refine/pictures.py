@@ -1,0 +1,55 @@
+"""A track's pictures at one resolution, cut to the body: what points are sampled from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline.geometry.camera import Camera
+
+Pictures = Callable[[int], np.ndarray]
+"""The crop of a frame by its place in the track: (S, S, 3) uint8 sRGB, square."""
+
+BLUR_PX = 0.5
+MARGIN_SHARE = 0.08
+"""Of the body's box, on every side: what corrections may still move it by."""
+DARKEST = 0.1
+"""Added before the logarithm, of white: below it, noise matters more than light."""
+
+TONE = np.log(np.arange(256, dtype=np.float32) / np.float32(255) + np.float32(DARKEST))
+"""What a byte counts as: log(I + 0.1), in which a change of light is a bias."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelPicture:
+    """One frame's picture at one resolution, and the camera that belongs to the part that was kept."""
+
+    picture: np.ndarray
+    """(h, w, 3) uint8."""
+    lens: np.ndarray
+    """(4,) [f_x, f_y, c_x, c_y] in its pixels."""
+
+
+def level_picture(picture: np.ndarray, camera: Camera, side_px: int, body_px: np.ndarray) -> LevelPicture:
+    """A picture (S, S, 3) uint8 resized to side_px, blurred by BLUR_PX and cut to the box of the body.
+
+    `camera` is the picture's; body_px (V, 2) are pixels of the body in it. Where a pixel is not an average of several
+    (side_px at or above the picture's own), the picture is only blurred.
+    """
+    scaled = camera.resized((side_px, side_px))
+    small = cv2.resize(
+        picture,
+        (side_px, side_px),
+        interpolation=cv2.INTER_AREA if side_px < len(picture) else cv2.INTER_LINEAR,
+    )
+    small = cv2.GaussianBlur(small, (0, 0), BLUR_PX)
+    box = body_px * (side_px / camera.hw[1])
+    low, high = np.nanmin(box, axis=0), np.nanmax(box, axis=0)
+    margin = MARGIN_SHARE * float((high - low).max()) + 4
+    left, top = np.clip(np.floor(low - margin), 0, side_px - 1).astype(int)
+    right, bottom = np.clip(np.ceil(high + margin), 1, side_px).astype(int)
+    part = small[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return LevelPicture(np.ascontiguousarray(part), scaled.lens - [0, 0, left, top])

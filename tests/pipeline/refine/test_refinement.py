@@ -1,0 +1,205 @@
+"""A track's refinement: jitter is taken out, nothing drifts, and what pictures cannot tell stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.body.model import BodyModel
+from pipeline.config import RefineSettings
+from pipeline.records import Quality, Track
+from pipeline.refine.frame_coupling import relaxation, smooth_step
+from pipeline.refine.pictures import level_picture
+from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
+from pipeline.rendering.compiled import CompiledRasterizer
+from schemas.conventions import IMAGE_PX
+from tests.support.textured_track import SIDE_PX, TexturedTrack
+
+QUICK = RefineSettings(mode="track", levels_px=(96, 192), iterations=5, points=2000)
+GAPS_S = (1 / 15, 0.1, 2 / 15)
+
+
+def refined(scene: TexturedTrack, vectors: np.ndarray, settings: RefineSettings = QUICK) -> np.ndarray:
+    times_s = np.arange(scene.frames) / 30
+    weights = (
+        window_weights(times_s, settings.window_s)
+        if settings.mode == "track"
+        else pair_weights(times_s, GAPS_S)
+    )
+    cameras = [scene.camera] * scene.frames
+    return refined_vectors(
+        scene.pictures.__getitem__,
+        cameras,
+        vectors,
+        times_s,
+        weights,
+        BodyModel.open_body(),
+        CompiledRasterizer(),
+        settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def scene() -> TexturedTrack:
+    return TexturedTrack()
+
+
+@pytest.fixture(scope="module")
+def jittered(scene: TexturedTrack) -> np.ndarray:
+    return scene.jittered(1.0, seed=3)
+
+
+@pytest.mark.parametrize("mode", ["track", "pairs"])
+def test_jitter_is_taken_out_and_nothing_drifts(
+    scene: TexturedTrack, jittered: np.ndarray, mode: str
+) -> None:
+    found = refined(scene, jittered, replace(QUICK, mode=mode))
+    before, after = scene.surface_error_px(jittered), scene.surface_error_px(found)
+    assert before > 1.0
+    assert after < 0.35 * before
+    truth = scene.joints(scene.vectors)
+    off, was_off = scene.joints(found) - truth, scene.joints(jittered) - truth
+    assert np.linalg.norm(off, axis=2).mean() < np.linalg.norm(was_off, axis=2).mean()
+    np.testing.assert_allclose(off.mean(axis=0), was_off.mean(axis=0), atol=0.003)
+    moved = scene.translations(found) - scene.translations(jittered)
+    np.testing.assert_allclose(moved.mean(axis=0), 0, atol=1e-9)
+
+
+def test_exact_bodies_stay_where_they_are(scene: TexturedTrack) -> None:
+    found = refined(scene, scene.vectors)
+    assert scene.surface_error_px(found) < 0.15
+
+
+def test_the_same_input_gives_the_same_bytes(scene: TexturedTrack, jittered: np.ndarray) -> None:
+    quick = replace(QUICK, levels_px=(96,), iterations=2)
+    assert refined(scene, jittered, quick).tobytes() == refined(scene, jittered, quick).tobytes()
+
+
+def test_without_texture_bodies_pass_unchanged(jittered: np.ndarray) -> None:
+    found = refined(TexturedTrack(is_textured=False), jittered)
+    np.testing.assert_allclose(found, jittered, atol=1e-9)
+
+
+def test_frames_without_neighbours_pass_unchanged(scene: TexturedTrack, jittered: np.ndarray) -> None:
+    """Frames farther apart than the window have nothing to agree with."""
+    settings = replace(QUICK, window_s=0.01)
+    np.testing.assert_allclose(refined(scene, jittered, settings), jittered, atol=1e-9)
+
+
+def track(vectors: np.ndarray, scene: TexturedTrack, reason: tuple[str, ...]) -> Track:
+    ones = np.ones(len(vectors))
+    return Track(
+        track_id="unit/p00",
+        person_index=0,
+        frame_index=np.arange(len(vectors)),
+        pts_s=np.arange(len(vectors)) / 30,
+        box_px=np.zeros((len(vectors), 4)),
+        crop_px=np.zeros((len(vectors), 3)),
+        vector=vectors,
+        K=np.tile(scene.camera.resized((IMAGE_PX, IMAGE_PX)).K, (len(vectors), 1, 1)),
+        quality=Quality(**dict.fromkeys(Quality.__dataclass_fields__, ones)),
+        reason=reason,
+    )
+
+
+def pictures_of(scene: TexturedTrack):
+    import cv2
+
+    return lambda at: cv2.resize(scene.pictures[at], (IMAGE_PX, IMAGE_PX), interpolation=cv2.INTER_LINEAR)
+
+
+def test_a_track_keeps_what_the_tracker_said_and_its_gated_frames(
+    scene: TexturedTrack, jittered: np.ndarray
+) -> None:
+    reason = ("", "", "low-score", "", "", "")
+    asked = []
+
+    def pictures(at: int) -> np.ndarray:
+        asked.append(at)
+        return pictures_of(scene)(at)
+
+    quick = replace(QUICK, levels_px=(96,), iterations=2)
+    found = refined_track(
+        track(jittered, scene, reason), pictures, BodyModel.open_body(), CompiledRasterizer(), quick, GAPS_S
+    )
+    assert found.tracked_vector is not None
+    np.testing.assert_array_equal(found.tracked_vector, jittered)
+    np.testing.assert_array_equal(found.vector[2], jittered[2])
+    assert (np.abs(found.vector - jittered).max(axis=1) > 1e-4).tolist() == [True, True, False] + [True] * 3
+    assert 2 not in asked
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("off", ("",) * 6), ("track", ("",) + ("low-score",) * 5)], ids=["off", "one frame"]
+)
+def test_a_track_that_cannot_be_refined_is_itself(
+    scene: TexturedTrack, jittered: np.ndarray, mode: str, reason: tuple[str, ...]
+) -> None:
+    given = track(jittered, scene, reason)
+    settings = replace(QUICK, mode=mode)
+    assert (
+        refined_track(
+            given, pictures_of(scene), BodyModel.open_body(), CompiledRasterizer(), settings, GAPS_S
+        )
+        is given
+    )
+
+
+def test_weights_of_windows_and_pairs() -> None:
+    times_s = np.arange(5) / 30
+    window = window_weights(times_s, 0.1)
+    np.testing.assert_allclose(window[0], [0, 0.75, 0.25, 0, 0], atol=1e-12)
+    np.testing.assert_array_equal(pair_weights(times_s, (1 / 15, 0.1))[0], [0, 0, 1, 1, 0])
+
+
+def test_a_level_is_cut_to_the_body_with_its_camera(scene: TexturedTrack) -> None:
+    """A pixel of the cut shows what the same ray shows in the whole picture."""
+    v, u = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
+    picture = np.stack([u, v, 0 * u], axis=-1).astype(np.uint8)
+    body_px = scene.camera.px_from_cam(scene.vertices(scene.vectors)[0])
+    level = level_picture(picture, scene.camera, SIDE_PX // 2, body_px)
+    height, width = level.picture.shape[:2]
+    assert width < SIDE_PX // 2
+    row, column = height // 2, width // 2
+    ray = (np.array([column, row]) + 0.5 - level.lens[2:]) / level.lens[:2]
+    whole_px = scene.camera.px_from_cam(np.array([*ray, 1.0]))
+    np.testing.assert_allclose(level.picture[row, column, :2], whole_px - 0.5, atol=1.0)
+    corner = (0.5 - level.lens[2:]) / level.lens[:2]
+    assert (scene.camera.px_from_cam(np.array([*corner, 1.0])) < np.nanmin(body_px, axis=0)).all()
+
+
+def test_the_smooth_step_solves_the_dense_system() -> None:
+    """Against the dense matrix of second differences, with a gap in time that nothing is differenced across."""
+    rng = np.random.default_rng(8)
+    frames, size = 7, 5
+    root = rng.standard_normal((frames, size, size))
+    hessian = root @ root.transpose(0, 2, 1) + np.eye(size)
+    gradient, so_far = rng.standard_normal((2, frames, size))
+    calm, is_inner = rng.uniform(1, 9, size), np.array([0, 1, 1, 0, 0, 1, 0], bool)
+    dense = np.zeros((frames * size, frames * size))
+    for at in range(frames):
+        dense[at * size : (at + 1) * size, at * size : (at + 1) * size] = hessian[at]
+    second = np.zeros((frames, frames))
+    for at in np.flatnonzero(is_inner):
+        second[at, at - 1 : at + 2] = [1, -2, 1]
+    coupled = np.kron(second.T @ second, np.diag(calm))
+    expected = np.linalg.solve(dense + coupled, gradient.ravel() + coupled @ so_far.ravel())
+    found = smooth_step(hessian, gradient, so_far, calm, is_inner)
+    np.testing.assert_allclose(found.ravel(), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(2, 0.8), (3, 1.07), (17, 1.5)])
+def test_steps_are_as_long_as_the_graph_allows(frames: int, expected: float) -> None:
+    """All frames with all others: the least eigenvalue of the mean over the others is -1 / (T - 1)."""
+    everyone = np.ones((frames, frames)) - np.eye(frames)
+    assert relaxation(everyone) == pytest.approx(expected)
+    assert relaxation(np.zeros((frames, frames))) == 1.5
+
+
+def test_two_frames_meet_instead_of_changing_places() -> None:
+    scene = TexturedTrack(frames=2)
+    jittered = scene.jittered(1.0, seed=3)
+    found = refined(scene, jittered)
+    assert scene.surface_error_px(found) < 0.5 * scene.surface_error_px(jittered)
