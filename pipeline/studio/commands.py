@@ -160,7 +160,8 @@ def _run_true_bodies(options: argparse.Namespace) -> int:
     summary = run(
         clips_from_arguments([str(studio / MANIFEST)]),
         str(out),
-        with_overrides(preset("paper"), options.overrides),
+        # Bodies are as they were asked for: exact, or spoilt.
+        with_overrides(preset("paper"), ["refine.mode=off", *options.overrides]),
         workers=options.workers,
         make_toolbox=partial(true_toolbox, studio=studio, jitter=jitter),
     )
