@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audit.baselines import QUANTITIES
 from pipeline.audit.scalars import AuditTables, codes, dictionary
 
 MAX_EMBEDDED_PAIRS = 100_000
@@ -57,6 +58,8 @@ SLIDERS = (
            unit="mm", step=0.5),
     Slider(column="abs_gap_s", side=">=", label="Time gap at least", unit="s", step=0.01),
     Slider(column="abs_gap_s", side="<=", label="Time gap at most", unit="s", step=0.01),
+    Slider(column="misalignment_px", side="<=", label="Misalignment of bodies and pictures at most", unit="px of 256",
+           step=0.05, setting="pairs.max_misalignment_px", threshold="max_misalignment_px"),
 )  # fmt: skip
 
 
@@ -67,9 +70,7 @@ def sweep_data(tables: AuditTables, *, limit: int = MAX_EMBEDDED_PAIRS) -> dict[
     if total > limit:
         rows = np.sort(np.random.default_rng(SEED).choice(total, limit, replace=False))
     reasons = dictionary(tables.pairs, "reason").to_pylist()
-    names = dict.fromkeys(
-        [*(slider.column for slider in SLIDERS), "visible_fraction"]
-    )  # a chart without a slider
+    names = dict.fromkeys([*(slider.column for slider in SLIDERS), *QUANTITIES])
     return {
         "pairs": total,
         "embedded": len(rows),

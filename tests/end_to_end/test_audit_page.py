@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.audit.baselines import QUANTITIES
 from pipeline.audit.scalars import read_tables
+from pipeline.audit.sweep import SLIDERS
 from pipeline.cli import main
 from schemas.dataset import Dataset
 from schemas.views import View
@@ -169,7 +171,9 @@ def test_it_can_be_used_on_a_phone_and_without_eyes(browser: Browser) -> None:
             [...document.querySelectorAll("button")].filter(item => !item.textContent.trim())
         ).map(item => item.outerHTML)"""
         assert browser.evaluate(unnamed) == []
-        assert browser.evaluate("document.querySelectorAll('#histograms svg[role=img]').length") == 7
+        assert browser.evaluate("document.querySelectorAll('#histograms svg[role=img]').length") == len(
+            QUANTITIES
+        )
         assert (
             browser.evaluate("document.querySelectorAll('#histograms svg path, #histograms svg rect').length")
             > 50
@@ -202,7 +206,7 @@ def test_next_to_nothing_still_makes_a_sound_page(browser: Browser, tmp_path: Pa
     browser.events.clear()
     browser.open((tmp_path / "a.html").as_uri())
     pairs = len(next(iter(tables.get("pairs", {"": []}).values())))
-    assert browser.evaluate("AuditPage.sliders.length") == 11
+    assert browser.evaluate("AuditPage.sliders.length") == len(SLIDERS)
     assert int(browser.evaluate("document.getElementById('count-pass').dataset.value")) <= pairs
     assert "NaN" not in browser.evaluate("document.querySelector('main').innerText")
     bad = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}
