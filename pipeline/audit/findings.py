@@ -59,7 +59,7 @@ def _misaligned(tables: AuditTables) -> Iterator[Finding]:
         weight=share,
         text=f"bodies and pictures disagree by more than {_MISALIGNED_PX} px of 256 in {percent(share)} of the kept "
         f"pairs that could be measured (median {np.median(measured):.2f} px); a pixel reads as some 2.6 cm of depth.",
-        remedy="Run again with refine.mode=track, and drop what is left with pairs.max_misalignment_px.",
+        remedy="Refine bodies (refine.mode=track) if that was off; drop the rest with a view: misalignment_px <= N.",
     )
 
 
