@@ -14,16 +14,21 @@ PyOpenGL decides on its platform when it is first imported: PYOPENGL_PLATFORM mu
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+with suppress(ImportError):
+    # CUDA builds of torch bring triton, which holds an LLVM, and so does Mesa's software renderer. Loaded after Mesa,
+    # triton ends the process with a segmentation fault (torch.optim loads it); loaded before, both work.
+    importlib.import_module("triton")
 
 from OpenGL import GL as gl
 from OpenGL.GL import shaders

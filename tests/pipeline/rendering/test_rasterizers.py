@@ -280,3 +280,13 @@ def test_backends_agree_on_bodies(seed: int) -> None:
     one, other = rasters
     assert (one.mask != other.mask).sum() <= 2
     assert np.abs(one.depth - other.depth)[one.mask & other.mask].max() <= 5e-5
+
+
+@needs_gl[0]
+def test_torch_can_train_in_a_process_that_has_drawn() -> None:
+    """In a process of its own: where torch is a CUDA build this ended in a segmentation fault (triton after Mesa)."""
+    steps = "from pipeline.rendering.pyrender_gl import draw_one; draw_one(); import torch; "
+    steps += "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); print('trains')"
+    environment = os.environ | {"PYOPENGL_PLATFORM": gl_platform() or ""}
+    done = subprocess.run([sys.executable, "-c", steps], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "trains\n"), done.stderr
