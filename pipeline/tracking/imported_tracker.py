@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.records import Frame, Track
 from pipeline.tracking.articulation import ArticulatedBody
-from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.imported_bodies import (
     ImportedBodies,
@@ -34,7 +32,7 @@ from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.regions import Region
 from pipeline.tracking.silhouette import silhouettes_of
 from pipeline.tracking.track_building import build_track
-from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, Report, full_camera, person_boxes
+from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, Report, full_camera, landmark_models, person_boxes
 from pipeline.video.crops import smooth_crops
 from schemas.errors import SourceError
 
@@ -67,9 +65,7 @@ class ImportedTracker:
     def _models(self) -> LandmarkModels:
         if self._given_models is not None:
             return self._given_models
-        return PoseModels(
-            landmark_path=asset_path(f"pose_landmark_{self._settings.tracking.landmark_model}.tflite")
-        )
+        return landmark_models(self._settings)
 
     def track(
         self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None

@@ -70,9 +70,7 @@ class LandmarkTracker:
     def _models(self) -> LandmarkModels:
         if self._given_models is not None:
             return self._given_models
-        return PoseModels(
-            landmark_path=asset_path(f"pose_landmark_{self._settings.tracking.landmark_model}.tflite")
-        )
+        return landmark_models(self._settings)
 
     def track(
         self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
@@ -143,6 +141,11 @@ class LandmarkTracker:
         return fit_track(
             self._body, seen, silhouettes, camera, self._settings.tracking, generator, self._weights
         )
+
+
+def landmark_models(settings: Settings) -> PoseModels:
+    """The networks that `tracking.landmark_model` names, from the cache. Raises AssetError where they are not there."""
+    return PoseModels(landmark_path=asset_path(f"pose_landmark_{settings.tracking.landmark_model}.tflite"))
 
 
 def full_camera(

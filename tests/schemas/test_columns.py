@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from schemas.column import Column
+from schemas.column import _HEADER, _ZSTD, Column
 from schemas.errors import DatasetError
 from schemas.tables import REFERENCE, SAMPLES
 
@@ -70,6 +70,24 @@ def test_what_does_not_fit_is_refused() -> None:
         motion.encode(np.full((256, 256, 6), 1e6))
     with pytest.raises(ValueError, match="must not be empty"):
         SAMPLES.column("clip_id").encode(None)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("planted", [np.nan, np.inf, -np.inf])
+def test_what_no_writer_may_store_is_found_when_read(dtype: str, planted: float) -> None:
+    """A cell written without `encode`'s check. The largest number there is remains a number."""
+    column = Column(name="m", dtype=dtype, shape=(4, 4, 2), codec="map")
+    values = np.zeros((4, 4, 2), dtype)
+    values[1, 2], values[3, 3] = np.finfo(dtype).max, -np.finfo(dtype).max
+    cell = column.encode(values)
+    assert np.array_equal(column.decode(cell), values)
+    raw = bytearray(_ZSTD.decompress(cell[_HEADER.size :], _HEADER.unpack_from(cell)[0], asbytes=True))
+    size = np.dtype(dtype).itemsize
+    for plane, byte in enumerate(np.array(planted, dtype).tobytes()):
+        raw[2 + 2 * plane] = byte  # two bytes of mask, then planes of two pixels
+    assert len(raw) == 2 + 2 * size * 2
+    with pytest.raises(DatasetError, match="NaN or infinity"):
+        column.decode(cell[: _HEADER.size] + _ZSTD.compress(bytes(raw), asbytes=True))
 
 
 def test_a_damaged_cell_is_a_dataset_error() -> None:

@@ -14,6 +14,7 @@ from schemas.errors import CheckpointError, SettingsError
 from schemas.settings import with_overrides
 from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import RADIUS_M, rays, sphere_depth, sphere_row
+from tests.trainer.test_training import StoppedAfter
 from trainer.batch import Batch, batch_of_row, collate
 from trainer.checkpoint import load_checkpoint
 from trainer.config import CorrectionSettings, DataSettings, LossSettings, ModelSettings, Settings, preset
@@ -22,7 +23,6 @@ from trainer.data import SampleRef
 from trainer.metrics import best_offset
 from trainer.objective import losses_of
 from trainer.processes import Processes
-from trainer.step import train_step
 from trainer.train import fit
 from trainer.warp import pixel_rays, project, reference_points
 
@@ -221,7 +221,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_keeps_its_corrections_and_resumes_exactly(root: Path, tmp_path: Path) -> None:
     fit(str(root), str(tmp_path / "whole"), RUN)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", _Stopped(after=2))
+        patch.setattr("trainer.train.train_step", StoppedAfter(steps=2))
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path / "parts"), RUN)
     fit(str(root), str(tmp_path / "parts"), RUN, resume=True)
@@ -235,17 +235,6 @@ def test_a_run_keeps_its_corrections_and_resumes_exactly(root: Path, tmp_path: P
     assert sorted(path.name.split("-")[0] for path in (tmp_path / "parts").glob("*.safetensors")) == [
         "corrections", "optimizer", "weights",
     ]  # fmt: skip
-
-
-class _Stopped:
-    def __init__(self, after: int) -> None:
-        self._left = after
-
-    def __call__(self, *arguments: object) -> object:
-        if not self._left:
-            raise KeyboardInterrupt
-        self._left -= 1
-        return train_step(*arguments)  # type: ignore[arg-type]
 
 
 def test_corrections_of_other_samples_are_refused(root: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_the_control_of_a_constant_is_that_constant() -> None:
 def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path) -> None:
     fit(str(root), str(tmp_path / "whole"), SETTINGS)
     # The schedule belongs to the whole run, so the first part is stopped, not told to be shorter.
-    stopped = _Stopped(after=3)
+    stopped = StoppedAfter(steps=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.train.train_step", stopped)
         with pytest.raises(KeyboardInterrupt):
@@ -169,9 +169,11 @@ def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path) -> Non
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-class _Stopped:
-    def __init__(self, after: int) -> None:
-        self._left = after
+class StoppedAfter:
+    """`train_step` that is interrupted after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
 
     def __call__(self, *arguments: object) -> object:
         if not self._left:
@@ -317,7 +319,7 @@ def test_a_resumed_log_holds_no_step_twice(root: Path, tmp_path: Path) -> None:
     """A run that died after its last checkpoint has logged steps that the next one takes again."""
     settings = with_overrides(SETTINGS, ["train.max_steps=4", "train.validate_every=2"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", _Stopped(after=3))
+        patch.setattr("trainer.train.train_step", StoppedAfter(steps=3))
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path), settings)
     with open(tmp_path / "log.jsonl", "a") as file:
