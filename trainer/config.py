@@ -105,8 +105,6 @@ class LossSettings:
     """Weight of the SSIM term against the colour difference."""
     ssim_constant: float = 9e-4
     """c of SSIM_cs, 0.03^2. Weak texture gains from 1e-4."""
-    ssim_window_px: Literal[3, 5, 7] = 3
-    """Side of the windows of SSIM_cs."""
     gates: bool = False
     """Preset `released`: terms are off where the pictures differ too much to be the same surface."""
     photo_px: Literal[256, 512] = 256

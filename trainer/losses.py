@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from trainer.config import LossSettings
 
+WINDOW_PX = 3
 GATE_WINDOW_PX = 4
 SSIM_GATE_DIFFERENCE = 0.4
 SSIM_GATE_TERM = 0.85
@@ -40,7 +41,7 @@ def photo_loss(target: Tensor, warped: Tensor, mask: Tensor, settings: LossSetti
 def photo_terms(target: Tensor, warped: Tensor, mask: Tensor, settings: LossSettings) -> Tensor:
     """(B, N, 1, H, W) alpha (1 - SSIM_cs)/2 + (1 - alpha) |I_t - I_r|, each a mean over colours, gated where set."""
     target = target[:, None].expand_as(warped)
-    structure = (1 - ssim_cs(target, warped, mask, settings.ssim_constant, settings.ssim_window_px)) / 2
+    structure = (1 - ssim_cs(target, warped, mask, settings.ssim_constant)) / 2
     colour = (target - warped).abs()
     structure, colour = structure.mean(2, keepdim=True), colour.mean(2, keepdim=True)
     if settings.gates:
@@ -68,21 +69,17 @@ def halved(target: Tensor, warped: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
     return functional.avg_pool2d(target, 2), mean(warped), (mean(mask) == 1).to(mask.dtype)
 
 
-def ssim_cs(a: Tensor, b: Tensor, mask: Tensor, constant: float, window_px: int = 3) -> Tensor:
+def ssim_cs(a: Tensor, b: Tensor, mask: Tensor, constant: float) -> Tensor:
     """SSIM without its luminance factor: (2 s_ab + c) / (s_a^2 + s_b^2 + c), shape of a; 1 for identical pictures.
 
-    Means over a square window (3x3 in the publication) in which only masked pixels count, so that what lies outside
-    the mask (where a warped picture holds nothing) has no say. a, b (..., C, H, W), mask (..., 1, H, W). 1 where a window is empty.
+    Means over a 3x3 window in which only masked pixels count, so that what lies outside the mask (where a warped
+    picture holds nothing) has no say. a, b (..., C, H, W), mask (..., 1, H, W). 1 where a window is empty.
     """
-    share = 1 / _window_sum(mask, window_px).clamp(min=1)
-
-    def mean(values: Tensor) -> Tensor:
-        return _window_sum(values * mask, window_px) * share
-
-    mean_a, mean_b = mean(a), mean(b)
-    variance_a = (mean(a * a) - mean_a * mean_a).clamp(min=0)
-    variance_b = (mean(b * b) - mean_b * mean_b).clamp(min=0)
-    covariance = mean(a * b) - mean_a * mean_b
+    share = 1 / _window_sum(mask).clamp(min=1)
+    mean_a, mean_b = _window_sum(a * mask) * share, _window_sum(b * mask) * share
+    variance_a = (_window_sum(a * a * mask) * share - mean_a * mean_a).clamp(min=0)
+    variance_b = (_window_sum(b * b * mask) * share - mean_b * mean_b).clamp(min=0)
+    covariance = _window_sum(a * b * mask) * share - mean_a * mean_b
     return (2 * covariance + constant) / (variance_a + variance_b + constant)
 
 
@@ -105,10 +102,10 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
 
 
-def _window_sum(values: Tensor, window_px: int) -> Tensor:
-    """Sums over square windows, zeros outside the picture."""
+def _window_sum(values: Tensor) -> Tensor:
+    """Sums over 3x3 windows, zeros outside the picture."""
     flat = values.flatten(0, -4) if values.dim() > 4 else values
-    pooled = functional.avg_pool2d(flat, window_px, stride=1, padding=window_px // 2) * window_px**2
+    pooled = functional.avg_pool2d(flat, WINDOW_PX, stride=1, padding=WINDOW_PX // 2) * WINDOW_PX**2
     return pooled.view(values.shape)
 
 

@@ -31,24 +31,19 @@ def test_identical_pictures_cost_nothing() -> None:
     assert photo_loss(target.float(), same.float(), everywhere(warped).float(), SETTINGS).abs().max() <= 1e-6
 
 
-@pytest.mark.parametrize("window_px", [3, 5, 7])
-def test_ssim_is_an_independent_implementations(window_px: int) -> None:
-    """scipy's mean filter; inside, where no window touches the border."""
+def test_ssim_is_an_independent_implementations() -> None:
+    """scipy's mean filter over 3x3; inside, where no window touches the border."""
     target, warped = pictures(1)
     a, b = target[:, None].expand_as(warped).numpy(), warped.numpy()
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return uniform_filter(values, size=(1, 1, 1, window_px, window_px))
+        return uniform_filter(values, size=(1, 1, 1, 3, 3))
 
     variance_a, variance_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
     covariance = mean(a * b) - mean(a) * mean(b)
     expected = (2 * covariance + 9e-4) / (variance_a + variance_b + 9e-4)
-    found = ssim_cs(torch.from_numpy(a.copy()), warped, everywhere(warped), 9e-4, window_px).numpy()
-    inside = (..., *(slice(window_px // 2, -(window_px // 2)),) * 2)
-    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-6)
-    settings = replace(SETTINGS, alpha=1.0, ssim_window_px=window_px)
-    loss = photo_loss(target, warped, everywhere(warped), settings).numpy()
-    np.testing.assert_allclose(loss, ((1 - found) / 2).mean(axis=(1, 2, 3, 4)), atol=1e-9)
+    found = ssim_cs(torch.from_numpy(a.copy()), warped, everywhere(warped), 9e-4).numpy()
+    np.testing.assert_allclose(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=1e-6)
 
 
 def test_ssim_closed_values() -> None:
