@@ -7,7 +7,7 @@ import torch
 
 from schemas.errors import SettingsError
 from trainer.config import ModelSettings, preset
-from trainer.model import ReconNet, parameter_count
+from trainer.model import GroupNorm, ReconNet, parameter_count
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,19 @@ def test_head_is_float32_under_mixed_precision(small: ReconNet) -> None:
         assert small(torch.rand(1, 4, 512, 512)).dtype == torch.float32
     handle.remove()
     assert seen == [torch.float32]
+
+
+def test_group_norm_keeps_the_precision_of_its_input() -> None:
+    """float32 sums inside: as near to the norm in float32 as rounding its output and weights to 8 bits allows."""
+    torch.manual_seed(3)
+    norm = GroupNorm(4, 32)
+    torch.nn.init.normal_(norm.weight, mean=1, std=0.2)
+    x = (3 + 5 * torch.randn(2, 32, 64, 64)).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = norm(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), norm(x.float()), atol=0.03, rtol=0.01)
+    assert torch.equal(norm(x.float()), torch.nn.GroupNorm.forward(norm, x.float()))
 
 
 def test_every_parameter_gets_a_gradient() -> None:

@@ -31,6 +31,8 @@ class Configuration:
     seed: int = 1
     is_masked: bool = True
     """False: validity is ignored."""
+    part: str = "held"
+    """Folder of the films that it is scored on."""
     length: int = 1
     """Times as many steps as the others take."""
     cost: float = 1.0
@@ -49,7 +51,8 @@ class Probe:
     name: str
     variant: Variant = TRUE
     overrides: tuple[str, ...] = ()
-    references: int = 6
+    references: int | None = None
+    """Only the first so many."""
     part: str = "held"
     """Folder of the films."""
 
@@ -69,7 +72,41 @@ THRESHOLDS = {
 }
 UNFILTERED = Variant(min_mean_baseline_m=0.0)
 
+TWELVE = Variant(max_references=12)
+
+
+def _tuned(*overrides: str, variant: Variant = TRUE) -> Probe:
+    """What is tried on people of whom no figure is reported."""
+    name = " ".join(["tune", *overrides]) + (
+        "" if variant == TRUE else f" {variant.max_references} references"
+    )
+    return Probe(name=name, overrides=overrides, part="tune", variant=variant)
+
+
+FINE = "photo_px=512"
+TUNING = (
+    _tuned(),
+    *(_tuned(f"ssim_constant={c}") for c in ("3e-3", "1e-2")),
+    *(_tuned(f"ssim_window_px={side}") for side in (5, 7)),
+    _tuned(FINE),
+    *(_tuned(FINE, f"ssim_constant={c}") for c in ("3e-3", "1e-2")),
+    *(_tuned(FINE, f"ssim_window_px={side}") for side in (5, 7)),
+    *(_tuned(FINE, f"gamma_smooth={gamma}") for gamma in (1, 4, 8)),
+    _tuned(FINE, "gamma_reg=0.1"),
+    _tuned(FINE, "ssim_window_px=5", "gamma_smooth=4"),
+    _tuned(FINE, "ssim_window_px=7", "gamma_smooth=4"),
+    _tuned(FINE, "ssim_window_px=7", "gamma_smooth=4", "gamma_reg=0.1"),
+    _tuned(FINE, "ssim_window_px=5", "ssim_constant=3e-3"),
+    _tuned(FINE, "minimum_over_references=true"),
+    _tuned(FINE, variant=TWELVE),
+    _tuned(FINE, "ssim_window_px=5", variant=TWELVE),
+    _tuned(FINE, "ssim_window_px=5", "gamma_smooth=4", variant=TWELVE),
+    _tuned(FINE, "ssim_window_px=7", "gamma_smooth=4", variant=TWELVE),
+    _tuned(FINE, variant=Variant(max_rotation_deg=25.0)),
+)
+
 PROBES = (
+    *TUNING,
     Probe(name="true bodies"),
     Probe(name="tracked bodies", variant=TRACKED),
     Probe(name="clean films", part="clean"),
@@ -95,7 +132,29 @@ PROBES = (
     *(Probe(name=name, variant=variant) for name, variant in THRESHOLDS.items()),
 )
 
+
+def _tuned_run(*overrides: str) -> Configuration:
+    return Configuration(
+        name=" ".join(["tune", *overrides]),
+        overrides=("losses.photo_px=512", *overrides),
+        part="tune",
+        cost=2.5,
+    )
+
+
+TUNING_RUNS = (
+    _tuned_run(),
+    _tuned_run("losses.gamma_smooth=1"),
+    _tuned_run("losses.gamma_smooth=0.5"),
+    _tuned_run("losses.gamma_smooth=0.5", "train.learning_rate=1e-3"),
+    _tuned_run("losses.gamma_smooth=1", "train.learning_rate=1e-3"),
+    _tuned_run("losses.gamma_smooth=1", "losses.ssim_window_px=5"),
+    _tuned_run("losses.gamma_smooth=1", "losses.ssim_window_px=7"),
+    _tuned_run("losses.gamma_smooth=1", "model.width=64"),
+)
+
 CONFIGURATIONS = (
+    *TUNING_RUNS,
     Configuration(name="baseline, seed 1"),
     Configuration(name="tracked, seed 1", variant=TRACKED),
     Configuration(name="baseline, seed 2", seed=2),

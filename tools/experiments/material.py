@@ -17,11 +17,12 @@ import numpy as np
 
 from pipeline.config import Settings
 from pipeline.records import ClipRef, Frame, Quality, Segment, Track, VideoFacts
+from pipeline.refine.refinement import refined_track
 from pipeline.samples import render_target, sample_row
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import truth_at
-from pipeline.toolbox import shared_toolbox
+from pipeline.toolbox import Toolbox, shared_toolbox
 from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.views import Views
 from schemas.conventions import IMAGE_PX
@@ -34,7 +35,11 @@ class Variant:
 
     jitter: BodyJitter | None = field(default_factory=BodyJitter)
     """None: the bodies that the tracker found."""
+    is_refined: bool = False
+    """Whether bodies were made to agree with each other by the pictures."""
     min_mean_baseline_m: float = 0.5
+    max_rotation_deg: float = 40.0
+    max_references: int = 6
 
     @property
     def crops(self) -> str:
@@ -84,7 +89,11 @@ def prepare(work: ClipWork) -> int:
     cv2.setNumThreads(1)
     settings = Settings()
     pairs = replace(
-        settings.pairs, min_mean_baseline_m=work.variant.min_mean_baseline_m, target_stride=work.target_stride
+        settings.pairs,
+        min_mean_baseline_m=work.variant.min_mean_baseline_m,
+        max_rotation_deg=work.variant.max_rotation_deg,
+        max_references=work.variant.max_references,
+        target_stride=work.target_stride,
     )
     settings = replace(settings, pairs=pairs, rendering=replace(settings.rendering, rasterizer="compiled"))
     clip = StudioClip.load(work.film.with_suffix(".json"))
@@ -97,6 +106,8 @@ def prepare(work: ClipWork) -> int:
             crop_image(frames[at].image, crop, IMAGE_PX) for at, crop in zip(track.frame_index, track.crop_px)
         ]
         jpegs = {int(at): encode_jpeg(crop, pairs.jpeg_quality) for at, crop in zip(track.frame_index, crops)}
+        if work.variant.is_refined and work.variant.jitter is not None:
+            track = _refined(track, jpegs, toolbox, settings)
         views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
         first, place = len(images), {int(at): number for number, at in enumerate(track.frame_index)}
         images += [_decoded(jpegs[int(at)]) for at in track.frame_index]
@@ -197,21 +208,31 @@ def _segment(film: Path, clip: StudioClip) -> Segment:
 def _tracks(work: ClipWork, clip: StudioClip, frames: list[Frame], settings: Settings) -> list[Track]:
     if work.variant.jitter is None:
         assert work.tracked is not None
-        return tracks_of_frames(work.tracked, clip.clip_id)
+        return tracks_of_frames(work.tracked, clip.clip_id, is_refined=work.variant.is_refined)
     tracker = TrueTracker(work.film.parent, settings, work.variant.jitter)
     return tracker.track(frames, unit_id=f"{clip.clip_id}-s000-w000", focal_px=None)
 
 
-def tracks_of_frames(root: Path, clip_id: str) -> list[Track]:
-    """The tracks of a clip, from the rows of a dataset's table `frames`."""
+def _refined(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: Settings) -> Track:
+    """As `python -m pipeline run` refines what it tracked."""
+    gaps_s = settings.pairs.candidate_gaps_s
+
+    def picture(at: int) -> np.ndarray:
+        return _decoded(jpegs[int(track.frame_index[at])])
+
+    return refined_track(track, picture, toolbox.body, toolbox.rasterizer, settings.refine, gaps_s)
+
+
+def tracks_of_frames(root: Path, clip_id: str, *, is_refined: bool = False) -> list[Track]:
+    """The tracks of a clip, from the rows of a dataset's table `frames`, as refined there or as tracked."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in Dataset.open(root).rows("frames"):
         if row["clip_id"] == clip_id:
             found.setdefault(row["track_id"], []).append(row)
-    return [_track(rows) for rows in found.values()]
+    return [_track(rows, is_refined) for rows in found.values()]
 
 
-def _track(rows: list[dict[str, Any]]) -> Track:
+def _track(rows: list[dict[str, Any]], is_refined: bool) -> Track:
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows])
 
@@ -230,7 +251,7 @@ def _track(rows: list[dict[str, Any]]) -> Track:
         pts_s=column("pts_s"),
         box_px=column("box_px"),
         crop_px=column("crop_px"),
-        vector=column("body_vector").astype(np.float64),
+        vector=column("body_vector" if is_refined else "tracked_vector").astype(np.float64),
         K=column("K"),
         quality=Quality(**{name: column(name) for name in names}),
         reason=tuple(row["reason"] for row in rows),

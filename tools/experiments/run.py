@@ -43,12 +43,11 @@ from trainer.model import ReconNet, parameter_count
 from trainer.probe import ProbeSettings, optimised_offset
 from trainer.step import learning_rate_factor, train_step
 
-REFERENCES = 6
 EVALUATED_AT_ONCE = 16
 TIMED_STEPS = 10
 TRAIN_STRIDE, HELD_STRIDE = 3, 9
 """Every so many frames one is a target."""
-PROBED_STRIDE = 2
+PROBED_STRIDE = 4
 """Every so many held-out samples one is optimised."""
 
 
@@ -59,7 +58,12 @@ class Laboratory:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ.setdefault(name, "1")  # read by the processes that are started here
         self._films, self._scratch = Path(options.films), scratch
-        self._limits = {"train": options.clips, "held": options.held_clips, "clean": options.held_clips}
+        self._limits = {
+            "train": options.clips,
+            "held": options.held_clips,
+            "clean": options.held_clips,
+            "tune": None,
+        }
         self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._pool = ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn"))
         self._pending: dict[tuple[Variant, str], list[tuple[ClipWork, Future[int]]]] = {}
@@ -100,7 +104,9 @@ class Laboratory:
                 del self._resident[other]
             works = [work for work, done in self._pending[variant, part] if done.result()]
             pictures = self._pictures_of(works, variant, part)
-            self._resident[variant, part] = Resident.load(works, pictures, self.device, REFERENCES)
+            self._resident[variant, part] = Resident.load(
+                works, pictures, self.device, variant.max_references
+            )
         return self._resident[variant, part]
 
     def _pictures_of(self, works: list[ClipWork], variant: Variant, part: str) -> Pictures:
@@ -127,7 +133,9 @@ class Records:
         base = samples.base_depth[positions].cpu().numpy()
         found = np.where(base > 0, base + offsets[:, 0].float().cpu().numpy(), 0)
         seen = (samples.validity[positions].amax(dim=1) == VALID_ALL).cpu().numpy()
-        entry = dict(facts) | {"at_s": round(time.monotonic() - self._begin_s, 1), "device": self._device}
+        on_body = offsets[:, 0].float().cpu().numpy()[base > 0]
+        facts = dict(facts) | {"offset_mean_mm": _mm(on_body.mean()), "offset_sd_mm": _mm(on_body.std())}
+        entry = facts | {"at_s": round(time.monotonic() - self._begin_s, 1), "device": self._device}
         names = [samples.sample_ids[at] for at in positions]
         truths = [samples.truths[at] for at in positions]
         scored = self._pool.submit(score, names, truths, base, found, seen)
@@ -238,12 +246,12 @@ def main(argv: list[str]) -> int:
 def _order_all(laboratory: Laboratory, probes: list[Probe], chosen: list[Configuration]) -> None:
     """Everything is prepared in the order of its use: first what the first run trains on, while probes go on."""
     for configuration in chosen[:1]:
-        laboratory.order(configuration.variant, "held")
+        laboratory.order(configuration.variant, configuration.part)
         laboratory.order(configuration.variant, "train")
     for probe in probes:
         laboratory.order(probe.variant, probe.part)
     for configuration in chosen:
-        laboratory.order(configuration.variant, "held")
+        laboratory.order(configuration.variant, configuration.part)
     for variant in dict.fromkeys(each.variant for each in chosen):
         laboratory.order(variant, "train")
 
@@ -282,7 +290,7 @@ def _train_all(
         except torch.OutOfMemoryError as error:  # the others may still fit
             print(f"{configuration.name}: {error}", file=sys.stderr)
             continue
-        held = laboratory.samples(configuration.variant, "held")
+        held = laboratory.samples(configuration.variant, configuration.part)
         facts |= {
             "training": configuration.name,
             "seed": configuration.seed,
@@ -312,6 +320,10 @@ def _first_use(probe: Probe) -> int:
     return [(each.variant, each.part) for each in PROBES].index((probe.variant, probe.part))
 
 
+def _mm(metres: float) -> float:
+    return round(1000 * float(metres), 2)
+
+
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
@@ -323,7 +335,8 @@ def _line(entry: dict[str, Any]) -> str:
         f"{entry['steps']:5d} steps {entry['seconds']:6.1f} s  MAE mm: plane {found[PLANE]['mae_mm']:.1f} "
         f"base {found[BASE]['mae_mm']:.2f} refined {found[REFINED]['mae_mm']:.2f} "
         f"({100 * (1 - found[REFINED]['mae_mm'] / found[BASE]['mae_mm']):+.1f} %), "
-        f"seen {entry['seen_base_mm']:.2f} -> {entry['seen_found_mm']:.2f} ({100 * entry['seen_recovered']:+.1f} %)"
+        f"seen {entry['seen_base_mm']:.2f} -> {entry['seen_found_mm']:.2f} ({100 * entry['seen_recovered']:+.1f} %), "
+        f"offset {entry['offset_mean_mm']:.0f} +- {entry['offset_sd_mm']:.0f}"
     )
 
 
