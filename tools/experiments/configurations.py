@@ -8,17 +8,30 @@ from material import Variant
 
 from pipeline.studio.true_tracker import BodyJitter
 from schemas.settings import with_overrides
-from trainer.config import Settings, preset
+from trainer.config import LossSettings, Settings, preset
 from trainer.probe import PROBE_LOSSES
 
-TRUE, TRACKED = Variant(), Variant(jitter=None)
-BASELINE = ("losses.gamma_smooth=2.0", "losses.gamma_reg=0.1", "data.max_references=6", "train.batch_size=16")
-"""The preset `small` on all references, with the weights that the probe recommends."""
+TRUE, TRACKED, TRACKED_REFINED = Variant(), Variant(jitter=None), Variant(jitter=None, is_refined=True)
+CLOSER, TWELVE = Variant(max_rotation_deg=25.0), Variant(max_references=12)
+UNFILTERED, FAR = Variant(min_mean_baseline_m=0.0), Variant(min_mean_baseline_m=1.0)
+
+PROBE_BASELINE = ("photo_px=512", "gamma_smooth=4", "gamma_reg=0.1", "ssim_constant=3e-3")
+BASELINE = (
+    "losses.photo_px=512",
+    "losses.gamma_smooth=2",
+    "losses.gamma_reg=0.1",
+    "losses.ssim_constant=3e-3",
+    "model.width=64",
+    "data.max_references=6",
+    "train.batch_size=16",
+)
+"""Changes of the preset `small`. Both were chosen on the people of the folder `tune`, by what TUNING tries."""
 
 
-def jittered(size: float, *, is_common: bool) -> Variant:
+def jittered(size: float, *, is_common: bool = False, is_refined: bool = False) -> Variant:
     """Bodies that err by `size` cm and degrees."""
-    return Variant(jitter=BodyJitter(shift_cm=size, turn_deg=size, is_common=is_common))
+    jitter = BodyJitter(shift_cm=size, turn_deg=size, is_common=is_common)
+    return Variant(jitter=jitter, is_refined=is_refined)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +41,7 @@ class Configuration:
     name: str
     variant: Variant = TRUE
     overrides: tuple[str, ...] = ()
+    baseline: tuple[str, ...] = BASELINE
     seed: int = 1
     is_masked: bool = True
     """False: validity is ignored."""
@@ -41,144 +55,134 @@ class Configuration:
     @property
     def settings(self) -> Settings:
         """The trainer's settings."""
-        return with_overrides(preset("small"), [*BASELINE, *self.overrides, f"train.seed={self.seed}"])
+        return with_overrides(preset("small"), [*self.baseline, *self.overrides, f"train.seed={self.seed}"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One direct optimisation of held-out samples."""
+    """One direct optimisation of samples."""
 
     name: str
     variant: Variant = TRUE
     overrides: tuple[str, ...] = ()
+    baseline: tuple[str, ...] = PROBE_BASELINE
     references: int | None = None
     """Only the first so many."""
     part: str = "held"
     """Folder of the films."""
 
     @property
-    def losses(self):
+    def losses(self) -> LossSettings:
         """The losses that are optimised."""
-        return with_overrides(PROBE_LOSSES, list(self.overrides))
-
-
-JITTERS = {
-    f"jitter {size:g} {'common' if is_common else 'independent'}": jittered(size, is_common=is_common)
-    for size in (1.0, 0.5, 0.3)
-    for is_common in (False, True)
-}
-THRESHOLDS = {
-    f"baseline over {metres:g} m": Variant(min_mean_baseline_m=metres) for metres in (0.1, 0.25, 1.0)
-}
-UNFILTERED = Variant(min_mean_baseline_m=0.0)
-
-TWELVE = Variant(max_references=12)
+        return with_overrides(PROBE_LOSSES, [*self.baseline, *self.overrides])
 
 
 def _tuned(*overrides: str, variant: Variant = TRUE) -> Probe:
-    """What is tried on people of whom no figure is reported."""
-    name = " ".join(["tune", *overrides]) + (
-        "" if variant == TRUE else f" {variant.max_references} references"
+    """What is tried on people of whom nothing else is reported."""
+    name = " ".join(["tune", *overrides])
+    name += " 25 degrees" if variant.max_rotation_deg == 25 else ""
+    name += f" {variant.max_references} references" if variant.max_references != 6 else ""
+    return Probe(name=name, overrides=overrides, baseline=(), part="tune", variant=variant)
+
+
+def _tuned_run(*overrides: str, variant: Variant = TRUE) -> Configuration:
+    name = " ".join(["tune", *overrides]) + (" 25 degrees" if variant == CLOSER else "")
+    return Configuration(
+        name=name, overrides=overrides, baseline=_PLAIN_RUN, part="tune", variant=variant, cost=1.0
     )
-    return Probe(name=name, overrides=overrides, part="tune", variant=variant)
 
 
-FINE = "photo_px=512"
+_PLAIN_RUN = (
+    "losses.photo_px=512",
+    "losses.gamma_smooth=2",
+    "losses.gamma_reg=0.1",
+    "data.max_references=6",
+    "train.batch_size=16",
+)
+_FINE, _CALM, _HELD = "photo_px=512", "gamma_smooth=4", "gamma_reg=0.1"
 TUNING = (
     _tuned(),
     *(_tuned(f"ssim_constant={c}") for c in ("3e-3", "1e-2")),
-    *(_tuned(f"ssim_window_px={side}") for side in (5, 7)),
-    _tuned(FINE),
-    *(_tuned(FINE, f"ssim_constant={c}") for c in ("3e-3", "1e-2")),
-    *(_tuned(FINE, f"ssim_window_px={side}") for side in (5, 7)),
-    *(_tuned(FINE, f"gamma_smooth={gamma}") for gamma in (1, 4, 8)),
-    _tuned(FINE, "gamma_reg=0.1"),
-    _tuned(FINE, "ssim_window_px=5", "gamma_smooth=4"),
-    _tuned(FINE, "ssim_window_px=7", "gamma_smooth=4"),
-    _tuned(FINE, "ssim_window_px=7", "gamma_smooth=4", "gamma_reg=0.1"),
-    _tuned(FINE, "ssim_window_px=5", "ssim_constant=3e-3"),
-    _tuned(FINE, "minimum_over_references=true"),
-    _tuned(FINE, variant=TWELVE),
-    _tuned(FINE, "ssim_window_px=5", variant=TWELVE),
-    _tuned(FINE, "ssim_window_px=5", "gamma_smooth=4", variant=TWELVE),
-    _tuned(FINE, "ssim_window_px=7", "gamma_smooth=4", variant=TWELVE),
-    _tuned(FINE, variant=Variant(max_rotation_deg=25.0)),
+    _tuned(_FINE),
+    *(_tuned(_FINE, f"ssim_constant={c}") for c in ("3e-3", "1e-2")),
+    *(_tuned(_FINE, f"gamma_smooth={gamma}") for gamma in (1, 4, 8)),
+    _tuned(_FINE, _HELD),
+    _tuned(_FINE, "minimum_over_references=true"),
+    _tuned(_FINE, variant=TWELVE),
+    _tuned(_FINE, variant=CLOSER),
+)
+ROUND2 = (
+    _tuned(_FINE, _CALM, "ssim_constant=3e-3"),
+    _tuned(_FINE, _CALM, _HELD),
+    _tuned(_FINE, _CALM, _HELD, "ssim_constant=3e-3"),
+    _tuned(_FINE, _CALM, "gamma_reg=0.3", "ssim_constant=3e-3"),
+    _tuned(_FINE, "gamma_smooth=3", _HELD, "ssim_constant=6e-3"),
+    _tuned(_FINE, _CALM, _HELD, "ssim_constant=3e-3", variant=TWELVE),
+    _tuned(_FINE, _CALM, _HELD, "ssim_constant=3e-3", variant=CLOSER),
+    _tuned(
+        _FINE, _CALM, _HELD, "ssim_constant=3e-3", variant=Variant(max_rotation_deg=25.0, max_references=12)
+    ),
+)
+TUNING_RUNS = (
+    _tuned_run(),
+    *(_tuned_run(f"losses.gamma_smooth={gamma}") for gamma in ("1", "0.5")),
+    *(_tuned_run(f"losses.gamma_smooth={gamma}", "train.learning_rate=1e-3") for gamma in ("1", "0.5")),
+    _tuned_run("losses.gamma_smooth=1", "model.width=64"),
+)
+ROUND2_RUNS = (
+    _tuned_run("model.width=64"),
+    _tuned_run("model.width=64", "losses.ssim_constant=3e-3"),
+    _tuned_run("model.width=64", "losses.gamma_smooth=4"),
+    _tuned_run("model.width=64", "losses.ssim_constant=3e-3", variant=CLOSER),
 )
 
 PROBES = (
-    *TUNING,
+    *ROUND2,
     Probe(name="true bodies"),
-    Probe(name="tracked bodies", variant=TRACKED),
-    Probe(name="clean films", part="clean"),
-    Probe(name="clean films, photo at 512", part="clean", overrides=("photo_px=512",)),
-    Probe(name="clean films, c 1e-4", part="clean", overrides=("ssim_constant=1e-4",)),
-    Probe(name="clean films, gamma_smooth 8", part="clean", overrides=("gamma_smooth=8",)),
-    *(Probe(name=name, variant=variant) for name, variant in JITTERS.items()),
     Probe(name="1 reference", references=1),
     Probe(name="3 references", references=3),
-    Probe(name="photo at 512", overrides=("photo_px=512",)),
+    Probe(name="photo at 256", overrides=("photo_px=256",)),
     Probe(name="no SSIM", overrides=("alpha=0",)),
     Probe(name="no smoothness", overrides=("gamma_smooth=0",)),
-    Probe(name="gamma_smooth 0.3", overrides=("gamma_smooth=0.3",)),
     Probe(name="gamma_smooth 1", overrides=("gamma_smooth=1",)),
-    Probe(name="gamma_smooth 4", overrides=("gamma_smooth=4",)),
     Probe(name="gamma_smooth 8", overrides=("gamma_smooth=8",)),
-    Probe(name="gamma_reg 0.1", overrides=("gamma_reg=0.1",)),
-    Probe(name="c 1e-4", overrides=("ssim_constant=1e-4",)),
+    Probe(name="gamma_reg 0", overrides=("gamma_reg=0",)),
+    Probe(name="c 9e-4", overrides=("ssim_constant=9e-4",)),
     Probe(name="3 levels", overrides=("pyramid_levels=3",)),
     Probe(name="minimum over references", overrides=("minimum_over_references=true",)),
-    Probe(name="tracked, 3 levels", variant=TRACKED, overrides=("pyramid_levels=3",)),
+    Probe(name="clean films", part="clean"),
+    Probe(name="tracked bodies", variant=TRACKED),
+    Probe(name="tracked bodies, refined", variant=TRACKED_REFINED),
+    Probe(name="jitter 1", variant=jittered(1.0)),
+    Probe(name="jitter 1, refined", variant=jittered(1.0, is_refined=True)),
+    Probe(name="jitter 0.3", variant=jittered(0.3)),
+    Probe(name="jitter 0.3, refined", variant=jittered(0.3, is_refined=True)),
+    Probe(name="jitter 1, common", variant=jittered(1.0, is_common=True)),
+    Probe(name="true bodies, refined", variant=Variant(is_refined=True)),
     Probe(name="no baseline filter", variant=UNFILTERED),
-    *(Probe(name=name, variant=variant) for name, variant in THRESHOLDS.items()),
-)
-
-
-def _tuned_run(*overrides: str) -> Configuration:
-    return Configuration(
-        name=" ".join(["tune", *overrides]),
-        overrides=("losses.photo_px=512", *overrides),
-        part="tune",
-        cost=2.5,
-    )
-
-
-TUNING_RUNS = (
-    _tuned_run(),
-    _tuned_run("losses.gamma_smooth=1"),
-    _tuned_run("losses.gamma_smooth=0.5"),
-    _tuned_run("losses.gamma_smooth=0.5", "train.learning_rate=1e-3"),
-    _tuned_run("losses.gamma_smooth=1", "train.learning_rate=1e-3"),
-    _tuned_run("losses.gamma_smooth=1", "losses.ssim_window_px=5"),
-    _tuned_run("losses.gamma_smooth=1", "losses.ssim_window_px=7"),
-    _tuned_run("losses.gamma_smooth=1", "model.width=64"),
+    Probe(name="baseline over 1 m", variant=FAR),
+    Probe(name="turns below 25 degrees", variant=CLOSER),
+    Probe(name="12 references", variant=TWELVE),
 )
 
 CONFIGURATIONS = (
-    *TUNING_RUNS,
-    Configuration(name="baseline, seed 1"),
-    Configuration(name="tracked, seed 1", variant=TRACKED),
-    Configuration(name="baseline, seed 2", seed=2),
-    Configuration(name="baseline, seed 3", seed=3),
+    *ROUND2_RUNS,
+    *(Configuration(name=f"true, seed {seed}", seed=seed) for seed in (1, 2, 3)),
     Configuration(name="no validity mask", is_masked=False),
+    Configuration(name="photo at 256", overrides=("losses.photo_px=256",), cost=0.6),
     Configuration(name="no SSIM", overrides=("losses.alpha=0",)),
     Configuration(name="no smoothness", overrides=("losses.gamma_smooth=0",)),
-    Configuration(name="1 reference", overrides=("data.max_references=1",), cost=0.6),
-    Configuration(name="c 1e-4", overrides=("losses.ssim_constant=1e-4",)),
-    Configuration(name="photo at 512", overrides=("losses.photo_px=512",), cost=2.5),
-    Configuration(name="centred by the mean", overrides=("data.centre_by=mean",)),
-    Configuration(name="gamma_smooth 8", overrides=("losses.gamma_smooth=8",)),
-    Configuration(name="baseline, three times as long", length=3),
-    Configuration(name="no baseline filter", variant=UNFILTERED),
-    Configuration(name="baseline over 1 m", variant=THRESHOLDS["baseline over 1 m"]),
+    Configuration(name="1 reference", overrides=("data.max_references=1",), cost=0.7),
     *(
-        Configuration(name=name, variant=JITTERS[name])
-        for name in (
-            "jitter 1 independent",
-            "jitter 0.5 independent",
-            "jitter 0.3 independent",
-            "jitter 1 common",
-        )
+        Configuration(name=f"tracked, refined, seed {seed}", variant=TRACKED_REFINED, seed=seed)
+        for seed in (1, 2, 3)
     ),
-    Configuration(name="tracked, seed 2", variant=TRACKED, seed=2),
-    Configuration(name="tracked, seed 3", variant=TRACKED, seed=3),
+    *(Configuration(name=f"tracked, seed {seed}", variant=TRACKED, seed=seed) for seed in (1, 2, 3)),
+    *(
+        Configuration(
+            name=f"jitter 1, refined, seed {seed}", variant=jittered(1.0, is_refined=True), seed=seed
+        )
+        for seed in (1, 2, 3)
+    ),
+    *(Configuration(name=f"jitter 1, seed {seed}", variant=jittered(1.0), seed=seed) for seed in (1, 2, 3)),
 )

@@ -43,6 +43,8 @@ from trainer.model import ReconNet, parameter_count
 from trainer.probe import ProbeSettings, optimised_offset
 from trainer.step import learning_rate_factor, train_step
 
+FILMS = "[!.]*.mp4"
+"""Those whose names begin with a dot are not finished."""
 EVALUATED_AT_ONCE = 16
 TIMED_STEPS = 10
 TRAIN_STRIDE, HELD_STRIDE = 3, 9
@@ -72,14 +74,14 @@ class Laboratory:
 
     def has(self, part: str) -> bool:
         """Whether there are films of a part."""
-        return any((self._films / part).glob("*.mp4"))
+        return any((self._films / part).glob(FILMS))
 
     def order(self, variant: Variant, part: str) -> None:
         """Begins to prepare one part, `train`, `held` or `clean`, of a variant."""
         if (variant, part) in self._pending:
             return
         tracked = self._films / f"tracked-{part}"
-        films = sorted((self._films / part).glob("*.mp4"))[: self._limits[part]]
+        films = sorted((self._films / part).glob(FILMS))[: self._limits[part]]
         if variant.jitter is None:
             known = {path.name.partition("-s0")[0] for path in (tracked / "frames").glob("*.parquet")}
             films = [film for film in films if film.stem in known]
@@ -230,6 +232,7 @@ def main(argv: list[str]) -> int:
     laboratory = Laboratory(options, scratch)
     probes = [] if options.no_probes else [each for each in probes if laboratory.has(each.part)]
     probes.sort(key=_first_use)
+    chosen = [each for each in chosen if laboratory.has(each.part)]
     records = Records(options.out, laboratory.device, begin)
     try:
         _order_all(laboratory, probes, chosen)
