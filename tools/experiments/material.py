@@ -107,7 +107,7 @@ def prepare(work: ClipWork) -> int:
         ]
         jpegs = {int(at): encode_jpeg(crop, pairs.jpeg_quality) for at, crop in zip(track.frame_index, crops)}
         if work.variant.is_refined and work.variant.jitter is not None:
-            track = _refined(track, jpegs, toolbox, settings)
+            track = refined(track, jpegs, toolbox, settings)
         views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
         first, place = len(images), {int(at): number for number, at in enumerate(track.frame_index)}
         images += [_decoded(jpegs[int(at)]) for at in track.frame_index]
@@ -213,7 +213,7 @@ def _tracks(work: ClipWork, clip: StudioClip, frames: list[Frame], settings: Set
     return tracker.track(frames, unit_id=f"{clip.clip_id}-s000-w000", focal_px=None)
 
 
-def _refined(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: Settings) -> Track:
+def refined(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: Settings) -> Track:
     """As `python -m pipeline run` refines what it tracked."""
     gaps_s = settings.pairs.candidate_gaps_s
 
