@@ -207,6 +207,8 @@ def video_bodies(
 ) -> Iterator[tuple[str, PhotoBody]]:
     """Every person in every `every`-th usable frame of a video, named `<track>/<frame>`, track after track.
 
+    Bodies are refined as `run` refines them, so that a video's depths are those that `run` would store.
+
     Raises SourceError or DecodeError when it cannot be read, NobodyFoundError or NothingKeptError when nobody can be
     used.
     """
@@ -216,7 +218,7 @@ def video_bodies(
     for segment in segments_of(clip, settings.video):
         tracked = track_segment(segment, toolbox, settings)
         jpegs = _cropped_frames(tracked, settings, silent, None) if tracked.tracks else {}
-        for track in tracked.tracks:
+        for track in _refined(tracked, jpegs, toolbox, settings, silent).tracks:
             views = Views(track, jpegs[track.person_index], toolbox.body, toolbox.mesh, toolbox.rasterizer)
             for at in map(int, np.flatnonzero(track.kept)[::every]):
                 count += 1

@@ -16,7 +16,7 @@ from pipeline.fingerprint import fingerprint
 from pipeline.records import TrackedSegment, UnitCounts
 from pipeline.run import resolve, run
 from pipeline.sink import UnitSink
-from pipeline.steps import process_segment
+from pipeline.steps import process_segment, video_bodies
 from pipeline.toolbox import Toolbox
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
@@ -26,6 +26,7 @@ from schemas.dataset import Dataset
 from schemas.prediction import Prediction
 from schemas.settings import with_overrides
 from tests.end_to_end.conftest import FAST, command
+from tests.support.clips import write_clip
 
 pytestmark = pytest.mark.usefixtures("demo_clip")
 
@@ -182,3 +183,26 @@ def test_fit_predict_and_page(dataset: Path, work: Path, demo_clip: Path) -> Non
     people = [Prediction.load(path) for path in sorted((work / "photo").glob("*.npz"))]
     assert len(people) == 2  # the man and the woman
     assert all(3 < np.median(person.depth_m[person.depth_m > 0]) < 6 for person in people)
+
+
+def test_a_videos_depths_for_prediction_are_those_of_the_dataset(demo_clip: Path, tmp_path: Path) -> None:
+    """Refined bodies and all: a network sees what it was trained on."""
+    piece = tmp_path / "piece.mp4"
+    images = [frame.image for frame in decode(str(demo_clip), start_s=2.0, end_s=2.7)]
+    write_clip(piece, images.__getitem__, [at / 30 for at in range(len(images))])
+    settings = with_overrides(preset("paper"), [*FAST[1::2], "rendering.rasterizer=compiled"])
+    (clip,) = clips_from_arguments([str(piece)], None)
+    (segment,) = segments_of(clip, settings.video)
+    rows: dict[str, dict] = {}
+
+    def keep(table: str, row: dict) -> None:
+        if table == "samples":
+            rows[row["sample_id"]] = row
+
+    process_segment(segment, Toolbox(settings), settings, keep)
+    bodies = dict(video_bodies(str(piece), settings=settings))
+    assert rows
+    assert set(rows) <= set(bodies)
+    for name, row in rows.items():
+        np.testing.assert_array_equal(bodies[name].base_depth, row["base_depth"].astype(np.float32))
+        np.testing.assert_array_equal(bodies[name].K, row["K"])

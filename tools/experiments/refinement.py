@@ -209,7 +209,9 @@ def misalignment_px(target: Scene, reference: Scene, clip: StudioClip, toolbox: 
     true_px, seen = true_pixels(target, reference, clip.actor.mesh.faces)
     base_m = target.raster.depth
     seen &= (maps.validity & VALID_VISIBLE) != 0
-    seen &= np.abs(base_m - target.true_raster.depth) < DRESSED_WITHIN_M
+    gap = base_m - target.true_raster.depth
+    if seen.any():  # how far away a person stands is not seen by a tracker
+        seen &= np.abs(gap - np.median(gap[seen])) < DRESSED_WITHIN_M
     row, column = np.nonzero(seen)
     target_px = np.stack([column, row], axis=1) + 0.5
     along = depth_direction(target_px, base_m[seen], maps.motion[seen], target.camera, reference.camera)
