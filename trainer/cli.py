@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
     )
-    fit.add_argument("--preset", default="paper", help="`paper` (default), `released` or `small`")
+    fit.add_argument("--preset", default="paper", help="`paper` (default), `released`, `small` or `fine`")
     fit.add_argument(
         "--set",
         dest="overrides",

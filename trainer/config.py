@@ -1,4 +1,4 @@
-"""Every constant of the trainer, as frozen settings with units in their names. Presets `paper`, `released`, `small`."""
+"""Every constant of the trainer, as frozen settings with units in their names, and the presets."""
 
 from __future__ import annotations
 
@@ -231,7 +231,11 @@ class Settings:
 
 
 def preset(name: str) -> Settings:
-    """`paper` (the default), `released` (the authors' published demo) or `small` (trains on a CPU)."""
+    """`paper` (the default), `released` (the authors' published demo), `small` (trains on a CPU) or `fine`.
+
+    `fine` is `small` with twice the features, pictures compared at 512 and weights to match: what found the most depth
+    on made-up people (docs/experiments.md).
+    """
     if name == "paper":
         return Settings()
     if name == "released":
@@ -250,4 +254,13 @@ def preset(name: str) -> Settings:
                 batch_size=2, max_steps=5000, learning_rate=3e-3, warm_up_steps=20, validate_every=100
             ),
         )
-    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper', 'released' or 'small'.")
+    if name == "fine":
+        small = preset("small")
+        return replace(
+            small,
+            data=replace(small.data, max_references=6),
+            model=replace(small.model, width=64),
+            losses=LossSettings(photo_px=512, gamma_smooth=2.0, ssim_constant=3e-3),
+            train=replace(small.train, batch_size=16),
+        )
+    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper', 'released', 'small' or 'fine'.")

@@ -12,7 +12,7 @@ from trainer.model import GroupNorm, ReconNet, parameter_count
 
 @pytest.mark.parametrize(
     ("name", "parameters", "coarsest"),
-    [("paper", 31_052_737, 8), ("released", 24_556_481, 16), ("small", 142_737, 8)],
+    [("paper", 31_052_737, 8), ("released", 24_556_481, 16), ("small", 142_737, 8), ("fine", 549_489, 8)],
 )
 def test_presets(name: str, parameters: int, coarsest: int) -> None:
     """On the meta device: shapes without numbers, so that 31 million parameters cost nothing."""
