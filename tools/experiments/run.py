@@ -15,16 +15,11 @@ Needs torch, numpy, OpenCV, numba, scipy and pyarrow; a GPU, or patience.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,125 +27,19 @@ from typing import Any
 import numpy as np
 import torch
 from configurations import CONFIGURATIONS, PROBES, Configuration, Probe
-from material import ClipWork, Variant, prepare
-from resident import Pictures, Resident
-from scoring import score
+from laboratory import Laboratory
+from resident import Resident
+from results import Results
 from torch import Tensor
 
-from schemas.conventions import VALID_ALL
-from trainer.evaluate import BASE, PLANE, REFINED
 from trainer.model import ReconNet, parameter_count
 from trainer.probe import ProbeSettings, optimised_offset
 from trainer.step import learning_rate_factor, train_step
 
-FILMS = "[!.]*.mp4"
-"""Those whose names begin with a dot are not finished."""
 EVALUATED_AT_ONCE = 16
 TIMED_STEPS = 10
-TRAIN_STRIDE, HELD_STRIDE = 3, 9
-"""Every so many frames one is a target."""
 PROBED_STRIDE = 4
 """Every so many held-out samples one is optimised."""
-
-
-class Laboratory:
-    """Prepares variants in other processes and keeps those in use on the device."""
-
-    def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-            os.environ.setdefault(name, "1")  # read by the processes that are started here
-        self._films, self._scratch = Path(options.films), scratch
-        self._limits = {
-            "train": options.clips,
-            "held": options.held_clips,
-            "clean": options.held_clips,
-            "tune": None,
-        }
-        self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._pool = ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn"))
-        self._pending: dict[tuple[Variant, str], list[tuple[ClipWork, Future[int]]]] = {}
-        self._pictures: dict[tuple[str, str], tuple[list[Path], Pictures]] = {}
-        self._resident: dict[tuple[Variant, str], Resident] = {}
-
-    def has(self, part: str) -> bool:
-        """Whether there are films of a part."""
-        return any((self._films / part).glob(FILMS))
-
-    def order(self, variant: Variant, part: str) -> None:
-        """Begins to prepare one part, `train`, `held` or `clean`, of a variant."""
-        if (variant, part) in self._pending:
-            return
-        tracked = self._films / f"tracked-{part}"
-        films = sorted((self._films / part).glob(FILMS))[: self._limits[part]]
-        if variant.jitter is None:
-            known = {path.name.partition("-s0")[0] for path in (tracked / "frames").glob("*.parquet")}
-            films = [film for film in films if film.stem in known]
-        works = [
-            ClipWork(
-                film=film,
-                tracked=tracked if variant.jitter is None else None,
-                variant=variant,
-                target_stride=TRAIN_STRIDE if part == "train" else HELD_STRIDE,
-                with_truth=part != "train",
-                out=self._scratch,
-            )
-            for film in films
-        ]
-        self._pending[variant, part] = [(work, self._pool.submit(prepare, work)) for work in works]
-
-    def samples(self, variant: Variant, part: str) -> Resident:
-        """The samples of a part of a variant, on the device; of each part one variant at a time is kept."""
-        if (variant, part) not in self._resident:
-            self.order(variant, part)
-            for other in [key for key in self._resident if key[1] == part]:
-                del self._resident[other]
-            works = [work for work, done in self._pending[variant, part] if done.result()]
-            pictures = self._pictures_of(works, variant, part)
-            self._resident[variant, part] = Resident.load(
-                works, pictures, self.device, variant.max_references
-            )
-        return self._resident[variant, part]
-
-    def _pictures_of(self, works: list[ClipWork], variant: Variant, part: str) -> Pictures:
-        key, paths = (variant.crops, part), [work.images_path for work in works]
-        if key not in self._pictures or self._pictures[key][0] != paths:
-            self._pictures[key] = (paths, Pictures.load(works, self.device))
-        return self._pictures[key][1]
-
-    def close(self) -> None:
-        """Ends the processes."""
-        self._pool.shutdown(cancel_futures=True)
-
-
-class Records:
-    """Scores results in a process of their own and writes a line as soon as one is done."""
-
-    def __init__(self, path: str, device: torch.device, begin_s: float) -> None:
-        self._path, self._device, self._begin_s = path, _device_name(device), begin_s
-        self._pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
-        self._lock = threading.Lock()
-
-    def add(self, facts: Mapping[str, Any], samples: Resident, positions: list[int], offsets: Tensor) -> None:
-        """Offsets (len(positions), 1, 256, 256) of samples with truths."""
-        base = samples.base_depth[positions].cpu().numpy()
-        found = np.where(base > 0, base + offsets[:, 0].float().cpu().numpy(), 0)
-        seen = (samples.validity[positions].amax(dim=1) == VALID_ALL).cpu().numpy()
-        on_body = offsets[:, 0].float().cpu().numpy()[base > 0]
-        facts = dict(facts) | {"offset_mean_mm": _mm(on_body.mean()), "offset_sd_mm": _mm(on_body.std())}
-        entry = facts | {"at_s": round(time.monotonic() - self._begin_s, 1), "device": self._device}
-        names = [samples.sample_ids[at] for at in positions]
-        truths = [samples.truths[at] for at in positions]
-        scored = self._pool.submit(score, names, truths, base, found, seen)
-        scored.add_done_callback(lambda done: self._write(entry | done.result()))
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        with self._lock, open(self._path, "a") as out:
-            out.write(json.dumps(entry) + "\n")
-            print(_line(entry), flush=True)
-
-    def close(self) -> None:
-        """Waits for what is still being scored."""
-        self._pool.shutdown()
 
 
 @torch.no_grad()
@@ -233,13 +122,13 @@ def main(argv: list[str]) -> int:
     probes = [] if options.no_probes else [each for each in probes if laboratory.has(each.part)]
     probes.sort(key=_first_use)
     chosen = [each for each in chosen if laboratory.has(each.part)]
-    records = Records(options.out, laboratory.device, begin)
+    results = Results(options.out, laboratory.device, begin)
     try:
         _order_all(laboratory, probes, chosen)
-        _probe_all(laboratory, records, probes, options.probe_steps, deadline_s)
-        _train_all(laboratory, records, chosen, options.steps, deadline_s)
+        _probe_all(laboratory, results, probes, options.probe_steps, deadline_s)
+        _train_all(laboratory, results, chosen, options.steps, deadline_s)
     finally:
-        records.close()
+        results.close()
         laboratory.close()
         if not options.scratch:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -260,7 +149,7 @@ def _order_all(laboratory: Laboratory, probes: list[Probe], chosen: list[Configu
 
 
 def _probe_all(
-    laboratory: Laboratory, records: Records, probes: list[Probe], steps: int, deadline_s: float
+    laboratory: Laboratory, results: Results, probes: list[Probe], steps: int, deadline_s: float
 ) -> None:
     for probe in probes:
         if time.monotonic() > deadline_s:
@@ -274,12 +163,12 @@ def _probe_all(
             "references": probe.references,
             "overrides": probe.overrides,
         }
-        records.add(facts | {"seconds": round(time.monotonic() - start, 2)}, samples, positions, offsets)
+        results.add(facts | {"seconds": round(time.monotonic() - start, 2)}, samples, positions, offsets)
 
 
 def _train_all(
     laboratory: Laboratory,
-    records: Records,
+    results: Results,
     chosen: list[Configuration],
     steps: int | None,
     deadline_s: float,
@@ -301,7 +190,7 @@ def _train_all(
             "is_masked": configuration.is_masked,
             "parameters": parameter_count(model),
         }
-        records.add(facts, held, list(range(len(held))), predicted(model, held, configuration))
+        results.add(facts, held, list(range(len(held))), predicted(model, held, configuration))
 
 
 def _steps_that_fit(laboratory: Laboratory, chosen: list[Configuration], deadline_s: float) -> int:
@@ -321,26 +210,6 @@ def _steps_that_fit(laboratory: Laboratory, chosen: list[Configuration], deadlin
 def _first_use(probe: Probe) -> int:
     """Probes of one variant come together, so that it is loaded once."""
     return [(each.variant, each.part) for each in PROBES].index((probe.variant, probe.part))
-
-
-def _mm(metres: float) -> float:
-    return round(1000 * float(metres), 2)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _line(entry: dict[str, Any]) -> str:
-    found = entry["means"]
-    return (
-        f"{entry['at_s']:6.0f} s  {entry.get('training') or 'probe: ' + entry['probe']:34s} "
-        f"{entry['steps']:5d} steps {entry['seconds']:6.1f} s  MAE mm: plane {found[PLANE]['mae_mm']:.1f} "
-        f"base {found[BASE]['mae_mm']:.2f} refined {found[REFINED]['mae_mm']:.2f} "
-        f"({100 * (1 - found[REFINED]['mae_mm'] / found[BASE]['mae_mm']):+.1f} %), "
-        f"seen {entry['seen_base_mm']:.2f} -> {entry['seen_found_mm']:.2f} ({100 * entry['seen_recovered']:+.1f} %), "
-        f"offset {entry['offset_mean_mm']:.0f} +- {entry['offset_sd_mm']:.0f}"
-    )
 
 
 def _options(argv: list[str]) -> argparse.Namespace:
