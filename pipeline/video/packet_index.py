@@ -80,6 +80,8 @@ def _read_packet_index(file: Path, size_bytes: int, modified_ns: int) -> PacketI
         for packet in container.demux(stream):
             if not packet.size or packet.is_discard:
                 continue
+            if packet.has_sidedata("encryption_info"):
+                raise DecodeError(f"{file}: is encrypted.", remedy="Give a copy without copy protection.")
             broken_at = len(pts) if packet.is_corrupt else broken_at
             pts.append(packet.pts)
             last_duration = packet.duration or last_duration
