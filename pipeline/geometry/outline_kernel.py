@@ -14,6 +14,7 @@ from numba import njit
 
 BANDS = 64
 """Rows that a frame's points are sorted into before the nearest is looked for: 15 times fewer distances."""
+FARTHEST_PX = 1e9
 
 
 @njit(inline="always", error_model="numpy")
@@ -97,6 +98,7 @@ def fill_silhouette_slopes(
 ):  # fmt: skip
     """The value of the module's formula; slope (N, S, 3) becomes its derivative by points (N, S, 3), camera metres.
 
+    Both are NaN where a point is not a number or without measure far away: it has no cell to look into.
     lens [f_x, f_y, c_x, c_y] projects them, those nearer than nearest_z as if they were there. frames (N,) and their
     size (N,) in pixels; of all frames: outside (T, M, M) pixels, cell_from_px (T, 2, 3), contour (T, C, 2), weight
     (T, C). sigmas: sigma_o, sigma_i.
@@ -114,6 +116,9 @@ def fill_silhouette_slopes(
         for s in range(points.shape[1]):
             z = max(points[n, s, 2], nearest_z)
             x, y = lens[0] * points[n, s, 0] / z + lens[2], lens[1] * points[n, s, 1] / z + lens[3]
+            if not (abs(x) < FARTHEST_PX and abs(y) < FARTHEST_PX):
+                slope[:] = np.nan
+                return np.nan
             u = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]
             v = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
             distance, by_u, by_v = bilinear(layer, u, v)

@@ -274,3 +274,16 @@ def test_silhouette_term_passes_gradcheck(frames):
     assert gradcheck(
         lambda points: energy.silhouette_term(points, chosen, given, SIZE[chosen], LENS), (surface,)
     )
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+def test_silhouette_term_of_what_has_no_place_is_no_number(bad):
+    """A fit that has lost its footing must not read beyond the maps."""
+    place = at_px(random(2, 6, 2, seed=7))
+    place[1, 3, 0] = bad
+    surface = place.requires_grad_()
+    term = energy.silhouette_term(surface, BOTH, silhouettes(), SIZE, LENS)
+    term.backward()
+    assert surface.grad is not None
+    assert term.detach().isnan()
+    assert surface.grad.isnan().all()
