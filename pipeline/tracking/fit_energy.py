@@ -32,17 +32,18 @@ class EnergyWeights:
     """2-D distance of landmarks, in person sizes."""
     world_coarse: float = 40.0
     """3-D distance to the network's world landmarks in metres, while the fit finds the pose ..."""
-    world_fine: float = 4.0
+    world_fine: float = 2.5
     """... and while it refines: those landmarks err by 85 mm themselves (PA, rendered people). With 12 and a prior of
-    .6 joints were 89 mm off (72 PA) on eight rendered scenes, with 4 and 3 they are 81 (67). 3 and 6 gave 77 (64)
-    there, but fitted the demo clip's pictures less well, and those people walk, as the prior would have them."""
-    pose_prior: float = 3.0
+    .6 joints were 89 mm off (72 PA) on eight rendered scenes, with 4 and 3 they were 80 (67), with 2.5 and 4 they are
+    77 (65), and the demo clip's pictures are fitted as well. More of the prior fits those worse, and the rendered
+    people walk, as the prior would have them."""
+    pose_prior: float = 4.0
     hinge: float = 10.0
     """Knees and elbows bent the wrong way or too far, radians."""
     shape: float = 0.02
     world_scale: float = 100.0
-    """Log scale of the world landmarks: nothing else says how large somebody is. With 5 it was free, and bodies fitted
-    at 60 and at 24 frames a second were 105 mm apart, most of it depth; with 100 it is 83, and joints are as exact."""
+    """Log scale of the world landmarks: nothing else says how large somebody is. With 5 bodies
+    fitted at 60 and at 24 frames a second were a fifth further apart, and joints no more exact."""
     landmark_acceleration: float = 100.0
     pose_acceleration: float = 3.0
     depth_acceleration: float = 2000.0

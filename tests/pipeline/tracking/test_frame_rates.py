@@ -28,14 +28,14 @@ def fast(films: dict[int, Scene]) -> Track:
 
 @pytest.mark.parametrize(("fps", "shared"), [(30, 30), (24, 12)])
 def test_rates_agree(films: dict[int, Scene], fast: Track, fps: int, shared: int) -> None:
-    """Pose and shape to 12 mm; the place to 83 mm of 4.5 m, because size and distance look alike."""
+    """Pose and shape to 15 mm (75 without knots); the place to 98 mm of 4.5 m: size and distance look alike."""
     slow = films[fps].tracked()[0]
     assert len(slow.frame_index) == fps * SECONDS
     found = agreement(films[fps].body, fast, slow)
     print(fps, found)
     assert found.frames == shared
-    assert found.turned_mean_mm < 16
-    assert found.mean_mm < 110
+    assert found.turned_mean_mm < 20
+    assert found.mean_mm < 120
 
 
 def test_a_film_on_its_side_agrees(films: dict[int, Scene]) -> None:
