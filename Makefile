@@ -1,9 +1,10 @@
 # make demo   the main job: video -> dataset -> trained network -> pictures (build/demo)
 # make test   lint, types and all tests
 # make fuzz   damaged clips (FUZZ_MUTANTS of them): no crash, no hang, no silent success
-# make accuracy  joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
+# make accuracy  the demo's figures, joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
 # make bench  benchmarks with ratios (build/benchmarks.json)
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
+# make memory peak memory of tracking by the length of a clip, up to ten minutes (build/memory.json)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash
@@ -23,7 +24,7 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy images soak demo test lint typecheck unit fuzz bench fetch clean install
+.PHONY: accuracy images memory soak demo test lint typecheck unit fuzz bench fetch clean install
 
 install: $(STAMP)
 
@@ -64,6 +65,9 @@ accuracy: fetch
 
 images: $(STAMP)
 	@$(BIN)/python -m tests.images
+
+memory: fetch
+	@$(ONE_THREAD) $(BIN)/python -m tests.soak.memory
 
 soak: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.soak

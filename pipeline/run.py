@@ -36,6 +36,7 @@ from pipeline.stopping import WorkerGuard, stop_signals
 from pipeline.summary import STAGES, RunCosts, RunSummary, write_summary
 from pipeline.toolbox import Toolbox, shared_toolbox
 from pipeline.units import STOP_NOTE, UnitWork, peak_mb
+from pipeline.video.source import checked_id
 from schemas.dataset import INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, SettingsError, StorageError
 from schemas.settings import as_dict, from_dict, with_overrides
@@ -59,9 +60,13 @@ def run(
     processes, which can be ended at the time limit and may crash. `settings_from` decides where a folder was made with
     other settings: `dataset` goes on with the folder's, `command` remakes it with these.
 
-    Raises SettingsError, AssetError or DatasetError before any work is done when it cannot succeed.
+    Raises SettingsError, AssetError or DatasetError before any work is done when it cannot succeed, and SourceError for
+    an id that may not become part of a file's name.
     """
     begin_s = time.monotonic()
+    for clip in clips:
+        checked_id(clip.clip_id)
+        checked_id(clip.source_id)
     settings = resolve(settings)
     options = pipeline_options(workers, beam_args)
     local = not is_remote(root)

@@ -11,12 +11,18 @@ and no vertex is needed to fit landmarks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.geometry.kinematics import (
+    fill_rotation_slopes,
+    fill_rotations,
+    fill_transform_slopes,
+    fill_transforms,
+)
 from schemas.conventions import JOINT_COUNT
 
 
@@ -95,24 +101,12 @@ class BodyTensors:
         self._template = _tensor(body.template[surface_vertices])
         self._shapedirs = _tensor(body.shapedirs[surface_vertices])
         self._weights = _tensor(body.weights[surface_vertices])
-        self._levels = _levels([int(parent) for parent in body.parents])
+        self._parents = np.asarray(body.parents, np.int64)
 
     def transforms(self, rotations: Tensor, betas: Tensor) -> JointTransforms:
-        """Forward kinematics of local rotations (T, 24, 3, 3) and one shape (10,), a level of the tree at a time."""
+        """Forward kinematics of local rotations (T, 24, 3, 3) and one shape (10,)."""
         joints = self._joint_template + self._joint_shapedirs @ betas
-        count = len(rotations)
-        rotation: list[Tensor] = [rotations[:, 0]] * JOINT_COUNT
-        position: list[Tensor] = [joints[0].expand(count, 3)] * JOINT_COUNT
-        for children, parents in self._levels:
-            of_parent = torch.stack([rotation[parent] for parent in parents], 1)
-            at_parent = torch.stack([position[parent] for parent in parents], 1)
-            bones = joints[children] - joints[parents]
-            of_child = of_parent @ rotations[:, children]
-            at_child = at_parent + (of_parent @ bones[None, :, :, None])[..., 0]
-            for slot, child in enumerate(children):
-                rotation[child], position[child] = of_child[:, slot], at_child[:, slot]
-        world = torch.stack(rotation, 1)
-        offset = torch.stack(position, 1) - (world @ joints[None, :, :, None])[..., 0]
+        world, offset = _Chain.apply(rotations, joints, self._parents)
         return JointTransforms(world, offset)
 
     def landmarks(self, transforms: JointTransforms, betas: Tensor) -> Tensor:
@@ -126,21 +120,62 @@ class BodyTensors:
     def surface(self, transforms: JointTransforms, betas: Tensor) -> Tensor:
         """(T, S, 3) the surface vertices, metres about the body's origin."""
         rest = self._template + self._shapedirs @ betas
-        count = len(transforms.rotation)
-        packed = torch.cat([transforms.rotation.reshape(count, JOINT_COUNT, 9), transforms.offset], -1)
-        blended = self._weights @ packed
-        linear = blended[..., :9].view(count, -1, 3, 3)
-        return (linear @ rest[None, :, :, None])[..., 0] + blended[..., 9:]
+        count, homogeneous = len(transforms.rotation), torch.nn.functional.pad(rest, (0, 1), value=1.0)
+        shares = (self._weights[:, :, None] * homogeneous[:, None]).reshape(len(rest), 4 * JOINT_COUNT)
+        affine = torch.cat([transforms.rotation, transforms.offset[..., None]], -1)
+        columns = affine.permute(1, 3, 0, 2).reshape(4 * JOINT_COUNT, count * 3)
+        return (shares @ columns).view(len(rest), count, 3).transpose(0, 1)
+
+
+class _Chain(torch.autograd.Function):
+    """Forward kinematics with its compiled derivative: hundreds of small products would cost more than their sums."""
+
+    @staticmethod
+    def forward(ctx: Any, rotations: Tensor, joints: Tensor, parents: np.ndarray) -> tuple[Tensor, Tensor]:
+        rotations, joints = rotations.contiguous(), joints.contiguous()
+        world, offset = torch.empty_like(rotations), torch.empty_like(rotations[..., 0])
+        fill_transforms(rotations.numpy(), joints.numpy(), parents, world.numpy(), offset.numpy())
+        ctx.save_for_backward(rotations, joints, world)
+        ctx.parents = parents
+        return world, offset
+
+    @staticmethod
+    def backward(ctx: Any, by_world: Tensor, by_offset: Tensor) -> tuple[Tensor, Tensor, None]:
+        rotations, joints, world = ctx.saved_tensors
+        by_rotations, by_joints = torch.empty_like(rotations), torch.zeros_like(joints)
+        used_up = (
+            by_world.clone(memory_format=torch.contiguous_format).numpy(),
+            by_offset.clone(memory_format=torch.contiguous_format).numpy(),
+        )
+        fill_transform_slopes(
+            rotations.numpy(), joints.numpy(), ctx.parents, world.numpy(), *used_up,
+            by_rotations.numpy(), by_joints.numpy(),
+        )  # fmt: skip
+        return by_rotations, by_joints, None
 
 
 def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
-    """Rodrigues: R = I + sin|a| K + (1 - cos|a|) K^2 for (..., 3); smooth at zero (|a| >= 1e-6)."""
-    angle = (axis_angle.square().sum(-1, keepdim=True) + 1e-12).sqrt()
-    x, y, z = (axis_angle / angle).unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).view(*axis_angle.shape[:-1], 3, 3)
-    sin, cos = torch.sin(angle)[..., None], torch.cos(angle)[..., None]
-    return torch.eye(3, dtype=axis_angle.dtype) + sin * cross + (1 - cos) * (cross @ cross)
+    """Rodrigues: R = I + sin|a| K + (1 - cos|a|) K^2 for (..., 3); smooth at zero."""
+    return _Rodrigues.apply(axis_angle)
+
+
+class _Rodrigues(torch.autograd.Function):
+    """Rodrigues' formula with its compiled derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, axis_angle: Tensor) -> Tensor:
+        axis_angle = axis_angle.contiguous()
+        ctx.save_for_backward(axis_angle)
+        rotation = torch.empty(*axis_angle.shape, 3, dtype=axis_angle.dtype)
+        fill_rotations(axis_angle.view(-1, 3).numpy(), rotation.view(-1, 3, 3).numpy())
+        return rotation
+
+    @staticmethod
+    def backward(ctx: Any, *by_rotation: Tensor) -> Tensor:
+        (axis_angle,) = ctx.saved_tensors
+        slope, given = torch.empty_like(axis_angle), by_rotation[0].contiguous().view(-1, 3, 3)
+        fill_rotation_slopes(axis_angle.view(-1, 3).numpy(), given.numpy(), slope.view(-1, 3).numpy())
+        return slope
 
 
 def rotation_from_two_columns(columns: Tensor) -> Tensor:
@@ -165,12 +200,3 @@ def spread_vertices(body: ArticulatedBody, count: int, generator: torch.Generato
 
 def _tensor(array: np.ndarray) -> Tensor:
     return torch.tensor(np.asarray(array), dtype=torch.float32)
-
-
-def _levels(parents: list[int]) -> list[tuple[list[int], list[int]]]:
-    """Joints by depth below the root, each level with its parents."""
-    depth = [0] * len(parents)
-    for joint in range(1, len(parents)):
-        depth[joint] = depth[parents[joint]] + 1
-    levels = [[joint for joint in range(len(parents)) if depth[joint] == d] for d in range(1, max(depth) + 1)]
-    return [(level, [parents[joint] for joint in level]) for level in levels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.articulation import (
     ArticulatedBody,
     BodyTensors,
+    JointTransforms,
     rotation_from_axis_angle,
     rotation_from_two_columns,
     spread_vertices,
@@ -29,9 +31,9 @@ from schemas.conventions import BETA_COUNT
 
 SURFACE_VERTICES = 1000
 """Vertices that stand for the surface in the silhouette term."""
-SILHOUETTE_FRAMES = 24
+SILHOUETTE_FRAMES = 12
 """Frames whose silhouettes are compared in one step, drawn anew each time."""
-LEARNING_RATES = {"root": 0.03, "pose": 0.03, "translation": 0.03, "betas": 0.02, "log_scale": 0.005}
+LEARNING_RATES = {"tracks": 0.03, "betas": 0.02, "log_scale": 0.005}
 WARM_UP_STEPS = 9
 FLAT_SHARE = 0.3
 """Share of the steps before the learning rate falls as a cosine."""
@@ -104,7 +106,7 @@ class _Problem:
     ) -> None:
         self._settings, self._weights, self._generator = settings, weights, generator
         self._body = BodyTensors(body, spread_vertices(body, SURFACE_VERTICES, generator))
-        self._focal_px, self._centre_px = float(camera.K[0, 0]), _tensor(camera.K[:2, 2])
+        self._lens = _tensor(camera.lens)
 
         size = seen.size_px
         self._size_px = _tensor(np.maximum(size, MIN_SIZE_SHARE * np.median(size)))
@@ -114,7 +116,7 @@ class _Problem:
         self._world_m = _tensor(world - world[:, HIPS].mean(axis=1, keepdims=True))
         self._acceleration = energy.Acceleration(seen.pts_s) if len(seen) > 2 else None
         self._stiffness, self._rest = _tensor(energy.pose_prior_weights()), _tensor(energy.rest_pose())
-        self._silhouettes = None if silhouettes is None else _SilhouetteData(silhouettes)
+        self._silhouettes = None if silhouettes is None else silhouette_tensors(silhouettes)
 
         start = start_of(body, seen, world, camera)
         by_frame = {
@@ -124,8 +126,11 @@ class _Problem:
         }
         self._tracks = SwingingTracks(by_frame, seen.pts_s)
         self._betas, self._log_scale = torch.zeros(BETA_COUNT), torch.zeros(1)
-        self._variables = {name: self._tracks.parameters(name) for name in by_frame}
-        self._variables |= {"betas": [self._betas], "log_scale": [self._log_scale]}
+        self._variables = {
+            "tracks": self._tracks.parameters(),
+            "betas": [self._betas],
+            "log_scale": [self._log_scale],
+        }
         for variable in (each for some in self._variables.values() for each in some):
             variable.requires_grad_()
 
@@ -157,7 +162,7 @@ class _Problem:
         )
         points = self._body.landmarks(transforms, betas)
         placed = points + translation[:, None]
-        uv = energy.project(placed, self._focal_px, self._centre_px)
+        uv = energy.project(placed, self._lens)
         hip_centred = points - points[:, HIPS].mean(1, keepdim=True)
 
         total = weights.landmarks * energy.landmark_term(
@@ -171,16 +176,20 @@ class _Problem:
         total = total + weights.shape * betas.square().sum() + weights.world_scale * log_scale.square().sum()
         if self._acceleration is not None:
             acceleration, one = self._acceleration, scale_free(translation[:, 2])
-            total = total + weights.landmark_acceleration * acceleration.mean_square(placed * one)
-            total = total + weights.pose_acceleration * acceleration.mean_square(pose)
-            total = total + weights.depth_acceleration * acceleration.mean_square(translation[:, 2] * one)
+            smooth = (
+                (placed * (one * math.sqrt(weights.landmark_acceleration))).flatten(1),
+                pose.flatten(1) * math.sqrt(weights.pose_acceleration),
+                translation[:, 2:] * (one * math.sqrt(weights.depth_acceleration)),
+            )
+            total = total + acceleration.mean_square(torch.cat(smooth, 1))
         if is_fine and self._silhouettes is not None and self._settings.silhouette_weight > 0:
             drawn = torch.randperm(len(pose), generator=self._generator)[:SILHOUETTE_FRAMES]
-            some = type(transforms)(transforms.rotation[drawn], transforms.offset[drawn])
-            surface = self._body.surface(some, betas) + translation[drawn, None]
-            surface_px = energy.project(surface, self._focal_px, self._centre_px)
+            placed_joints = transforms.offset + translation[:, None]
+            some = JointTransforms(transforms.rotation[drawn], placed_joints[drawn])
             weight = weights.silhouette * self._settings.silhouette_weight
-            total = total + weight * self._silhouettes.term(surface_px, drawn, self._size_px)
+            total = total + weight * energy.silhouette_term(
+                self._body.surface(some, betas), drawn, self._silhouettes, self._size_px[drawn], self._lens
+            )
         return total
 
     def _result(self, remaining: float) -> FittedTrack:
@@ -194,26 +203,14 @@ class _Problem:
         )
 
 
-class _SilhouetteData:
-    """Silhouettes as tensors."""
-
-    def __init__(self, silhouettes: Silhouettes) -> None:
-        self._outside = _tensor(silhouettes.outside_px)[:, None]
-        self._contour_px = _tensor(silhouettes.contour_px)
-        self._contour_weight = _tensor(silhouettes.contour_weight)
-        self._mask_from_image = _tensor(silhouettes.mask_from_image)
-
-    def term(self, surface_px: Tensor, frames: Tensor, size_px: Tensor) -> Tensor:
-        affine = self._mask_from_image[frames]
-        cells = surface_px @ affine[:, :, :2].transpose(1, 2) + affine[:, None, :, 2]
-        return energy.silhouette_term(
-            surface_px,
-            self._outside[frames],
-            cells / (MASK_PX / 2) - 1,
-            self._contour_px[frames],
-            self._contour_weight[frames],
-            size_px[frames],
-        )
+def silhouette_tensors(silhouettes: Silhouettes) -> energy.SilhouetteTensors:
+    """What the fit reads of silhouettes."""
+    return energy.SilhouetteTensors(
+        outside_px=torch.from_numpy(silhouettes.outside_px),
+        cell_from_px=_tensor(silhouettes.mask_from_image * (silhouettes.outside_px.shape[-1] / MASK_PX)),
+        contour_px=_tensor(silhouettes.contour_px),
+        contour_weight=_tensor(silhouettes.contour_weight),
+    )
 
 
 def _rate_factor(step: int, steps: int) -> float:

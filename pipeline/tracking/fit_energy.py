@@ -8,11 +8,13 @@ frame rate and track length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.geometry.outline_kernel import fill_silhouette_slopes
 from schemas.conventions import JOINT_COUNT, LANDMARK_COUNT
 
 UNIT_TIME_S = 1 / 30
@@ -30,16 +32,18 @@ class EnergyWeights:
     """2-D distance of landmarks, in person sizes."""
     world_coarse: float = 40.0
     """3-D distance to the network's world landmarks in metres, while the fit finds the pose ..."""
-    world_fine: float = 4.0
+    world_fine: float = 2.5
     """... and while it refines: those landmarks err by 85 mm themselves (PA, rendered people). With 12 and a prior of
-    .6 joints were 89 mm off (72 PA) on eight rendered scenes, with 4 and 3 they are 81 (67). 3 and 6 gave 77 (64)
-    there, but fitted the demo clip's pictures less well, and those people walk, as the prior would have them."""
-    pose_prior: float = 3.0
+    .6 joints were 89 mm off (72 PA) on eight rendered scenes, with 4 and 3 they were 80 (67), with 2.5 and 4 they are
+    77 (65), and the demo clip's pictures are fitted as well. More of the prior fits those worse, and the rendered
+    people walk, as the prior would have them."""
+    pose_prior: float = 4.0
     hinge: float = 10.0
     """Knees and elbows bent the wrong way or too far, radians."""
     shape: float = 0.02
-    world_scale: float = 5.0
-    """Log scale of the world landmarks."""
+    world_scale: float = 100.0
+    """Log scale of the world landmarks: nothing else says how large somebody is. With 5 bodies
+    fitted at 60 and at 24 frames a second were a fifth further apart, and joints no more exact."""
     landmark_acceleration: float = 100.0
     pose_acceleration: float = 3.0
     depth_acceleration: float = 2000.0
@@ -94,9 +98,9 @@ def rho(squares: Tensor, sigma: float) -> Tensor:
     return squares / (1 + squares / sigma**2)
 
 
-def project(points: Tensor, focal_px: float, centre_px: Tensor) -> Tensor:
-    """Pixels (..., 2) of camera points (..., 3)."""
-    return points[..., :2] / points[..., 2:].clamp(min=NEAREST_Z_M) * focal_px + centre_px
+def project(points: Tensor, lens: Tensor) -> Tensor:
+    """Pixels (..., 2) of camera points (..., 3) by lens [f_x, f_y, c_x, c_y]."""
+    return points[..., :2] / points[..., 2:].clamp(min=NEAREST_Z_M) * lens[:2] + lens[2:]
 
 
 def landmark_term(uv: Tensor, seen_px: Tensor, size_px: Tensor, weight: Tensor, sigma: float) -> Tensor:
@@ -143,14 +147,17 @@ class Acceleration:
         before, after = steps[:-1], steps[1:]
         self.tied = np.maximum(before, after) * UNIT_TIME_S <= MAX_GAP_S
         share = np.where(self.tied, (before + after) / 2, 0.0)
-        self._before, self._after = _column(before), _column(after)
+        self._before, self._at, self._after = (
+            _column(2 / (before * (before + after))),
+            _column(-2 / (before * after)),
+            _column(2 / (after * (before + after))),
+        )
         self._share = _column(share / max(share.sum(), 1e-12))[:, 0]
 
     def of(self, values: Tensor) -> Tensor:
         """(T-2, N) accelerations of values (T, ...)."""
         flat = values.reshape(len(values), -1)
-        faster = (flat[2:] - flat[1:-1]) / self._after - (flat[1:-1] - flat[:-2]) / self._before
-        return 2 * faster / (self._before + self._after)
+        return self._before * flat[:-2] + self._at * flat[1:-1] + self._after * flat[2:]
 
     def mean_square(self, values: Tensor) -> Tensor:
         """Squared length of the acceleration of values (T, ...), mean over the time that tied frames span."""
@@ -159,30 +166,57 @@ class Acceleration:
         return (self._share * self.of(values).square().sum(-1)).sum()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SilhouetteTensors:
+    """`Silhouettes` of T frames for `silhouette_term`."""
+
+    outside_px: Tensor
+    """(T, M, M) distances to the mask."""
+    cell_from_px: Tensor
+    """(T, 2, 3)."""
+    contour_px: Tensor
+    """(T, C, 2)."""
+    contour_weight: Tensor
+    """(T, C)."""
+
+
 def silhouette_term(
-    surface_px: Tensor,
-    outside: Tensor,
-    cells: Tensor,
-    contour_px: Tensor,
-    contour_weight: Tensor,
-    size_px: Tensor,
+    surface: Tensor, frames: Tensor, silhouettes: SilhouetteTensors, size_px: Tensor, lens: Tensor
 ) -> Tensor:
-    """Surface points (T, S, 2) outside of the mask, and outline points (T, C, 2) far from every surface point.
+    """Surface points (N, S, 3) outside of the mask, and points of the outline far from every surface point.
 
         mean_s rho(d_s / h; .03) + mean_c rho(min_s |c - u_s| / h; .04)
 
-    `outside` (T, 1, M, M) holds distances to the mask in pixels, `cells` (T, S, 2) the surface in its [-1, 1].
+    of N frames (N,) with sizes size_px (N,); d_s is the distance to the mask. lens: [f_x, f_y, c_x, c_y].
     """
-    distance = torch.nn.functional.grid_sample(
-        outside, cells[:, None], padding_mode="border", align_corners=False
-    )[:, 0, 0]
-    outward = rho((distance / size_px[:, None]).square(), OUTSIDE_SIGMA).mean()
-    with torch.no_grad():
-        nearest = torch.cdist(contour_px, surface_px).argmin(-1)
-    closest = torch.gather(surface_px, 1, nearest[..., None].expand(-1, -1, 2))
-    squares = ((closest - contour_px) / size_px[:, None, None]).square().sum(-1)
-    inward = (contour_weight * rho(squares, INSIDE_SIGMA)).sum() / contour_weight.sum().clamp(min=1)
-    return outward + inward
+    return _SilhouetteTerm.apply(surface, frames, silhouettes, size_px, lens)
+
+
+class _SilhouetteTerm(torch.autograd.Function):
+    """The compiled sum with its derivative: half of a step would go into copies of maps and tables of distances."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, surface: Tensor, frames: Tensor, given: SilhouetteTensors, size_px: Tensor, lens: Tensor
+    ) -> Tensor:
+        slope = torch.empty_like(surface, memory_format=torch.contiguous_format)
+        maps = (given.outside_px, given.cell_from_px, given.contour_px, given.contour_weight)
+        value = fill_silhouette_slopes(
+            surface.detach().numpy(),
+            lens.numpy(),
+            NEAREST_Z_M,
+            frames.numpy(),
+            size_px.numpy(),
+            *(each.numpy() for each in maps),
+            (OUTSIDE_SIGMA, INSIDE_SIGMA),
+            slope.numpy(),
+        )
+        ctx.save_for_backward(slope)
+        return surface.new_tensor(value)
+
+    @staticmethod
+    def backward(ctx: Any, *by_value: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return by_value[0] * ctx.saved_tensors[0], None, None, None, None
 
 
 def _column(values: np.ndarray) -> Tensor:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.geometry.coverage import fill_covered
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import invert, transform
 
 MASK_PX = 256
 """Side of the masks that contours, distances and overlaps are measured in, aligned with the region."""
 CONTOUR_POINTS = 100
-CELLS_AT_ONCE = 1 << 18
-"""Candidate cells that are tested together: bounds the memory of `covered` whatever the triangles."""
 BORDER_CELLS = 2
 """Contour points this near to the region's or image's border are cuts, not outlines."""
 
@@ -34,7 +33,8 @@ class Silhouettes:
     contour_weight: np.ndarray
     """(T, C) 1 on an outline, 0 on a cut or where there is no mask."""
     outside_px: np.ndarray
-    """(T, S, S) float32: distance of a cell to the mask in image pixels, 0 inside."""
+    """(T, S/2, S/2) float32: mean distance of 2x2 cells to the mask in image pixels, 0 inside (what a fit reads at
+    random should fit into the processor's cache)."""
 
 
 def silhouettes_of(seen: Observations, threshold: float) -> Silhouettes:
@@ -43,7 +43,7 @@ def silhouettes_of(seen: Observations, threshold: float) -> Silhouettes:
     image_from_mask = seen.image_from_segmentation.copy()
     image_from_mask[:, :, :2] *= size / MASK_PX
     mask = np.zeros((count, MASK_PX, MASK_PX), bool)
-    outside = np.zeros((count, MASK_PX, MASK_PX), np.float32)
+    outside = np.zeros((count, MASK_PX // 2, MASK_PX // 2), np.float32)
     contour = np.zeros((count, CONTOUR_POINTS, 2))
     weight = np.zeros((count, CONTOUR_POINTS))
     px_per_cell = np.hypot(image_from_mask[:, 0, 0], image_from_mask[:, 1, 0])
@@ -53,7 +53,8 @@ def silhouettes_of(seen: Observations, threshold: float) -> Silhouettes:
         if not mask[t].any():
             continue
         distance = cv2.distanceTransform((~mask[t]).astype(np.uint8), cv2.DIST_L2, 5)
-        outside[t] = np.maximum(distance - 0.5, 0.0) * px_per_cell[t]
+        distance = np.maximum(distance - 0.5, 0.0) * px_per_cell[t]
+        outside[t] = cv2.resize(distance, outside.shape[1:], interpolation=cv2.INTER_AREA)
         cells = _outline(mask[t])
         contour[t] = transform(image_from_mask[t], cells + 0.5)
         weight[t] = _is_outline(cells, contour[t], seen.image_hw, BORDER_CELLS * px_per_cell[t])
@@ -94,30 +95,8 @@ def silhouette_iou(silhouettes: Silhouettes, index: int, vertices_px: np.ndarray
 def covered(vertices: np.ndarray, faces: np.ndarray, size: int) -> np.ndarray:
     """(size, size) bool: cells whose centre lies in a triangle of vertices (V, 2), faces (F, 3).
 
-    A closed surface covers the same cells with the triangles of one orientation as with all. Candidate cells of a
-    triangle are those of its bounding box; triangles are taken together by the size of theirs.
+    A closed surface covers the same cells with the triangles of one orientation as with all.
     """
-    corner = vertices[faces]
-    edge_a, edge_b = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    corner = corner[edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0] > 0]
-    # Clipped before anything is laid out: a triangle near the camera may span millions of cells outside the mask.
-    first = np.ceil(np.clip(corner.min(axis=1) - 0.5, 0, size)).astype(int)
-    last = np.floor(np.clip(corner.max(axis=1) - 0.5, -1, size - 1)).astype(int)
-    extent = last - first + 1
-    side = extent.max(axis=-1)
-    seen = (extent > 0).all(axis=-1)
     mask = np.zeros((size, size), bool)
-    for reach in np.unique(side[seen]):
-        v, u = (grid.ravel() for grid in np.mgrid[0:reach, 0:reach])
-        alike = np.flatnonzero(seen & (side == reach))
-        together = max(1, CELLS_AT_ONCE // int(reach) ** 2)
-        for begin in range(0, len(alike), together):
-            chosen = alike[begin : begin + together]
-            cell = first[chosen][:, None] + np.stack([u, v], axis=-1)
-            inside = (cell < size).all(axis=-1)
-            for k in range(3):
-                a, b = corner[chosen, k, None], corner[chosen, (k + 1) % 3, None]
-                offset, edge = cell + 0.5 - a, b - a
-                inside &= edge[..., 0] * offset[..., 1] - edge[..., 1] * offset[..., 0] >= 0
-            mask[cell[inside][:, 1], cell[inside][:, 0]] = True
+    fill_covered(np.asarray(vertices, np.float64), faces, mask)
     return mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,mpegtsraw,flv,live_flv,asf,asf_o,ogg,mxf,gxf,nut,"
     "ivf,rm,dv,gif,apng,h264,hevc,m4v,mjpeg,obu,av1,vc1,wtv,yuv4mpegpipe,swf,mp3,wav,aac,flac,w64,aiff,amr,ac3"
 )
-_OPEN_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+_OPEN_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
 NOT_A_VIDEO = "Give a video file (mp4, mov, mkv, webm, avi, ...)."
 INCOMPLETE = "Get the complete file again, or repair it with `ffmpeg -i IN -c copy OUT`."
@@ -41,6 +42,8 @@ def opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         if stream.codec_context is None:
             raise DecodeError(f"{file}: the video codec is not supported.", remedy="Re-encode it as H.264.")
         check_size(file, stream.codec_context.width, stream.codec_context.height)
+        # A picture may be larger than its container says: the decoder refuses it before it takes memory.
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield container, stream
@@ -76,8 +79,12 @@ def checked_file(path: str | os.PathLike[str]) -> Path:
         size_bytes = file.stat().st_size
     except PermissionError:
         raise SourceError(f"{file}: no permission to read it.", remedy="Change its permissions.") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ELOOP:
+            raise SourceError(f"{file}: its links lead in a circle.", remedy="Repair the links.") from None
         raise SourceError(f"{file}: no such file.", remedy="Check the path.") from None
+    if file.is_dir() and not os.access(file, os.R_OK | os.X_OK):
+        raise SourceError(f"{file}: no permission to look into it.", remedy="Change its permissions.")
     if not file.is_file():
         kind = "a folder" if file.is_dir() else "not a regular file"
         raise DecodeError(f"{file}: is {kind}.", remedy="Give a video file, or a folder that holds some.")

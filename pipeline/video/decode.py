@@ -27,7 +27,15 @@ import av.error
 from av.video.frame import VideoFrame
 
 from pipeline.records import Frame, VideoFacts
-from pipeline.video.container import INCOMPLETE, NOT_A_VIDEO, checked_file, opened, plain, typed_errors
+from pipeline.video.container import (
+    INCOMPLETE,
+    MAX_PIXELS,
+    NOT_A_VIDEO,
+    checked_file,
+    opened,
+    plain,
+    typed_errors,
+)
 from pipeline.video.packet_index import PacketIndex, packet_index
 from pipeline.video.upright import Turn, turn_of, upright_rgb
 from schemas.errors import DecodeError
@@ -161,6 +169,12 @@ def _pictures(
             for picture in container.decode(stream):
                 count += 1
                 yield picture.pts, picture
+        except av.error.ArgumentError as error:
+            raise DecodeError(
+                f"{file}: the decoder refuses the picture after {count} frames ({plain(error)}): it is damaged, or "
+                f"has more than {MAX_PIXELS / 1e6:.0f} million pixels.",
+                remedy="Scale the video down, or re-encode it.",
+            ) from None
         except (av.error.FFmpegError, OSError, MemoryError) as error:
             after = "" if seek is None else f" from the keyframe at {index.seconds(seek):.2f} s"
             raise DecodeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+from array import array
 from collections.abc import Iterable, Iterator
 
 import cv2
@@ -34,7 +35,7 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
     path = local_path(clip.uri)
     video = probe(path)
     begin_s, end_s = _clip_window(clip, video.duration_s)
-    times_s: list[float] = []
+    times_s = array("d")
     frames = _noting_times(decode(path, start_s=begin_s, end_s=end_s, max_side_px=DETECTION_PX), times_s)
     starts = shot_starts(frames, settings)
     shots = [
@@ -94,13 +95,13 @@ def equal_windows(start_s: float, end_s: float, longest_s: float) -> list[tuple[
     return list(itertools.pairwise(bounds))
 
 
-def _noting_times(frames: Iterable[Frame], times_s: list[float]) -> Iterator[Frame]:
+def _noting_times(frames: Iterable[Frame], times_s: array[float]) -> Iterator[Frame]:
     for frame in frames:
         times_s.append(frame.pts_s)
         yield frame
 
 
-def _end_before_gap(start_s: float, stop_s: float, times_s: list[float]) -> float:
+def _end_before_gap(start_s: float, stop_s: float, times_s: array[float]) -> float:
     """Where a shot ends: at `stop_s`, or one frame after its last frame where a pause follows."""
     first, after = bisect.bisect_left(times_s, start_s), bisect.bisect_left(times_s, stop_s)
     last_s = times_s[after - 1]

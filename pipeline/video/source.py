@@ -146,10 +146,17 @@ def _path_or_nowhere(text: str) -> Path:
 
 
 def _videos_under(folder: Path) -> list[Path]:
-    """Video files below a folder, sorted; links are followed, every real folder is visited once."""
+    """Video files below a folder, sorted; links are followed, every real folder is visited once.
+
+    A folder that may not be read is in the list itself: it fails, visibly, when it comes to be read.
+    """
     found: list[Path] = []
+
+    def keep_unreadable(error: OSError) -> None:
+        found.append(Path(error.filename))
+
     seen: set[tuple[int, int]] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(folder, onerror=keep_unreadable, followlinks=True):
         status = os.stat(root)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()

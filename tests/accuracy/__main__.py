@@ -1,7 +1,8 @@
-"""`python -m tests.accuracy [--seconds 1.5]`: prints joint errors, the worth of terms and agreements; `make accuracy`.
+"""`python -m tests.accuracy [--seconds 1.5]`: prints figures of tracking; `make accuracy`.
 
-Writes build/accuracy.json too. People are rendered, so errors of real ones are larger; what is compared is the fit
-with the landmarks it starts from, the terms with each other, and one rate with another.
+The demo clip's, joint errors, the worth of terms, agreements; build/accuracy.json has them too. People are rendered,
+so errors of real ones are larger; what is compared is the fit with the landmarks it starts from, the terms with each
+other, and one rate with another.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pipeline.body.model import BodyModel
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
 from tests.accuracy.agreement import agreement, sampled, through_a_file
+from tests.accuracy.demo import whole_demo
 from tests.accuracy.joints import SCENES, TERMS, JointFigures, Scene, scene
 
 OUTPUT = Path(__file__).parents[2] / "build" / "accuracy.json"
@@ -32,7 +34,10 @@ def main() -> int:
     options = parser.parse_args()
     models = PoseModels()
     scenes = {name: scene(name, models, seconds=options.seconds) for name in SCENES}
-    result: dict[str, Any] = {"joints": {}, "terms": {}}
+    result: dict[str, Any] = {"demo": {}, "joints": {}, "terms": {}}
+    for name, found in whole_demo(models).items():
+        result["demo"][name] = asdict(found)
+        print(name.ljust(22), *(f"{key} {value:.4g}" for key, value in asdict(found).items()), flush=True)
     print(
         "joint errors, mm".ljust(22),
         *(field.name.removesuffix("_mm").rjust(17) for field in fields(JointFigures)),
@@ -42,8 +47,8 @@ def main() -> int:
     result["joints"]["mean"] = show("mean", mean(list(result["joints"].values())))
     print("\nwithout a term, mean over", ", ".join(ABLATED))
     for name, weights in TERMS.items():
-        found = [asdict(scenes[view].figures(EnergyWeights(**weights))) for view in ABLATED]
-        result["terms"][name] = show(name, mean(found))
+        rows = [asdict(scenes[view].figures(EnergyWeights(**weights))) for view in ABLATED]
+        result["terms"][name] = show(name, mean(rows))
     result |= agreements(models, scenes["turning"], options.seconds)
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
@@ -52,14 +57,17 @@ def main() -> int:
 
 
 def agreements(models: PoseModels, turning: Scene, seconds: float) -> dict[str, Any]:
-    """The turning person at 60 frames a second, of which 30, 20 and 12 are taken; and a film that lies on its side."""
+    """The turning person at 60 frames a second, of which 30, 20 and 12 are taken; at 30 and 24; on its side."""
     fast = scene("turning", models, seconds=seconds, fps=60)
     body = BodyModel.open_body()
     reference = fast.tracked()[0]
     found = {}
     for every in (2, 3, 5):
         slow = fast.tracked(frames=sampled(fast.frames, every))[0]
-        found[f"{60 // every} against 60 frames a second"] = asdict(agreement(body, reference, slow))
+        found[f"{60 // every} taken of 60 frames a second"] = asdict(agreement(body, reference, slow))
+    for fps in (30, 24):
+        slow = scene("turning", models, seconds=seconds, fps=fps).tracked()[0]
+        found[f"{fps} against 60 frames a second"] = asdict(agreement(body, reference, slow))
     upright = turning.tracked(frames=through_a_file(turning, 0))[0]
     on_its_side = turning.tracked(frames=through_a_file(turning, 90))[0]
     found["turned by 90 degrees"] = asdict(agreement(body, upright, on_its_side))

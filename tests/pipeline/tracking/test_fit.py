@@ -17,7 +17,7 @@ from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking import fit_energy as energy
-from pipeline.tracking.fit import SILHOUETTE_FRAMES, FittedTrack, _rate_factor, _SilhouetteData, fit_track
+from pipeline.tracking.fit import SILHOUETTE_FRAMES, FittedTrack, _rate_factor, fit_track, silhouette_tensors
 from pipeline.tracking.fit_energy import EnergyWeights, rho
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import Region, transform
@@ -255,12 +255,14 @@ def test_the_silhouette_term_reads_the_mask_where_the_surface_is():
         image_from_segmentation=affine,
     )
     given = silhouettes_of(seen, 0.5)
-    no_outline = replace(given, contour_weight=np.zeros_like(given.contour_weight))
-    data, size = _SilhouetteData(no_outline), torch.tensor([1.0, 1.0, 200.0])
+    no_outline = silhouette_tensors(replace(given, contour_weight=np.zeros_like(given.contour_weight)))
+    lens, size = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([200.0])
     for cell, distance in [((30, 64), 10), ((100, 50), 20), ((60, 20), 12), ((60, 112), 16), ((60, 60), 0)]:
-        surface = torch.tensor(transform(affine[2], np.array([[cell]], float)), dtype=torch.float32)
+        seen_at = transform(affine[2], np.array([[cell]], float))
+        surface = torch.tensor(np.concatenate([seen_at, [[[1.0]]]], -1), dtype=torch.float32)
+        term = energy.silhouette_term(surface, torch.tensor([2]), no_outline, size, lens)
         expected = rho(torch.tensor((distance * 300 / 128 / 200) ** 2), 0.03)
-        assert float(data.term(surface, torch.tensor([2]), size)) == pytest.approx(float(expected), rel=5e-3)
+        assert float(term) == pytest.approx(float(expected), rel=5e-3)
 
 
 def test_the_learning_rate_warms_up_and_falls():

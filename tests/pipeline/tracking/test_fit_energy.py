@@ -59,7 +59,7 @@ def test_rho():
 
 def test_project():
     points = f64([[[0.5, -0.25, 2.0], [0, 0, 5], [1.0, 1.0, -3.0]]])
-    found = energy.project(points, 400.0, f64([320, 240]))
+    found = energy.project(points, f64([400, 400, 320, 240]))
     # a point behind the camera keeps a finite image far outside: 400 * 1 / 0.1
     np.testing.assert_allclose(found, [[[420, 190], [320, 240], [4320, 4240]]])
 
@@ -179,53 +179,111 @@ def test_acceleration_passes_gradcheck():
     assert gradcheck(acceleration.mean_square, (variable(8, 2, 3),), eps=1e-5)
 
 
-def silhouette_inputs() -> dict[str, torch.Tensor]:
-    return {
-        "outside": torch.zeros(2, 1, 16, 16, dtype=torch.float64),
-        "cells": torch.zeros(2, 3, 2, dtype=torch.float64),
-        "contour_px": torch.zeros(2, 4, 2, dtype=torch.float64),
-        "contour_weight": torch.ones(2, 4, dtype=torch.float64),
-        "size_px": f64([100.0, 50.0]),
-    }
+LENS = f64([100.0, 100.0, 0.0, 0.0])
+"""With points a metre away, pixels are centimetres."""
+
+
+def silhouettes(**given: torch.Tensor) -> energy.SilhouetteTensors:
+    """Two frames whose maps cover 40 x 40 pixels about the principal point, all inside, with an outline at (0, 0)."""
+    affine = f64([[0.4, 0, 8], [0, 0.4, 8]])
+    return energy.SilhouetteTensors(
+        **{
+            "outside_px": torch.zeros(2, 16, 16, dtype=torch.float64),
+            "cell_from_px": affine.repeat(2, 1, 1),
+            "contour_px": torch.zeros(2, 4, 2, dtype=torch.float64),
+            "contour_weight": torch.ones(2, 4, dtype=torch.float64),
+        }
+        | given
+    )
+
+
+def at_px(px: torch.Tensor) -> torch.Tensor:
+    """Points a metre away that are seen at pixels (..., 2)."""
+    return torch.cat([px / 100, torch.ones_like(px[..., :1])], -1)
+
+
+BOTH, SIZE = torch.arange(2), f64([100.0, 50.0])
 
 
 def test_silhouette_term_outside_of_the_mask():
-    given = silhouette_inputs() | {"outside": torch.zeros(2, 1, 16, 16, dtype=torch.float64) + 3}
-    term = energy.silhouette_term(torch.zeros(2, 3, 2, dtype=torch.float64), **given)
+    given = silhouettes(outside_px=torch.full((2, 16, 16), 3.0, dtype=torch.float64))
+    term = energy.silhouette_term(at_px(torch.zeros(2, 3, 2, dtype=torch.float64)), BOTH, given, SIZE, LENS)
     # 3 px of 100 and of 50: rho(.03; .03) and rho(.06; .03)
     assert float(term) == pytest.approx((0.03**2 / 2 + 0.06**2 / 5) / 2)
 
 
-def test_silhouette_term_samples_the_cell_it_is_told():
-    """A ramp of cell centres 0.5 ... 15.5 gives back the coordinate, from -1 = 0 to 1 = 16."""
-    ramp = (torch.arange(16, dtype=torch.float64) + 0.5).expand(1, 1, 16, 16)
-    for at in (2.0, 5.3, 13.7):
-        given = {name: value[:1] for name, value in silhouette_inputs().items()} | {"outside": ramp}
-        given["cells"] = f64([[[at / 8 - 1, 0.2]] * 3])
-        given["contour_weight"] = torch.zeros(1, 4, dtype=torch.float64)
-        term = energy.silhouette_term(torch.zeros(1, 3, 2, dtype=torch.float64), **given)
-        assert float(term) == pytest.approx(float(energy.rho(f64(at / 100) ** 2, 0.03)))
-        given["outside"] = ramp.mT
-        turned = energy.silhouette_term(torch.zeros(1, 3, 2, dtype=torch.float64), **given)
-        assert float(turned) == pytest.approx(float(energy.rho(f64((0.2 + 1) * 8 / 100) ** 2, 0.03)))
+@pytest.mark.parametrize(("at", "read"), [((2.0, 9.6), 2.0), ((5.3, 1.0), 5.3), ((13.7, 15.0), 13.7)])
+def test_silhouette_term_samples_the_cell_it_is_told(at, read):
+    """A ramp of cell centres 0.5 ... 15.5 gives back the coordinate; the other frame's map is not looked at."""
+    ramp = (torch.arange(16, dtype=torch.float64) + 0.5).expand(16, 16)
+    surface = at_px((f64([[at] * 3]) - 8) / 0.4)
+    for turned in (False, True):
+        maps = torch.stack([torch.full((16, 16), 99.0, dtype=torch.float64), ramp.mT if turned else ramp])
+        given = silhouettes(
+            outside_px=maps.contiguous(), contour_weight=torch.zeros(2, 4, dtype=torch.float64)
+        )
+        term = energy.silhouette_term(surface, torch.tensor([1]), given, SIZE[:1], LENS)
+        expected = energy.rho(f64((at[1] if turned else read) / 100) ** 2, 0.03)
+        assert float(term) == pytest.approx(float(expected))
+
+
+def test_silhouette_term_far_outside_reads_the_border_and_pulls_nowhere():
+    maps = random(2, 16, 16, seed=6).abs() * 5
+    surface = at_px(f64([[[900.0, -900.0]], [[-900.0, 900.0]]])).requires_grad_()
+    given = silhouettes(outside_px=maps, contour_weight=torch.zeros(2, 4, dtype=torch.float64))
+    term = energy.silhouette_term(surface, BOTH, given, SIZE, LENS)
+    term.backward()
+    corners = torch.stack([maps[0, 0, 15], maps[1, 15, 0]])
+    assert float(term.detach()) == pytest.approx(float(energy.rho((corners / SIZE) ** 2, 0.03).mean()))
+    assert surface.grad is not None
+    assert not surface.grad.any()
 
 
 def test_silhouette_term_pulls_the_nearest_point_to_the_outline():
-    surface = f64([[[0, 0], [10, 0], [0, 30]], [[0, 0], [1, 1], [2, 2]]])
+    surface = at_px(f64([[[0, 0], [10, 0], [0, 30]], [[0, 0], [1, 1], [2, 2]]]))
     contour = f64([[[12, 0], [0, 33], [-4, 0], [500, 500]], [[0, 0], [1, 1], [2, 2], [2, 2]]])
     weight = f64([[1, 1, 1, 0], [1, 1, 1, 1]])
-    given = silhouette_inputs() | {"contour_px": contour, "contour_weight": weight}
+    given = silhouettes(contour_px=contour, contour_weight=weight)
     expected = sum(d**2 / (1 + d**2 / 0.04**2) for d in (0.02, 0.03, 0.04)) / 7
-    assert float(energy.silhouette_term(surface, **given)) == pytest.approx(expected)
-    none = given | {"contour_weight": torch.zeros(2, 4, dtype=torch.float64)}
-    assert float(energy.silhouette_term(surface, **none)) == 0
+    assert float(energy.silhouette_term(surface, BOTH, given, SIZE, LENS)) == pytest.approx(expected)
+    none = silhouettes(contour_px=contour, contour_weight=torch.zeros(2, 4, dtype=torch.float64))
+    assert float(energy.silhouette_term(surface, BOTH, none, SIZE, LENS)) == 0
 
 
-def test_silhouette_term_passes_gradcheck():
-    given = silhouette_inputs() | {"contour_px": random(2, 4, 2, seed=5, scale=9)}
-    given["outside"] = random(2, 1, 16, 16, seed=6).abs() * 5
+@pytest.mark.parametrize("spread", [0.02, 8.0, 300.0])
+def test_silhouette_term_against_all_distances(spread):
+    """Outlines within, around and far from the surface: the bands find the nearest of all points."""
+    contour, surface = random(2, 50, 2, seed=8, scale=spread), random(2, 200, 2, seed=9, scale=8.0)
+    given = silhouettes(contour_px=contour, contour_weight=torch.ones(2, 50, dtype=torch.float64))
+    least = torch.cdist(contour, surface).amin(-1) / SIZE[:, None]
+    found = energy.silhouette_term(at_px(surface), BOTH, given, SIZE, LENS)
+    assert float(found) == pytest.approx(float(energy.rho(least.square(), 0.04).mean()), rel=1e-9)
 
-    def term(surface_px: torch.Tensor) -> torch.Tensor:
-        return energy.silhouette_term(surface_px, **(given | {"cells": surface_px / 40}))
 
-    assert gradcheck(term, (variable(2, 3, 2, seed=7, scale=8.0),))
+@pytest.mark.parametrize("frames", [[0, 1], [1]])
+def test_silhouette_term_passes_gradcheck(frames):
+    chosen = torch.tensor(frames)
+    given = silhouettes(
+        outside_px=random(2, 16, 16, seed=6).abs() * 5, contour_px=random(2, 4, 2, seed=5, scale=9)
+    )
+    place = torch.cat(
+        [random(len(frames), 6, 2, seed=7, scale=0.08), 0.8 + random(len(frames), 6, 1).abs()], -1
+    )
+    place[0, 0, 2] = 0.05  # nearer than NEAREST_Z_M
+    surface = place.requires_grad_()
+    assert gradcheck(
+        lambda points: energy.silhouette_term(points, chosen, given, SIZE[chosen], LENS), (surface,)
+    )
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+def test_silhouette_term_of_what_has_no_place_is_no_number(bad):
+    """A fit that has lost its footing must not read beyond the maps."""
+    place = at_px(random(2, 6, 2, seed=7))
+    place[1, 3, 0] = bad
+    surface = place.requires_grad_()
+    term = energy.silhouette_term(surface, BOTH, silhouettes(), SIZE, LENS)
+    term.backward()
+    assert surface.grad is not None
+    assert term.detach().isnan()
+    assert surface.grad.isnan().all()

@@ -15,36 +15,46 @@ from pipeline.tracking.people import Observations
 from tests.pipeline.tracking.test_fit import CAMERA, fit
 from tests.support.toy_people import observed_body, walking_person
 
+SHAPES = {"root": (6,), "pose": (23, 3), "translation": (3,)}
+
 
 def test_weights_give_back_what_is_linear_in_time() -> None:
     pts_s = np.cumsum(np.random.default_rng(0).uniform(0.02, 0.05, 60)) + 7.0
-    found = knot_weights(pts_s)
-    assert len(found) == len(KNOT_SPACINGS_S)
-    for weights, spacing_s in zip(found, KNOT_SPACINGS_S, strict=True):
-        knots_s = spacing_s * torch.arange(weights.shape[1])
-        assert torch.allclose(weights.sum(1), torch.ones(60), atol=1e-5)
-        assert np.allclose(weights @ knots_s, pts_s - pts_s[0], atol=1e-5)
+    weights, columns = knot_weights(pts_s), 0
+    for spacing_s in KNOT_SPACINGS_S:
+        knots_s = spacing_s * torch.arange(int(np.ceil((pts_s[-1] - pts_s[0]) / spacing_s)) + 1)
+        part = weights[:, columns : columns + len(knots_s)]
+        columns += len(knots_s)
+        assert torch.allclose(part.sum(1), torch.ones(60), atol=1e-5)
+        assert np.allclose(part @ knots_s, pts_s - pts_s[0], atol=1e-5)
+    assert columns == weights.shape[1]
 
 
 @pytest.mark.parametrize(
     ("fps", "count", "expected"), [(30.0, 60, 4), (12.0, 60, 3), (30.0, 7, 2), (30.0, 1, 0)]
 )
 def test_spacings_that_add_nothing_are_left_out(fps: float, count: int, expected: int) -> None:
-    assert len(knot_weights(np.arange(count) / fps)) == expected
+    """Each spacing's weights sum to one."""
+    assert knot_weights(np.arange(count) / fps).sum(1).numpy() == pytest.approx(expected)
 
 
 def test_tracks_begin_as_they_are_and_every_leaf_moves_them() -> None:
-    own = {"pose": torch.randn(30, 23, 3, generator=torch.Generator().manual_seed(1))}
+    generator = torch.Generator().manual_seed(1)
+    own = {name: torch.randn(30, *shape, generator=generator) for name, shape in SHAPES.items()}
     tracks = SwingingTracks(own, np.arange(30) / 30)
-    assert torch.equal(tracks.values()["pose"], own["pose"])
-    leaves = tracks.parameters("pose")
+    for name, value in tracks.values().items():
+        assert torch.equal(value, own[name])
+    leaves = tracks.parameters()
     for leaf in leaves:
         leaf.requires_grad_()
     tracks.values()["pose"].sum().backward()
-    assert len(leaves) == 5
-    for leaf in leaves:
-        assert leaf.grad is not None
-        assert float(leaf.grad.sum()) == pytest.approx(30 * 23 * 3, rel=1e-5)
+    assert len(leaves) == 2
+    gradients = [leaf.grad for leaf in leaves]
+    for gradient, spacings in zip(gradients, (1, len(KNOT_SPACINGS_S)), strict=True):
+        assert gradient is not None
+        assert float(gradient[:, 6:75].sum()) == pytest.approx(spacings * 30 * 23 * 3, rel=1e-5)
+        assert not gradient[:, :6].any()
+        assert not gradient[:, 75:].any()
 
 
 def test_smoothness_gains_nothing_by_smaller_people() -> None:

@@ -168,13 +168,16 @@ def test_distance_outside_is_in_image_pixels(region):
     px_per_cell = (region.side_px if region else 384.0) / MASK_PX
     np.testing.assert_allclose(silhouettes.px_per_cell, px_per_cell)
     left, top, right, bottom = (2 * edge for edge in BOX)
-    row = silhouettes.outside_px[1, (top + bottom) // 2]
-    column = np.arange(MASK_PX) + 0.5
-    expected = np.maximum(np.maximum(left - column, column - right), 0) * px_per_cell
-    np.testing.assert_allclose(row, expected, rtol=1e-5)
-    assert not silhouettes.outside_px[1][silhouettes.mask[1]].any()
+    cells = np.arange(MASK_PX) + 0.5
+    across = np.maximum(np.maximum(left - cells, cells - right), 0)
+    assert silhouettes.outside_px.shape == (2, MASK_PX // 2, MASK_PX // 2)
+    row = silhouettes.outside_px[1, (top + bottom) // 4]
+    np.testing.assert_allclose(row, across.reshape(-1, 2).mean(axis=1) * px_per_cell, rtol=1e-5)
+    inside = silhouettes.mask[1].reshape(MASK_PX // 2, 2, MASK_PX // 2, 2).all(axis=(1, 3))
+    assert inside.any()
+    assert not silhouettes.outside_px[1][inside].any()
     # off a corner: cv2's 5x5 chamfer is right to 2 %
-    corner = silhouettes.outside_px[1, top - 31, left - 41] / px_per_cell
+    corner = silhouettes.outside_px[1, top // 2 - 16, left // 2 - 21] / px_per_cell
     assert corner == pytest.approx(np.hypot(41, 31) - 0.5, rel=0.02)
 
 
