@@ -198,7 +198,7 @@ class _SilhouetteData:
     """Silhouettes as tensors."""
 
     def __init__(self, silhouettes: Silhouettes) -> None:
-        self._outside = _tensor(silhouettes.outside_px)[:, None]
+        self._outside = torch.from_numpy(silhouettes.outside_px)[:, None]  # shared: 256 kB a frame
         self._contour_px = _tensor(silhouettes.contour_px)
         self._contour_weight = _tensor(silhouettes.contour_weight)
         self._mask_from_image = _tensor(silhouettes.mask_from_image)

@@ -88,16 +88,15 @@ class LandmarkTracker:
             repair_left_right(person, settings.swap_cost)[0]
             for person in follow_people(frames, self._models, settings, self._keep)
         ]
-        silhouettes = [silhouettes_of(person, SILHOUETTE_THRESHOLD) for person in seen]
-        boxes = [person_boxes(*pair) for pair in zip(seen, silhouettes, strict=True)]
+        # Masks and distances take 320 kB a frame: made twice, so that only one person's are held at a time.
+        boxes = [person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD)) for person in seen]
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
         tracks = []
         for index, person in enumerate(seen):
             if report is not None:
                 report("fit", index, len(seen))
-            fitted = self._fit(
-                person, silhouettes[index], boxes[index], overlaps[index], unit_id, index, focal_px
-            )
+            silhouettes = silhouettes_of(person, SILHOUETTE_THRESHOLD)
+            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, focal_px)
             tracks.append((fitted, person))
         if report is not None and seen:
             report("fit", len(seen), len(seen))
