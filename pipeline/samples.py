@@ -15,7 +15,7 @@ from pipeline.refine.misalignment import misalignment_px
 from pipeline.rows import Row, pair_row
 from pipeline.toolbox import Toolbox
 from pipeline.views import View, Views, photo_error
-from schemas.conventions import IMAGE_PX, VALID_ALL, VALID_VISIBLE
+from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL, VALID_VISIBLE
 
 
 def render_target(
@@ -28,10 +28,10 @@ def render_target(
     """
     view = views[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
-    fields = {at: motion_field(view.vertices, views[at].vertices, toolbox.rings) for at in candidates}
+    fields = {at: motion_field(view.vertices, views.vertices(at), toolbox.rings) for at in candidates}
     verdicts: dict[int, Verdict] = {}
     for at in candidates:
-        estimate = _estimate(view, views[at], fields[at], toolbox)
+        estimate = _estimate(view, at, views, fields[at], toolbox)
         reason = drop_reason(estimate, settings, check_validity=False)
         verdicts[at] = Verdict(kept=False, reason=reason, statistics=estimate, estimated=True)
     passed = [at for at in candidates if not verdicts[at].reason]
@@ -45,13 +45,14 @@ def render_target(
                 kept=False, reason="enough-references", statistics=verdicts[at].statistics, estimated=True
             )
             continue
-        maps = _pair_maps(view, views[at], fields[at], toolbox, settings)
+        reference = views[at]
+        maps = _pair_maps(view, reference, fields[at], toolbox, settings)
         reason = drop_reason(maps.statistics, settings, check_validity=True)
-        misaligned[at] = _misalignment_px(view, views[at], maps)
+        misaligned[at] = _misalignment_px(view, reference, maps)
         if not reason and exceeds(misaligned[at], settings.max_misalignment_px):
             reason = "misaligned"
         verdicts[at] = Verdict(kept=not reason, reason=reason, statistics=maps.statistics, estimated=False)
-        errors[at] = photo_error(view, views[at], maps.warp_px, maps.validity == VALID_ALL)
+        errors[at] = photo_error(view, reference, maps.warp_px, maps.validity == VALID_ALL)
         if not reason:
             references[at] = _reference_row(track, at, views, maps)
     rows = [
@@ -118,15 +119,15 @@ def _misalignment_px(target: View, reference: View, maps: PairMaps) -> float | N
     )
 
 
-def _estimate(target: View, reference: View, field: MotionField, toolbox: Toolbox):
+def _estimate(target: View, at: int, views: Views, field: MotionField, toolbox: Toolbox):
     return estimate_statistics(
         field,
         target.vertices,
-        reference.vertices,
+        views.vertices(at),
         toolbox.body.faces,
         target.raster,
         target.camera,
-        reference.camera,
+        views.camera(at, MAP_PX),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.config import Settings
+from pipeline.heap import return_free_memory
 from pipeline.records import ClipRef, Failure, Frame, Segment, Track, TrackedSegment, UnitCounts
 from pipeline.refine.refinement import refined_track
 from pipeline.rows import Emit, clip_row, failure_row, frame_row, unread_clip_row
@@ -27,6 +28,10 @@ from schemas.errors import HumandepthError, NobodyFoundError, NothingKeptError
 
 Report = Callable[[str, int, int], None]
 """Takes a stage, how many steps of it are done, and how many there are (0 where nobody knows)."""
+
+
+TARGETS_BETWEEN_RETURNS = 16
+"""Targets rendered before freed memory is handed back."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -57,6 +62,7 @@ def track_segment(
         tracks = toolbox.tracker.track(
             frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px, report=report
         )
+        return_free_memory()
         if not tracks:
             raise NobodyFoundError(
                 f"{segment.clip.uri}: nobody could be tracked in {frames.count} frames "
@@ -129,6 +135,7 @@ def _refined(
         tracks.append(
             refined_track(track, picture, toolbox.body, toolbox.rasterizer, settings.refine, gaps_s, report)
         )
+        return_free_memory()
     return replace(tracked, tracks=tuple(tracks))
 
 
@@ -141,11 +148,12 @@ def _render_tracks(
     report: Report,
     counts: UnitCounts,
 ) -> UnitCounts:
-    stride, window_s = settings.pairs.target_stride, max(settings.pairs.candidate_gaps_s) + 1.0
+    stride = settings.pairs.target_stride
     targets = {track.track_id: np.flatnonzero(track.kept)[::stride] for track in tracked.tracks}
     done, total = 0, sum(map(len, targets.values()))
     for track in tracked.tracks:
         views = Views(track, jpegs[track.person_index], toolbox.body, toolbox.mesh, toolbox.rasterizer)
+        window_s = max(settings.pairs.candidate_gaps_s) + _period_s(track)
         for target in map(int, targets[track.track_id]):
             pairs, references = render_target(tracked.segment, track, target, views, toolbox, settings.pairs)
             for row in pairs:
@@ -160,8 +168,15 @@ def _render_tracks(
             )
             views.forget_before(float(track.pts_s[target]) - window_s)
             done += 1
+            if done % TARGETS_BETWEEN_RETURNS == 0:
+                return_free_memory()
             report("render", done, total)
     return replace(counts, frames_kept=sum(int(track.kept.sum()) for track in tracked.tracks))
+
+
+def _period_s(track: Track) -> float:
+    """Seconds between two frames of a track; a candidate lies up to half of it beyond its gap."""
+    return float(np.median(np.diff(track.pts_s))) if len(track.pts_s) > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.geometry.surface import Raster
+from pipeline.geometry.surface import Raster, raster_from_face_ids
 from pipeline.records import FrameBody, Track
 from pipeline.rendering import Rasterizer, render
 from pipeline.rendering.base_mesh import BaseMesh
@@ -46,8 +45,19 @@ class View:
         return float(depth[depth > 0].mean()) if (depth > 0).any() else 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Drawn:
+    """What is kept of a view: a fifth of its bytes, from which the rest follows in half a millisecond."""
+
+    vertices: np.ndarray
+    face_id: np.ndarray
+    """(MAP_PX, MAP_PX) int32."""
+    picture: np.ndarray
+    """(MAP_PX, MAP_PX, 3) uint8."""
+
+
 class Views:
-    """Views of one track, made when first asked for and dropped when the window has passed."""
+    """Views of one track, drawn when first asked for and dropped when the window has passed."""
 
     def __init__(
         self,
@@ -59,7 +69,7 @@ class Views:
     ) -> None:
         self._track, self._jpeg, self._body, self._mesh = track, jpeg, body, mesh
         self._rasterizer = rasterizer
-        self._cache: OrderedDict[int, View] = OrderedDict()
+        self._cache: dict[int, _Drawn] = {}
 
     def camera(self, at: int, side_px: int) -> Camera:
         """The crop's camera at another resolution."""
@@ -71,23 +81,31 @@ class Views:
 
     def vertices(self, at: int) -> np.ndarray:
         """(V, 3) vertices of the base mesh in camera coordinates, metres."""
-        camera = self.camera(at, IMAGE_PX)
-        return self._mesh.vertices(body_from_vector(self._track.vector[at], camera, self._body).vertices)
+        return self._drawn(at).vertices
 
     def raster_at(self, at: int, side_px: int) -> Raster:
         """The base mesh rasterised at another resolution."""
-        return render(self._rasterizer, self[at].vertices, self._body.faces, self.camera(at, side_px))
+        return render(self._rasterizer, self.vertices(at), self._body.faces, self.camera(at, side_px))
 
     def __getitem__(self, at: int) -> View:
+        drawn, camera = self._drawn(at), self.camera(at, MAP_PX)
+        return View(
+            vertices=drawn.vertices,
+            camera=camera,
+            raster=raster_from_face_ids(drawn.face_id, drawn.vertices, self._body.faces, camera),
+            image=drawn.picture.astype(np.float32) / 255.0,
+        )
+
+    def _drawn(self, at: int) -> _Drawn:
         if at not in self._cache:
-            camera, vertices = self.camera(at, MAP_PX), self.vertices(at)
-            picture = decode_image(self.jpeg(at))
-            small = cv2.resize(picture, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
-            self._cache[at] = View(
+            camera = self.camera(at, IMAGE_PX)
+            posed = body_from_vector(self._track.vector[at], camera, self._body)
+            vertices, picture = self._mesh.vertices(posed.vertices), decode_image(self.jpeg(at))
+            camera = self.camera(at, MAP_PX)
+            self._cache[at] = _Drawn(
                 vertices=vertices,
-                camera=camera,
-                raster=render(self._rasterizer, vertices, self._body.faces, camera),
-                image=small.astype(np.float32) / 255.0,
+                face_id=self._rasterizer.face_ids(vertices, self._body.faces, camera),
+                picture=cv2.resize(picture, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA),
             )
         return self._cache[at]
 

@@ -171,6 +171,8 @@ def _column_facts(column: Column) -> dict[str, Any]:
     facts["shape"] = list(column.shape)
     if column.scale is not None:
         facts["scale"] = column.scale
+    if column.differences:
+        facts["differences"] = column.differences
     if column.fields:
         facts["fields"] = [_column_facts(field) for field in column.fields]
     return json.loads(json.dumps(facts | {"doc": column.doc}))

@@ -72,7 +72,7 @@ REFERENCE = (
 
 SAMPLES = TableSpec(
     name="samples",
-    version=1,
+    version=2,
     doc="One training example a row: a target frame of one person and its kept references. Self-contained.",
     columns=(
         _text("sample_id", "clip, shot, person and target frame, joined by '/'"),
@@ -90,6 +90,7 @@ SAMPLES = TableSpec(
             unit="m",
             codec="map",
             scale=1e-4,
+            differences=2,
             doc="base depth at image size, 0 = background",
         ),
         Column(
@@ -99,6 +100,7 @@ SAMPLES = TableSpec(
             unit="m",
             codec="map",
             scale=1e-4,
+            differences=2,
             doc="base depth at map size, 0 = background",
         ),
         Column(

@@ -16,7 +16,7 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "mana
 
 # layer of each part of `pipeline`: a module may import its own layer or lower ones
 LAYERS = {
-    "errors": 0, "logs": 0, "config": 0, "geometry": 1, "records": 2, "assets": 2,
+    "errors": 0, "logs": 0, "heap": 0, "config": 0, "geometry": 1, "records": 2, "assets": 2,
     "body": 3, "tracking": 4, "rendering": 3, "video": 3,
     "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "steps": 6, "photo": 6,
     "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7, "studio": 9, "inspection": 7, "download": 4,

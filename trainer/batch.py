@@ -104,7 +104,9 @@ def batch_of_row(
     # Shrunk as the references are, by the decoder: by area instead, equal pictures would differ.
     seen = image if is_finer else _recoloured(decode_image(row["image"], MAP_PX), colours)
     pictures = [_recoloured(decode_image(part["image"], photo_px), colours) for part in references]
-    motion = np.stack([reference["motion"] for reference in references]).astype(np.float32)
+    motion = torch.empty(1, len(references), 6, MAP_PX, MAP_PX)
+    for at, reference in enumerate(references):  # planes already: nothing is moved, only made float32
+        motion[0, at] = torch.from_numpy(reference["motion"].transpose(2, 0, 1))
     valid = np.stack([reference["validity"] == VALID_ALL for reference in references])
     return Batch(
         inputs=network_input(image, row["input_depth"], settings, backdrop)[None],
@@ -114,7 +116,7 @@ def batch_of_row(
         K=scaled_K(row["K"], MAP_PX)[None],
         references=torch.stack([_tensor(picture) for picture in pictures])[None],
         reference_K=torch.stack([scaled_K(reference["K"], photo_px) for reference in references])[None],
-        motion=torch.from_numpy(motion).permute(0, 3, 1, 2)[None],
+        motion=motion,
         valid=torch.from_numpy(valid[:, None]).float()[None],
         reference_numbers=torch.arange(len(references))[None],
         sample_ids=(row["sample_id"],),

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking import fit_energy as energy
+from pipeline.tracking.adam import Adam
 from pipeline.tracking.articulation import (
     ArticulatedBody,
     BodyTensors,
@@ -135,21 +136,15 @@ class _Problem:
             variable.requires_grad_()
 
     def solve(self) -> FittedTrack:
-        groups = [
-            {"params": self._variables[name], "lr": rate, "base": rate}
-            for name, rate in LEARNING_RATES.items()
-        ]
-        optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
+        optimizer = Adam(self._variables, betas=(0.9, 0.95))
         coarse, fine = self._settings.iterations
         remaining = torch.zeros(())
         for step in range(coarse + fine):
             factor = _rate_factor(step, coarse + fine)
-            for group in optimizer.param_groups:
-                group["lr"] = group["base"] * factor
             optimizer.zero_grad()
             remaining = self._energy(is_fine=step >= coarse)
             remaining.backward()
-            optimizer.step()
+            optimizer.step({name: rate * factor for name, rate in LEARNING_RATES.items()})
         return self._result(float(remaining.detach()))
 
     def _energy(self, *, is_fine: bool) -> Tensor:

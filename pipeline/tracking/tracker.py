@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -66,12 +65,6 @@ class LandmarkTracker:
     ) -> None:
         self._body, self._settings, self._given_models, self._weights = body, settings, models, weights
 
-    @cached_property
-    def _models(self) -> LandmarkModels:
-        if self._given_models is not None:
-            return self._given_models
-        return landmark_models(self._settings)
-
     def track(
         self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
     ) -> list[Track]:
@@ -84,20 +77,19 @@ class LandmarkTracker:
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks (left and right repaired) it was fitted to."""
         settings = self._settings.tracking
-        seen = [
-            repair_left_right(person, settings.swap_cost)[0]
-            for person in follow_people(frames, self._models, settings, self._keep)
-        ]
-        silhouettes = [silhouettes_of(person, SILHOUETTE_THRESHOLD) for person in seen]
-        boxes = [person_boxes(*pair) for pair in zip(seen, silhouettes, strict=True)]
+        models = self._given_models or landmark_models(self._settings)
+        people = follow_people(frames, models, settings, self._keep)
+        del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
+        seen = [repair_left_right(person, settings.swap_cost)[0] for person in people]
+        # Masks and distances take 320 kB a frame: made twice, so that only one person's are held at a time.
+        boxes = [person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD)) for person in seen]
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
         tracks = []
         for index, person in enumerate(seen):
             if report is not None:
                 report("fit", index, len(seen))
-            fitted = self._fit(
-                person, silhouettes[index], boxes[index], overlaps[index], unit_id, index, focal_px
-            )
+            silhouettes = silhouettes_of(person, SILHOUETTE_THRESHOLD)
+            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, focal_px)
             tracks.append((fitted, person))
         if report is not None and seen:
             report("fit", len(seen), len(seen))

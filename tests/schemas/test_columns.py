@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from schemas.column import _HEADER, _ZSTD, Column
+from schemas.column import Column
 from schemas.errors import DatasetError
+from schemas.map_cells import _HEADER, _ZSTD
 from schemas.tables import REFERENCE, SAMPLES
 
 
@@ -46,6 +49,8 @@ def test_a_cell_costs_what_its_pixels_cost() -> None:
     assert len(column.encode(depth)) < 64
     depth[100:110, 100:110] = 4.0 + np.random.default_rng(0).uniform(0, 1, (10, 10))
     assert len(column.encode(depth)) < 64 + 2 * 100 + 100
+    motion = next(field for field in REFERENCE if field.name == "motion")
+    assert len(motion.encode(np.full((256, 256, 6), -0.0, np.float16))) < 64
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (1, 1), (3, 8, 2)])
@@ -53,6 +58,47 @@ def test_odd_sizes_round_trip(shape: tuple[int, ...]) -> None:
     column = Column(name="m", dtype="float16", shape=shape, codec="map")
     values = np.random.default_rng(3).integers(-3, 3, shape).astype(np.float16)
     assert np.array_equal(column.decode(column.encode(values)), values)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (3, 8, 2), (16, 9, 2, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float16", "float32"])
+@pytest.mark.parametrize("differences", [0, 1, 2, 3])
+def test_differences_lose_no_bit(shape: tuple[int, ...], dtype: str, differences: int) -> None:
+    column = Column(name="m", dtype=dtype, shape=shape, codec="map", differences=differences)
+    rng = np.random.default_rng(4)
+    if np.dtype(dtype).kind == "f":
+        extremes = np.array([np.finfo(dtype).max, np.finfo(dtype).min, np.finfo(dtype).smallest_subnormal])
+        values = rng.standard_normal(shape).astype(dtype)
+    else:
+        extremes = np.array([np.iinfo(dtype).max, np.iinfo(dtype).min])
+        values = rng.integers(0, extremes[0], shape).astype(dtype)
+    count = min(len(extremes), values.size)
+    values.flat[:count] = extremes[:count]
+    values[rng.random(shape[:2]) < 0.3] = 0
+    decoded = column.decode(column.encode(values))
+    assert decoded.dtype == values.dtype
+    assert np.array_equal(decoded, values)
+
+
+def test_a_smooth_surface_costs_half() -> None:
+    v, u = np.mgrid[0:256, 0:256] - 127.5
+    depth = np.where(np.hypot(u, v) < 80, 4.5 - 0.005 * np.sqrt(np.maximum(80**2 - u**2 - v**2, 0)), 0.0)
+    column = SAMPLES.column("base_depth")
+    assert 2 * len(column.encode(depth)) < len(replace(column, differences=0).encode(depth))
+
+
+def test_maps_decoded_together_are_those_decoded_alone() -> None:
+    rng = np.random.default_rng(5)
+    motion = next(field for field in REFERENCE if field.name == "motion")
+    column = Column(name="l", dtype="struct", codec="list", fields=(motion,))
+    maps = [
+        np.where(person(rng, (256, 256))[..., None], rng.standard_normal((256, 256, 6)), 0) for _ in "abc"
+    ]
+    cells = column.encode([{"motion": values.astype(np.float16)} for values in maps])
+    for item, cell in zip(column.decode(cells), cells, strict=True):
+        assert np.array_equal(item["motion"], motion.decode(cell["motion"]))
+        assert item["motion"].transpose(2, 0, 1).flags.c_contiguous  # what a trainer turns into tensors
+    assert column.decode([]) == []
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -1,0 +1,172 @@
+"""Cells of maps: dense arrays that are zero almost everywhere, as bytes that hold only the pixels of a body.
+
+    header  uint32 raw size | int64 base                                  (little endian, 12 bytes)
+    body    zstd( packed mask bits, H*W/8 | C x itemsize planes of n bytes )
+
+The n kept pixels are those where any channel is non-zero, row after row.
+
+A column with `scale` stores integers: value = (code + base) * scale for code > 0, and 0 for code 0. `base` is chosen
+per cell, so a body ten metres away keeps the same tenth of a millimetre.
+
+With `differences` k pixels are taken column after column, each downwards (bodies are tall: neighbours in this order
+are mostly neighbours on the body), and each channel's codes (of floats: their bits) are replaced k times by the
+difference to the pixel before, modulo their range, then zigzag-coded: 0, -1, 1, -2, ... as 0, 1, 2, 3, ... A smooth
+surface becomes small numbers: 16.6 kB for an input depth that takes 32.3 kB as it is, at a third more time to read. It
+would halve motion too, but double the time of what is most of a sample. Nothing of this loses a bit.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+
+_HEADER = struct.Struct("<Iq")
+_ZSTD = pa.Codec("zstd", compression_level=6)
+"""Motion takes 5 % less than at level 3, for .3 ms more to write and as long to read; higher levels gain nothing."""
+
+
+def encode_map(values: np.ndarray, dtype: np.dtype, scale: float | None, differences: int) -> bytes:
+    """A map (H, W) or (H, W, ...) as a cell of that stored type.
+
+    Raises ValueError for NaN, infinity, and what the stored type cannot hold.
+    """
+    pixels = values.swapaxes(0, 1) if differences else values
+    planes = np.ascontiguousarray(pixels.reshape(values.shape[0] * values.shape[1], -1).T)
+    if not _are_finite(planes):
+        raise ValueError("it holds NaN or infinity")
+    mask = _is_filled(planes)
+    kept, base = np.compress(mask, planes, axis=1), 0
+    if scale is not None:
+        codes = np.rint(kept.astype(np.float64) / scale).astype(np.int64)
+        limit = int(np.iinfo(dtype).max)
+        base = int(codes.min()) - 1 if codes.size else 0
+        kept = codes - base
+        if kept.size and kept.max() > limit:
+            raise ValueError(f"it spans {kept.max() * scale:.3f}, more than {limit * scale:.3f}")
+    with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused just below
+        stored = kept.astype(dtype)
+    if not _are_finite(stored):
+        raise ValueError(f"it overflows {dtype}")
+    bits = _bits(stored)
+    if differences:
+        bits = _differences(bits, differences)
+    little = bits.astype(bits.dtype.newbyteorder("<"), copy=False)
+    bytes_of = little.view(np.uint8).reshape(len(little), -1, dtype.itemsize).transpose(0, 2, 1)
+    raw = np.packbits(mask).tobytes() + bytes_of.tobytes()
+    return _HEADER.pack(len(raw), base) + _ZSTD.compress(raw, asbytes=True)
+
+
+def decode_maps(
+    cells: Sequence[bytes], shape: tuple[int, ...], dtype: np.dtype, scale: float | None, differences: int
+) -> np.ndarray:
+    """(N, H, W, ...) the maps of N cells, float32 where a scale applies. In memory every channel is a plane.
+
+    One block for all: several maps at once cost far fewer page faults than one after the other. Raises ValueError when
+    a cell is damaged, or holds NaN or infinity.
+    """
+    height, width, *rest = shape
+    channels = int(np.prod(rest, dtype=int))
+    dense = np.zeros((len(cells), channels, height * width), np.float32 if scale is not None else dtype)
+    for planes, cell in zip(dense, cells):
+        at, values = _decoded(cell, (channels, height, width), dtype, scale, differences)
+        for plane, kept in zip(planes, values):
+            plane[at] = kept
+    last = len(rest) + 1
+    return dense.reshape(-1, *rest, height, width).transpose(0, last, last + 1, *range(1, last))
+
+
+def _decoded(
+    cell: bytes, size: tuple[int, int, int], dtype: np.dtype, scale: float | None, differences: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What selects the n pixels of a cell in a map, and their values (C, n); `size` is (C, H, W)."""
+    channels, height, width = size
+    try:
+        raw_size, base = _HEADER.unpack_from(cell)
+        raw = np.frombuffer(_ZSTD.decompress(memoryview(cell)[_HEADER.size :], raw_size), np.uint8)
+    except (struct.error, OSError) as error:
+        raise ValueError(f"it is damaged: {error}") from error
+    mask_bytes = -(-height * width // 8)
+    at, count = _selection(raw[:mask_bytes].tobytes(), height, width, downwards=differences > 0)
+    bits = _of_byte_planes(raw[mask_bytes:].reshape(channels, dtype.itemsize, count))
+    if differences:
+        _sum_up(bits, differences)
+    values = bits.view(dtype)
+    if not _are_finite(values):
+        raise ValueError("it holds NaN or infinity")
+    if scale is not None:
+        metric = values.astype(np.float64)
+        metric += base
+        metric *= scale
+        values = metric.astype(np.float32)  # here: a cast while scattering takes three times as long
+    return at, values
+
+
+def _differences(codes: np.ndarray, count: int) -> np.ndarray:
+    """(C, n) unsigned integers -> their differences along n, `count` times over, zigzag-coded: 2 d, or -2 d - 1."""
+    for _ in range(count):
+        codes = np.diff(codes, axis=1, prepend=codes.dtype.type(0))
+    signed = codes.view(f"i{codes.itemsize}")
+    return ((signed << 1) ^ (signed >> (8 * codes.itemsize - 1))).view(codes.dtype)
+
+
+def _sum_up(codes: np.ndarray, count: int) -> None:
+    """The inverse of `_differences`, in place."""
+    negative = codes & 1
+    np.negative(negative, out=negative)
+    codes >>= 1
+    codes ^= negative
+    for _ in range(count):
+        np.add.accumulate(codes, axis=1, dtype=codes.dtype, out=codes)
+
+
+def _of_byte_planes(planes: np.ndarray) -> np.ndarray:
+    """(C, n) unsigned integers of (C, itemsize, n) bytes, the lowest first. Shifts are faster than strided copies."""
+    itemsize = planes.shape[1]
+    values = planes[:, -1].astype(f"u{itemsize}")
+    for place in range(itemsize - 2, -1, -1):
+        values <<= 8
+        values |= planes[:, place]
+    return values
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    return values.view(f"u{values.itemsize}")
+
+
+def _are_finite(values: np.ndarray) -> bool:
+    """Whether no exponent is all ones: `np.isfinite` without its slow way over float16."""
+    if values.dtype.kind != "f" or not values.size:
+        return True
+    facts = np.finfo(values.dtype)
+    ones = (2**facts.nexp - 1) << facts.nmant
+    return int((_bits(values) & ones).max()) != ones
+
+
+def _is_filled(planes: np.ndarray) -> np.ndarray:
+    """(n,) where any channel of (C, n) is not zero; by bits, for the same reason. -0.0 is zero."""
+    union = np.bitwise_or.reduce(_bits(planes), axis=0)
+    if planes.dtype.kind == "f":
+        union <<= 1  # without the sign
+    return union != 0
+
+
+@lru_cache(maxsize=4)
+def _selection(packed: bytes, height: int, width: int, *, downwards: bool) -> tuple[np.ndarray, int]:
+    """An index of a flat map's kept pixels in their order, and how many there are.
+
+    Kept, because the maps of a sample share their mask.
+    """
+    mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=height * width).view(bool)
+    at = _downwards(height, width)[mask] if downwards else mask
+    at.flags.writeable = False
+    return at, int(np.count_nonzero(mask))
+
+
+@lru_cache(maxsize=4)
+def _downwards(height: int, width: int) -> np.ndarray:
+    """(H W,) the places of a map's pixels, column after column."""
+    return np.arange(height * width).reshape(height, width).T.ravel()

@@ -1,0 +1,57 @@
+"""Freed memory leaves the process; views hold what they need and no more."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.heap import return_free_memory
+from pipeline.rendering import render
+from pipeline.steps import track_segment
+from pipeline.video.crops import decode_image, encode_jpeg
+from pipeline.video.shots import segments_of
+from pipeline.video.source import clips_from_arguments
+from pipeline.views import Views
+from schemas.conventions import IMAGE_PX, MAP_PX
+from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+
+MB = 10**6
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc only")
+def test_blocks_freed_between_others_are_handed_back() -> None:
+    blocks = [bytearray(b"\1" * 60_000) for _ in range(3000)]
+    del blocks[::2], blocks[1::2]  # a quarter stays, spread over all of it
+    before = resident_bytes()
+    return_free_memory()
+    assert before - resident_bytes() > 90 * MB
+    assert len(blocks) == 750
+
+
+def test_a_view_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:
+    settings = fast_settings()
+    toolbox = fast_toolbox(settings)
+    (clip,) = clips_from_arguments([str(write_clips(tmp_path, ["clip"]))])
+    (segment,) = segments_of(clip, settings.video)
+    (track,) = track_segment(segment, toolbox, settings).tracks
+    picture = np.random.default_rng(0).integers(0, 256, (IMAGE_PX, IMAGE_PX, 3), np.uint8)
+    jpeg = encode_jpeg(picture, 90)
+    jpegs = dict.fromkeys(map(int, track.frame_index), jpeg)
+    views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+    for _ in range(2):  # drawn, then from what is kept; then drawn again
+        for at in (0, 5, 0):
+            view, camera = views[at], views.camera(at, MAP_PX)
+            expected = render(toolbox.rasterizer, views.vertices(at), toolbox.body.faces, camera)
+            for name in ("face_id", "barycentric", "depth"):
+                assert np.array_equal(getattr(view.raster, name), getattr(expected, name))
+            small = cv2.resize(decode_image(jpeg), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+            assert np.array_equal(view.image, small.astype(np.float32) / 255.0)
+        views.forget_before(float(track.pts_s[3]))
