@@ -129,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
         help="change a setting of the losses, for example photo_px=512",
     )  # fmt: skip
+    probe.add_argument(
+        "--corrections", action="store_true", help="optimise small corrections of every pair's motion along"
+    )
     probe.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     probe.set_defaults(command=_probe)
 
@@ -223,6 +226,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _probe(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
     from schemas.settings import with_overrides
+    from trainer.config import CorrectionSettings
     from trainer.probe import PROBE_LOSSES, ProbeSettings
     from trainer.probe_command import probe_into
 
@@ -234,7 +238,9 @@ def _probe(options: argparse.Namespace) -> int:
         Path(options.out),
         options.dataset,
         with_overrides(PROBE_LOSSES, options.overrides),
-        ProbeSettings(steps=options.steps),
+        ProbeSettings(
+            steps=options.steps, corrections=CorrectionSettings(learn=True) if options.corrections else None
+        ),
         truths=Path(options.truth) if options.truth else None,
         sample_ids=options.sample_ids,
         per_track=options.per_track,

@@ -32,8 +32,9 @@ from torch.nn import functional
 
 from schemas.errors import CheckpointError
 from trainer.batch import Batch
-from trainer.config import CorrectionSettings
+from trainer.config import CorrectionSettings, LossSettings
 from trainer.data import SampleRef
+from trainer.objective import Losses, losses_of
 from trainer.processes import Processes
 from trainer.warp import pixel_rays
 
@@ -71,6 +72,16 @@ def prior(variables: Tensor, reference_numbers: Tensor) -> Tensor:
     """(B,) sum z^2, the mean over each sample's references; padding (number -1) does not count."""
     real = (reference_numbers >= 0).to(variables.dtype)
     return (variables.square().sum(-1) * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+def corrected_losses(
+    batch: Batch, offset: Tensor, variables: Tensor, losses: LossSettings, settings: CorrectionSettings
+) -> Losses:
+    """The losses of an offset (B, 1, H, W) over corrected motion, cut to the bodies, and prior_weight sum z^2."""
+    moved, window = corrected(batch, variables, settings), batch.body_window
+    found = losses_of(moved.windowed(window), offset[..., *window], losses)
+    held = settings.prior_weight * prior(variables, batch.reference_numbers).mean()
+    return replace(found, total=found.total + held)
 
 
 class CorrectionTable:

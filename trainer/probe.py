@@ -19,7 +19,8 @@ from torch.nn import functional
 from schemas.errors import SettingsError
 from schemas.prediction import Prediction
 from trainer.batch import Batch, collate
-from trainer.config import LossSettings
+from trainer.config import CorrectionSettings, LossSettings
+from trainer.corrections import corrected_losses, variable_count
 from trainer.data import Samples
 from trainer.objective import losses_of
 
@@ -37,6 +38,8 @@ class ProbeSettings:
     learning_rate: float = 0.03
     max_offset_m: float = 0.1
     """The offset lies within plus and minus this, as the network's."""
+    corrections: CorrectionSettings | None = None
+    """Corrections of the motion that are optimised along, as `corrections.learn` learns them in training."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "learning_rate", "max_offset_m"):
@@ -51,22 +54,18 @@ def optimised_offset(batch: Batch, losses: LossSettings, settings: ProbeSettings
 
     offset = max_offset tanh(sum over scales of upsampled maps), all maps zero at first; Adam, its rate warmed up over
     10 steps and let down by a cosine over the last 60 %. The losses of samples add up, so they do not interact.
+    Corrections, if any, take steps of their own rate, in units of what is expected.
     """
     window = batch.body_window
-    seen = batch.windowed(window)
-    count, size = len(batch.base_depth), tuple(seen.base_depth.shape[-2:])
-    maps = [
-        torch.zeros(
-            count,
-            1,
-            math.ceil(size[0] / cell),
-            math.ceil(size[1] / cell),
-            device=batch.base_depth.device,
-            requires_grad=True,
-        )
-        for cell in SCALES_PX
-    ]
-    optimizer = torch.optim.Adam(maps, lr=settings.learning_rate, betas=(0.9, 0.95))
+    seen, whole = batch.windowed(window), torch.zeros_like(batch.base_depth)
+    count, size = len(batch.base_depth), (seen.base_depth.shape[-2], seen.base_depth.shape[-1])
+    moves = settings.corrections
+    variables = _no_corrections(batch, moves) if moves is not None else None
+    maps = _flat_maps(count, size, batch.base_depth.device)
+    groups = [{"params": maps, "rate": settings.learning_rate}]
+    if moves is not None:
+        groups.append({"params": [variables], "rate": moves.learning_rate})
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
 
     def offset() -> Tensor:
         summed = torch.zeros_like(seen.base_depth)
@@ -78,14 +77,31 @@ def optimised_offset(batch: Batch, losses: LossSettings, settings: ProbeSettings
         done = step / settings.steps
         fall = 0.5 + 0.5 * math.cos(math.pi * max(0.0, done - 0.4) / 0.6)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, 0.1 + step / 10) * (0.01 + fall)
+            group["lr"] = group["rate"] * min(1.0, 0.1 + step / 10) * (0.01 + fall)
         optimizer.zero_grad(set_to_none=True)
-        (count * losses_of(seen, offset(), losses).total).backward()
+        if variables is None or moves is None:
+            found = losses_of(seen, offset(), losses)
+        else:
+            placed = whole.clone()
+            placed[..., *window] = offset()
+            found = corrected_losses(batch, placed, variables, losses, moves)
+        (count * found.total).backward()
         optimizer.step()
-    whole = torch.zeros_like(batch.base_depth)
     with torch.no_grad():
         whole[..., *window] = offset()
     return whole
+
+
+def _flat_maps(count: int, size: tuple[int, int], device: torch.device) -> list[Tensor]:
+    """(count, 1, H / cell, W / cell) zeros of every scale, that take a gradient."""
+    shapes = [(count, 1, math.ceil(size[0] / cell), math.ceil(size[1] / cell)) for cell in SCALES_PX]
+    return [torch.zeros(shape, device=device, requires_grad=True) for shape in shapes]
+
+
+def _no_corrections(batch: Batch, settings: CorrectionSettings) -> Tensor:
+    """(B, N, 6 + 2 G^2) zeros that take a gradient."""
+    shape = (*batch.reference_numbers.shape, variable_count(settings))
+    return torch.zeros(shape, device=batch.base_depth.device, requires_grad=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

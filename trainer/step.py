@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from trainer.batch import Batch
 from trainer.config import Settings, TrainSettings
-from trainer.corrections import CorrectionTable, corrected, prior
+from trainer.corrections import CorrectionTable, corrected_losses
 from trainer.objective import Losses, losses_of
 from trainer.processes import Processes
 
@@ -61,13 +60,10 @@ def train_step(
 
 def _losses(batch: Batch, offset: Tensor, variables: Tensor | None, settings: Settings) -> Losses:
     """The losses of a batch, cut to its bodies; those of corrected motion, with the corrections' prior, if any."""
-    window = batch.body_window
     if variables is None:
+        window = batch.body_window
         return losses_of(batch.windowed(window), offset[..., *window], settings.losses)
-    moved = corrected(batch, variables, settings.corrections)
-    losses = losses_of(moved.windowed(window), offset[..., *window], settings.losses)
-    held = settings.corrections.prior_weight * prior(variables, batch.reference_numbers).mean()
-    return replace(losses, total=losses.total + held)
+    return corrected_losses(batch, offset, variables, settings.losses, settings.corrections)
 
 
 def _offset(model: nn.Module, batch: Batch, settings: TrainSettings) -> Tensor:

@@ -87,3 +87,32 @@ def test_wrong_settings_are_named(dataset: str, tmp_path: Path) -> None:
         ProbeSettings(steps=0)
     assert main(["probe", dataset, "--out", str(tmp_path), "--batch", "0"]) == 2
     assert main(["probe", dataset, "--out", str(tmp_path), "--sample", "none"]) == 1
+
+
+def test_corrections_take_up_what_bodies_err_by(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each reference's body is 1 cm aside, in a direction of its own: without corrections that becomes depth."""
+    row = sphere_row(3, base_radius_m=BASE_RADIUS_M, turns_deg=(10.0, -14.0, 18.0))
+    aside = np.random.default_rng(5).standard_normal((len(row["references"]), 3))
+    for reference, direction in zip(row["references"], aside, strict=True):
+        on_body = (row["base_depth"] > 0)[..., None]
+        shift = 0.01 * direction / np.linalg.norm(direction)
+        reference["motion"] = (reference["motion"] + on_body * np.r_[0, 0, 0, shift]).astype(np.float16)
+    root = str(write_dataset(tmp_path / "dataset", [row]))
+    truth = Truth(depth_m=sphere_depth(256, RADIUS_M), K=map_intrinsics(256))
+    truth.save(prediction_path(tmp_path / "truth", row["sample_id"]))
+    recovered = {}
+    for flags in ((), ("--corrections",)):
+        arguments = [
+            "probe",
+            root,
+            "--out",
+            str(tmp_path / "out"),
+            "--steps",
+            "60",
+            "--device",
+            "cpu",
+            *flags,
+        ]
+        assert main([*arguments, "--truth", str(tmp_path / "truth")]) == 0
+        recovered[flags] = float(capsys.readouterr().out.rpartition(":")[2].split()[0])
+    assert recovered["--corrections",] > recovered[()] + 15, recovered
