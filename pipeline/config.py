@@ -111,7 +111,7 @@ class RefineSettings:
     iterations: int = 6
     """Steps at each level."""
     points: int = 6000
-    """Points spread over the body's surface."""
+    """Points spread over the body's surface; a quarter and half of them at the levels of 64 and 128."""
     node_spacing_m: float = 0.12
     """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
     colour_sigma: float = 0.06

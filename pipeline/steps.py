@@ -133,7 +133,9 @@ def _refined(
 
         gaps_s = settings.pairs.candidate_gaps_s
         tracks.append(
-            refined_track(track, picture, toolbox.body, toolbox.rasterizer, settings.refine, gaps_s, report)
+            refined_track(
+                track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s, report
+            )
         )
         return_free_memory()
     return replace(tracked, tracks=tuple(tracks))

@@ -72,6 +72,14 @@ class Toolbox:
         rendering = self.settings.rendering
         return make_rasterizer(rendering.rasterizer, near_m=rendering.near_m)
 
+    @cached_property
+    def refining_rasterizer(self) -> Rasterizer:
+        """What tells refinement which points are seen: compiled, so that bodies are the same whatever draws depth.
+
+        Without a GPU it is also many times as fast as OpenGL, which takes a quarter of refinement's time.
+        """
+        return make_rasterizer("compiled", near_m=self.settings.rendering.near_m)
+
 
 def settings_of(dataset: Dataset) -> Settings:
     """The settings a dataset was made with, with a rasteriser that this machine has."""

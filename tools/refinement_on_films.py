@@ -96,7 +96,7 @@ def refined_by(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings
         return decode_image(jpegs[int(track.frame_index[at])])
 
     gaps_s = settings.pairs.candidate_gaps_s
-    return refined_track(track, picture, toolbox.body, toolbox.rasterizer, settings.refine, gaps_s)
+    return refined_track(track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s)
 
 
 def compared(

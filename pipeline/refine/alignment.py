@@ -114,6 +114,7 @@ class Alignment:
         self._value = np.zeros((frames, points, CHANNELS), np.float32)
         self._depth_slope = np.zeros((frames, points, CHANNELS), np.float32)
         self._seen = np.zeros((frames, points))
+        self._every = 1
 
     def solve(self, report: Callable[[str, int, int], None] | None = None) -> TrackBodies:
         """All levels, coarse to fine. `report` hears of every step of all frames."""
@@ -147,7 +148,12 @@ class Alignment:
         return JointTransforms(placed.rotation, placed.offset + move, placed.position + move)
 
     def _look(self, side_px: int) -> None:
-        """Which points each frame sees, by the naked body."""
+        """Which points each frame sees, by the naked body; of pictures below map size every second, fourth, ... one.
+
+        Neighbours repeat each other there, and a step takes as long as it has points. Each counts for those left out.
+        """
+        self._every = max(1, MAP_PX // side_px)
+        compared = np.arange(len(self._rest)) % self._every == 0
         points, placed = self._points, self._transforms()
         point, normal = np.empty_like(self._rest), np.empty_like(self._rest)
         for at, camera in enumerate(self._cameras):
@@ -161,6 +167,7 @@ class Alignment:
             see_points(
                 point, normal, camera.lens, depth, DEPTH_TOLERANCE_M, margin, LEAST_COSINE, self._seen[at]
             )
+            self._seen[at][~compared] = 0.0
 
     def _iterate(self, level: Sequence[LevelPicture]) -> None:
         """One step of every frame and of the shared offset, all against the same appearance."""
@@ -240,7 +247,7 @@ class Alignment:
         seen = np.abs(residual[counted > 0])
         sigma = max(1.4826 * float(np.median(seen)) if seen.size else 0.0, settings.colour_sigma)
         bracket = 1.0 + (residual.astype(np.float64) / (ROBUST_SIGMAS * sigma)) ** 2
-        return counted[:, None] * settings.picture_weight / (bracket * sigma) ** 2
+        return counted[:, None] * self._every * settings.picture_weight / (bracket * sigma) ** 2
 
     def _correct(self, hessian: np.ndarray, gradient: np.ndarray, joint_axes: np.ndarray) -> None:
         """Solves every frame's step in the joints' own axes, takes the mean over the track out, and applies it."""

@@ -220,7 +220,7 @@ def refined(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: S
     def picture(at: int) -> np.ndarray:
         return _decoded(jpegs[int(track.frame_index[at])])
 
-    return refined_track(track, picture, toolbox.body, toolbox.rasterizer, settings.refine, gaps_s)
+    return refined_track(track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s)
 
 
 def tracks_of_frames(root: Path, clip_id: str, *, is_refined: bool = False) -> list[Track]:

@@ -92,6 +92,7 @@ def main(argv: list[str]) -> int:
     with ProcessPoolExecutor(options.processes, mp_context=context) as pool, options.out.open("a") as out:
         for start, row in zip(starts, pool.map(measured, starts)):
             out.write(json.dumps({"start": start.name, "film": start.film.stem} | row) + "\n")
+            out.flush()
             found.setdefault(start.name, []).append(row)
     for name, rows in found.items():
         print(line(name, rows))
