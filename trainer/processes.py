@@ -100,12 +100,18 @@ def sigterm_noted() -> Iterator[list[int]]:
 
 
 def begin_worker(number: int) -> None:
-    """Of a loading process: SIGTERM is not for it, and it needs one thread.
+    """Of a loading process: the first SIGTERM is not for it, and it needs one thread.
 
     torchrun and clusters send SIGTERM to every process at once. A loader that died of it would take the training
     process along before that has written its checkpoint; the loader ends when the training process closes it, or dies.
+    Now and then it misses that it was closed. Then Python ends it with a SIGTERM of its own, after torch's: one that
+    ignored them all would keep a finished run from ending.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def let_the_next_end_it(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, let_the_next_end_it)
     torch.set_num_threads(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from trainer.cli import main
 from trainer.config import ModelSettings, Settings, preset
 from trainer.data import read_index
 from trainer.model import ReconNet
+from trainer.processes import begin_worker
 from trainer.report import REPORT_NAME
 from trainer.step import train_step, update_average
 from trainer.train import NonFiniteLossError, StoppedError, fit
@@ -368,3 +371,25 @@ def test_tensorboard_gets_curves_and_panels_or_says_what_is_missing(root: Path, 
     written = events.read_bytes()
     for name in (b"training/photo", b"validation/reduction", b"panels"):
         assert name in written
+
+
+def test_a_loading_process_outlives_one_sigterm_and_no_second() -> None:
+    """One is sent to every process of a job; two are what a finished run sends a loader that missed its end."""
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Event()
+    loader = spawn.Process(target=_load_for_ever, args=(ready,), daemon=True)
+    loader.start()
+    assert ready.wait(timeout=60)
+    loader.terminate()
+    loader.join(timeout=1.0)
+    assert loader.is_alive()
+    loader.terminate()
+    loader.join(timeout=30)
+    assert loader.exitcode == -signal.SIGTERM
+
+
+def _load_for_ever(ready: Event) -> None:
+    begin_worker(0)
+    ready.set()
+    while True:
+        time.sleep(0.05)
