@@ -46,7 +46,7 @@ def render_target(
             )
             continue
         reference = views[at]
-        maps = _pair_maps(view, reference, fields[at], toolbox, settings)
+        maps = maps_of_pair(view, reference, fields[at], toolbox, settings)
         reason = drop_reason(maps.statistics, settings, check_validity=True)
         misaligned[at] = _misalignment_px(view, reference, maps)
         if not reason and exceeds(misaligned[at], settings.max_misalignment_px):
@@ -131,9 +131,10 @@ def _estimate(target: View, at: int, views: Views, field: MotionField, toolbox: 
     )
 
 
-def _pair_maps(
+def maps_of_pair(
     target: View, reference: View, field: MotionField, toolbox: Toolbox, settings: PairSettings
 ) -> PairMaps:
+    """Motion, validity and statistics of one pair, by the settings' tolerances."""
     return pair_maps(
         target.raster,
         reference.raster,

@@ -20,11 +20,12 @@ import numpy as np
 
 from pipeline.config import PairSettings, Settings
 from pipeline.geometry.motion import motion_field
-from pipeline.geometry.visibility import PairMaps, pair_maps
+from pipeline.geometry.visibility import PairMaps
 from pipeline.pairs import candidate_references, drop_reason
 from pipeline.records import Track
 from pipeline.refine.misalignment import misalignment_px
 from pipeline.refine.refinement import refined_track
+from pipeline.samples import maps_of_pair
 from pipeline.steps import track_segment
 from pipeline.toolbox import Toolbox
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
@@ -182,18 +183,8 @@ def show(track: Track, rows: list[np.ndarray]) -> None:
 
 
 def _maps(target: View, reference: View, toolbox: Toolbox, pairs: PairSettings) -> PairMaps:
-    return pair_maps(
-        target.raster,
-        reference.raster,
-        target.vertices,
-        reference.vertices,
-        toolbox.body.faces,
-        motion_field(target.vertices, reference.vertices, toolbox.rings),
-        target.camera,
-        reference.camera,
-        depth_tolerance_m=pairs.depth_tolerance_m,
-        min_pixel_baseline_m=pairs.min_pixel_baseline_m,
-    )
+    field = motion_field(target.vertices, reference.vertices, toolbox.rings)
+    return maps_of_pair(target, reference, field, toolbox, pairs)
 
 
 def _sharpness(image: np.ndarray, valid: np.ndarray) -> float:

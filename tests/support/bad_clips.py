@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from tests.support.clips import counting_frames, even_times, moving_blob, write_clip, write_sound
+from tests.support.clips import counting_frames, even_times, moving_blob, remuxed, write_clip, write_sound
 
 HUGE_PX = 30_000
 
@@ -23,12 +23,7 @@ def encrypted(path: Path) -> Path:
         "encryption_kid": "a7e61c373e219033c21091fa607bf3b8",
     }
     source = write_clip(path.with_suffix(".plain.mp4"), moving_blob(), even_times(30))
-    with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
-        stream = writer.add_stream_from_template(reader.streams.video[0])
-        for packet in reader.demux(reader.streams.video[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                writer.mux(packet)
+    remuxed(source, path, options)
     source.unlink()
     return path
 

@@ -139,3 +139,14 @@ def _options(codec: str, options: dict[str, str] | None) -> dict[str, str]:
 
 def _destination(name: str, value: int) -> dict[str, int]:
     return {{"colorspace": "dst_colorspace", "color_range": "dst_color_range"}[name]: value}
+
+
+def remuxed(source: Path, path: Path, options: dict[str, str]) -> Path:
+    """The same packets in another container."""
+    with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(reader.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                writer.mux(packet)
+    return path

@@ -73,6 +73,20 @@ def test_group_norm_keeps_the_precision_of_its_input() -> None:
     assert torch.equal(norm(x.float()), torch.nn.GroupNorm.forward(norm, x.float()))
 
 
+def test_group_norm_is_kept_from_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU autocast would take it to float32; on a CPU it would not, so what is looked at is the switch."""
+    real, switches = torch.nn.functional.group_norm, []
+
+    def noted(*given):
+        switches.append(torch.is_autocast_enabled("cpu"))
+        return real(*given)
+
+    monkeypatch.setattr("trainer.model.functional.group_norm", noted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        GroupNorm(4, 32)(torch.randn(1, 32, 8, 8).bfloat16())
+    assert switches == [False]
+
+
 def test_every_parameter_gets_a_gradient() -> None:
     torch.manual_seed(2)
     model = ReconNet(ModelSettings(downs=3, width=8, stem_width=8, groups=2, blocks=1, head_blocks=1))

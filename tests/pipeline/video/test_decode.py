@@ -26,6 +26,7 @@ from tests.support.clips import (
     four_corners,
     moving_blob,
     number_in,
+    remuxed,
     write_clip,
     write_sound,
 )
@@ -314,13 +315,7 @@ def write_fragmented(path: Path, options: dict[str, str]) -> Path:
     source = write_clip(
         path.with_name("source.mp4"), moving_blob((120, 160)), even_times(600), options={"crf": "30"}
     )
-    with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
-        stream = writer.add_stream_from_template(reader.streams.video[0])
-        for packet in reader.demux(reader.streams.video[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                writer.mux(packet)
-    return path
+    return remuxed(source, path, options)
 
 
 def test_a_stream_that_breaks_off_says_how_far_it_came(tmp_path, monkeypatch):
