@@ -114,13 +114,16 @@ class RefineSettings:
     """Points spread over the body's surface; a quarter and half of them at the levels of 64 and 128."""
     node_spacing_m: float = 0.12
     """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
+    light: bool = True
+    """Whether shading by lamps that stand still while the body turns is estimated and taken out, one for a track."""
     colour_sigma: float = 0.06
     """Differences of the logarithm of a colour that need no explanation."""
     picture_weight: float = 0.015
     """How many independent measurements a point and channel is worth; neighbouring points repeat each other."""
-    turn_sigma_rad: float = 0.3
-    """How far the tracker's joint rotations are trusted. 0.15 leaves bodies that are nearly exact closer to where they
-    were (moved by 10 mm, not 12), and those of the landmark tracker misaligned by .51 px instead of .46."""
+    turn_sigma_rad: float = 0.2
+    """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
+    of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
+    .19, .26 and .40 with 0.3 (three studio films)."""
     translation_sigma_m: float = 0.02
     """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
     turn_unrest_sigma_rad: float = 0.05

@@ -9,7 +9,8 @@ V_t(q) the logarithm of frame t's colour at surface point q, one step for frame 
 
 A_t is the mean over the other frames of a window, B_t a bias that varies slowly over the surface (light on a colour is
 a bias of its logarithm), rho Geman and McClure's norm. The mean of A over a window makes this the sum over all its
-pairs: sum of squared differences = count x sum of squared distances to the mean.
+pairs: sum of squared differences = count x sum of squared distances to the mean. Light that stands still while the body
+turns is taken out of V beforehand (`light`), one for the track.
 
 Points lie on the body's surface moved along its normals by an offset that all frames share and that varies slowly
 over the surface: clothes, hair and a wrong shape. It is solved for beside the corrections and then forgotten; without
@@ -42,7 +43,10 @@ from pipeline.refine.alignment_kernels import (
     subtract_field,
 )
 from pipeline.refine.frame_coupling import follow_each_other, limited, relaxation, smooth_step
+from pipeline.refine.light import COEFFICIENTS, facing_basis, fitted_light, subtract_light
 from pipeline.refine.pictures import TONE, LevelPicture, Pictures, level_picture
+from pipeline.refine.robust import ROBUST_SIGMAS, robust_weight
+from pipeline.refine.shared_offset import OffsetSystem
 from pipeline.refine.surface_points import SurfacePoints, spread_points
 from pipeline.rendering import Rasterizer, render
 from schemas.conventions import JOINT_COUNT, MAP_PX
@@ -52,8 +56,6 @@ MAX_TURN_RAD, MAX_MOVE_M = 0.1, 0.05
 """Longest step of one iteration."""
 DAMPING = 0.02
 """Share of the diagonal that is added to it (Levenberg and Marquardt)."""
-ROBUST_SIGMAS = 3.0
-"""Residuals of this many standard deviations weigh a quarter."""
 MIN_SUPPORT = 0.5
 """A point counts in a frame when the weights of the other frames that see it reach this."""
 BIAS_PRIOR = 2.0
@@ -62,7 +64,8 @@ LEAST_COSINE = 0.2
 """Surfaces seen at a flatter angle than this are not compared."""
 DEPTH_TOLERANCE_M = 0.03
 OUTLINE_MARGIN_PX = 2
-LARGEST_OFFSET_M = (-0.03, 0.08)
+LIGHT_STRIDE = 8
+"""Every so many points one tells of the light: a thousand times as many as there are coefficients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,6 +101,7 @@ class Alignment:
         self.bodies = bodies
         self._start, self._pictures, self._cameras = bodies, pictures, cameras
         self._body, self._rasterizer, self._settings = body, rasterizer, settings
+        self._neighbours = neighbours
         self._neighbour = [np.flatnonzero(row) for row in neighbours]
         self._neighbour_weight = [row[row > 0] for row in neighbours]
         self._points: SurfacePoints = spread_points(body, settings.points, settings.node_spacing_m)
@@ -110,6 +114,7 @@ class Alignment:
         self._is_inner = follow_each_other(pts_s)
         self._relaxation = relaxation(neighbours)
         self._offset_m = np.zeros(self._points.node_count)
+        self._light = np.zeros((COEFFICIENTS, CHANNELS))
         self._bias = np.zeros((frames, self._points.node_count, CHANNELS), np.float32)
         self._value = np.zeros((frames, points, CHANNELS), np.float32)
         self._depth_slope = np.zeros((frames, points, CHANNELS), np.float32)
@@ -122,9 +127,10 @@ class Alignment:
         for side_px in self._settings.levels_px:
             level = [self._level_picture(at, side_px) for at in range(len(self._cameras))]
             for iteration in range(self._settings.iterations):
-                if iteration in (0, self._settings.iterations // 2):
+                is_new_look = iteration in (0, self._settings.iterations // 2)
+                if is_new_look:
                     self._look(min(side_px, MAP_PX))
-                self._iterate(level)
+                self._iterate(level, relight=is_new_look and self._settings.light)
                 done += 1
                 if report is not None:
                     report("refine", done, total)
@@ -169,15 +175,15 @@ class Alignment:
             )
             self._seen[at][~compared] = 0.0
 
-    def _iterate(self, level: Sequence[LevelPicture]) -> None:
-        """One step of every frame and of the shared offset, all against the same appearance."""
+    def _iterate(self, level: Sequence[LevelPicture], *, relight: bool) -> None:
+        """One step of every frame and of what they share, all against the same appearance."""
         placed, count = self._transforms(), len(level)
         offset_m = (self._points.node_weight * self._offset_m[self._points.node]).sum(axis=1)
         dressed = self._rest + offset_m[:, None] * self._normal
         for at in range(count):
             self._sample(level[at], placed, at, dressed)
         hessian, gradient = np.zeros((count, CORRECTIONS, CORRECTIONS)), np.zeros((count, CORRECTIONS))
-        offset = _OffsetSystem(self._points)
+        offset = OffsetSystem(self._points)
         more_bias = np.zeros_like(self._bias)
         for at in range(count):
             residual, offset_slope, counted = self._compare(at)
@@ -192,13 +198,36 @@ class Alignment:
             )  # fmt: skip
             offset.add(weight, residual, offset_slope)
         self._correct(hessian, gradient, placed.rotation)
-        self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m)
-        self._bias += more_bias - more_bias.mean(axis=0)
+        self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m, DAMPING)
+        if relight:  # first claim to what both could explain
+            self._relight(placed)
+        else:
+            self._bias += more_bias - more_bias.mean(axis=0)
+
+    def _relight(self, placed: JointTransforms) -> None:
+        """Adds to the light what explains the values as they were sampled, less the light of then."""
+        points, few = self._points, np.s_[::LIGHT_STRIDE]
+        joint, weight = (np.ascontiguousarray(each[few]) for each in (points.joint, points.weight))
+        rest, facing = np.ascontiguousarray(self._rest[few]), np.ascontiguousarray(self._normal[few])
+        basis = np.empty((len(self._value), len(rest), COEFFICIENTS), np.float32)
+        point, normal = np.empty_like(rest), np.empty_like(rest)
+        for at in range(len(self._value)):
+            place_points(rest, facing, joint, weight, placed.rotation[at], placed.offset[at], point, normal)
+            facing_basis(normal, basis[at])
+        self._light += fitted_light(
+            basis,
+            self._value[:, few],
+            self._seen[:, few],
+            self._neighbours,
+            min_support=MIN_SUPPORT,
+            least_sigma=self._settings.colour_sigma,
+            sample_weight=LIGHT_STRIDE * self._settings.picture_weight,
+        )
 
     def _sample(
         self, picture: LevelPicture, placed: JointTransforms, at: int, dressed: np.ndarray
     ) -> np.ndarray:
-        """Fills a frame's values, less its bias, and their slopes by the offset; returns their slopes by the point."""
+        """Fills a frame's values, less light and bias, and slopes by the offset; returns their slopes by the point."""
         points = self._points
         point, normal = np.empty_like(dressed), np.empty_like(dressed)
         place_points(
@@ -211,6 +240,7 @@ class Alignment:
             self._value[at], slope, self._depth_slope[at],
         )  # fmt: skip
         self._subtract(self._bias[at], self._value[at])
+        subtract_light(normal, self._seen[at], self._light, self._value[at])
         return slope
 
     def _compare(self, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -242,12 +272,10 @@ class Alignment:
         subtract_field(self._points.node, self._points.node_weight, nodes, values)
 
     def _sample_weight(self, residual: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(Q, C) weights of squared residuals: Geman and McClure's norm about the frame's own spread."""
+        """(Q, C) weights of squared residuals."""
         settings = self._settings
-        seen = np.abs(residual[counted > 0])
-        sigma = max(1.4826 * float(np.median(seen)) if seen.size else 0.0, settings.colour_sigma)
-        bracket = 1.0 + (residual.astype(np.float64) / (ROBUST_SIGMAS * sigma)) ** 2
-        return counted[:, None] * self._every * settings.picture_weight / (bracket * sigma) ** 2
+        weight = robust_weight(residual.astype(np.float64), counted, settings.colour_sigma)
+        return self._every * settings.picture_weight * weight
 
     def _correct(self, hessian: np.ndarray, gradient: np.ndarray, joint_axes: np.ndarray) -> None:
         """Solves every frame's step in the joints' own axes, takes the mean over the track out, and applies it."""
@@ -286,28 +314,3 @@ class Alignment:
         return np.concatenate(
             [turned.reshape(len(turned), TRANSLATION), now.translation - start.translation], axis=1
         )
-
-
-class _OffsetSystem:
-    """Normal equations of the offset that all frames share, at the nodes of the coarse field."""
-
-    def __init__(self, points: SurfacePoints) -> None:
-        self._points = points
-        self._square, self._product = np.zeros(len(points.face)), np.zeros(len(points.face))
-
-    def add(self, weight: np.ndarray, residual: np.ndarray, slope: np.ndarray) -> None:
-        """One frame: weights, residuals and slopes by the offset, each (Q, C)."""
-        self._square += (weight * slope * slope).sum(axis=1)
-        self._product += (weight * slope * residual).sum(axis=1)
-
-    def solved(self, offset_m: np.ndarray, sigma_m: float) -> np.ndarray:
-        """The offset (K,) after one step, held near zero by sigma_m."""
-        node, share, count = self._points.node, self._points.node_weight, self._points.node_count
-        pair = (node[:, :, None] * count + node[:, None, :]).ravel()
-        shares = (self._square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
-        hessian = np.bincount(pair, shares, count * count).reshape(count, count)
-        gradient = np.bincount(node.ravel(), (self._product[:, None] * share).ravel(), count)
-        diagonal = np.arange(count)
-        hessian[diagonal, diagonal] = (1.0 + DAMPING) * hessian[diagonal, diagonal] + sigma_m**-2.0
-        step = -np.linalg.solve(hessian, gradient + offset_m / sigma_m**2)
-        return np.clip(offset_m + step, *LARGEST_OFFSET_M)

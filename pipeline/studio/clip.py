@@ -17,7 +17,7 @@ from pipeline.studio.filming import Film, developed
 from pipeline.studio.performance import Script
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.stage import Stage
-from pipeline.studio.wardrobe import LAG_S, Actor
+from pipeline.studio.wardrobe import LAG_S, Actor, Sliding
 from schemas.errors import DatasetError
 from schemas.settings import as_dict, from_dict
 
@@ -67,6 +67,13 @@ class StudioClip:
             is_loose=self.is_loose,
         )
 
+    @cached_property
+    def _sliding(self) -> Sliding | None:
+        """From a stream of its own, so that nothing else about the person changes with it."""
+        if self.settings.slide_m == 0:
+            return None
+        return Sliding(self.actor.mesh, np.random.default_rng([self.seed, 4]), self.settings.slide_m)
+
     @property
     def clip_id(self) -> str:
         """Part of file names."""
@@ -89,7 +96,8 @@ class StudioClip:
         actor, stage = self.actor, self.stage
         body = actor.body_vertices(pose)
         place, turn = self._place(body, time_s), stage.turn(time_s)
-        surface = actor.surface(pose, before if self.is_loose else None)
+        slide = self._sliding.at(time_s) if self._sliding is not None else None
+        surface = actor.surface(pose, before if self.is_loose else None, slide)
         return Instant(surface=(surface + place) @ turn.T, body=(body + place) @ turn.T)
 
     def _place(self, body: np.ndarray, time_s: float) -> np.ndarray:

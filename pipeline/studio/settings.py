@@ -21,6 +21,8 @@ class StudioSettings:
     """Times that every face of the body is cut into four, so that garments have folds and hems."""
     loose_share: float = 0.3
     """Share of clips whose garments lag behind the body, and whose skinning is not the model's."""
+    slide_m: float = 0.0
+    """Root mean square of how far garments slip over the body by themselves, one to two times a second."""
     noise: float = 0.01
     """Standard deviation of the sensor's noise, of white."""
     drift: float = 0.04
@@ -39,6 +41,10 @@ class StudioSettings:
                     f"setting 'studio.{name}' cannot be {getattr(self, name)!r}.",
                     remedy="Give a number above 0.",
                 )
+        if not 0 <= self.slide_m <= 0.1:
+            raise SettingsError(
+                f"setting 'studio.slide_m' cannot be {self.slide_m!r}.", remedy="Give 0 to 0.1 metres."
+            )
         if not 0 <= self.subdivisions <= 3:
             raise SettingsError(
                 f"setting 'studio.subdivisions' cannot be {self.subdivisions}.", remedy="Give 0 to 3."

@@ -17,6 +17,8 @@ SKIN, TOP, TROUSERS, SHOES, HAIR = range(5)
 LAG_S = 0.08
 """Time by which a loose garment follows the body."""
 MAX_SWING_M = 0.03
+SLIDE_HZ = (1.0, 2.0)
+SLIDE_WAVELENGTH_M = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,17 +60,22 @@ class Actor:
         self._folds = np.stack([WaveNoise(rng, length)(rest) for length in (0.07, 0.07)])
         self._looseness = np.where(np.isin(self.mesh.garment, (TOP, TROUSERS)), self._thickness / 0.02, 0.0)
 
-    def surface(self, pose: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+    def surface(
+        self, pose: np.ndarray, before: np.ndarray | None = None, slide: np.ndarray | None = None
+    ) -> np.ndarray:
         """(V', 3) the dressed surface at a pose (24, 3), about the body's origin, metres.
 
         Offset along the normals: thickness + fold (cos(a) n_1 + sin(a) n_2), where the phase a of a vertex is three
         times the bend of the joints it hangs on: folds move as the pose does. `before` is the pose LAG_S earlier;
-        where it is given, loose garments lag: they are pulled back by up to MAX_SWING_M.
+        where it is given, loose garments lag: they are pulled back by up to MAX_SWING_M. `slide` (V', 3) moves the
+        surface at rest, see `Sliding`.
         """
         bend = self.mesh.weights[:, 1:] @ np.linalg.norm(pose[1:], axis=1)
         fold = np.cos(3 * bend) * self._folds[0] + np.sin(3 * bend) * self._folds[1]
         offset = np.maximum(self._thickness + self._fold * fold, 0.15 * self._thickness)
         dressed = self.mesh.rest + offset[:, None] * self.mesh.normals
+        if slide is not None:
+            dressed = dressed + slide
         placed = self._skin(dressed, pose)
         if before is None:
             return placed
@@ -84,6 +91,26 @@ class Actor:
         joints = self.body.joint_template + self.body.joint_shapedirs @ self.betas
         transforms = chain_joints(rotation_from_rotvec(pose)[None], joints[None], self.body.parents)
         return skin_vertices(points[None], self.mesh.weights, transforms)[0]
+
+
+class Sliding:
+    """Garments that slip over the body by themselves: a movement along the surface, smooth in space and time."""
+
+    def __init__(self, mesh: DressedMesh, rng: np.random.Generator, slide_m: float) -> None:
+        """`slide_m`: root mean square length of the movement on garments."""
+        self._rate = 2 * np.pi * float(rng.uniform(*SLIDE_HZ))
+        worn = np.isin(mesh.garment, (TOP, TROUSERS))[:, None]
+        self._fields = []
+        for _ in range(2):
+            axes = [WaveNoise(rng, SLIDE_WAVELENGTH_M)(mesh.rest) for _ in range(3)]
+            field = np.stack(axes, axis=1).astype(np.float64)
+            along = field - (field * mesh.normals).sum(axis=1, keepdims=True) * mesh.normals
+            self._fields.append(slide_m / np.sqrt(2) * worn * along)
+
+    def at(self, time_s: float) -> np.ndarray:
+        """(V', 3) metres at rest: cos(w t) F_1 + sin(w t) F_2, two tangents to the surface of each vertex."""
+        phase = self._rate * time_s
+        return np.cos(phase) * self._fields[0] + np.sin(phase) * self._fields[1]
 
 
 def _dress(

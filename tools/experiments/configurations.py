@@ -186,4 +186,19 @@ CONFIGURATIONS = (
     Configuration(name="tracked, seed 3", variant=TRACKED, seed=3),
     Configuration(name="jitter 1, seed 2", variant=jittered(1.0), seed=2),
     Configuration(name="jitter 1, seed 3", variant=jittered(1.0), seed=3),
+    *(
+        Configuration(
+            name=f"small batch: {name}, seed {seed}",
+            variant=variant,
+            overrides=("train.batch_size=4",),
+            seed=seed,
+        )
+        for seed in (1, 2, 3)
+        for name, variant in (
+            ("jitter 1, refined", jittered(1.0, is_refined=True)),
+            ("jitter 1", jittered(1.0)),
+            ("true", TRUE),
+        )
+    ),
 )
+"""Those of a small batch take a quarter of an hour each on one core: what refinement is worth, without a GPU."""

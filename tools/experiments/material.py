@@ -106,7 +106,7 @@ def prepare(work: ClipWork) -> int:
             crop_image(frames[at].image, crop, IMAGE_PX) for at, crop in zip(track.frame_index, track.crop_px)
         ]
         jpegs = {int(at): encode_jpeg(crop, pairs.jpeg_quality) for at, crop in zip(track.frame_index, crops)}
-        if work.variant.is_refined and work.variant.jitter is not None:
+        if work.variant.is_refined:
             track = refined(track, jpegs, toolbox, settings)
         views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
         first, place = len(images), {int(at): number for number, at in enumerate(track.frame_index)}
@@ -208,7 +208,7 @@ def _segment(film: Path, clip: StudioClip) -> Segment:
 def _tracks(work: ClipWork, clip: StudioClip, frames: list[Frame], settings: Settings) -> list[Track]:
     if work.variant.jitter is None:
         assert work.tracked is not None
-        return tracks_of_frames(work.tracked, clip.clip_id, is_refined=work.variant.is_refined)
+        return tracks_of_frames(work.tracked, clip.clip_id)
     tracker = TrueTracker(work.film.parent, settings, work.variant.jitter)
     return tracker.track(frames, unit_id=f"{clip.clip_id}-s000-w000", focal_px=None)
 
@@ -223,16 +223,16 @@ def refined(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: S
     return refined_track(track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s)
 
 
-def tracks_of_frames(root: Path, clip_id: str, *, is_refined: bool = False) -> list[Track]:
-    """The tracks of a clip, from the rows of a dataset's table `frames`, as refined there or as tracked."""
+def tracks_of_frames(root: Path, clip_id: str) -> list[Track]:
+    """The tracks of a clip as tracked, from the rows of a dataset's table `frames`."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in Dataset.open(root).rows("frames"):
         if row["clip_id"] == clip_id:
             found.setdefault(row["track_id"], []).append(row)
-    return [_track(rows, is_refined) for rows in found.values()]
+    return [_track(rows) for rows in found.values()]
 
 
-def _track(rows: list[dict[str, Any]], is_refined: bool) -> Track:
+def _track(rows: list[dict[str, Any]]) -> Track:
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows])
 
@@ -251,7 +251,7 @@ def _track(rows: list[dict[str, Any]], is_refined: bool) -> Track:
         pts_s=column("pts_s"),
         box_px=column("box_px"),
         crop_px=column("crop_px"),
-        vector=column("body_vector" if is_refined else "tracked_vector").astype(np.float64),
+        vector=column("tracked_vector").astype(np.float64),
         K=column("K"),
         quality=Quality(**{name: column(name) for name in names}),
         reason=tuple(row["reason"] for row in rows),

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ from pipeline.toolbox import Toolbox, shared_toolbox
 from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_VISIBLE, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
+from schemas.settings import with_overrides
 
 TARGET_STRIDE = 8
 GAPS = (2, 6, 10)
@@ -56,6 +57,8 @@ class Start:
     jitter: BodyJitter | None
     """None: as tracked."""
     tracked: Path | None = None
+    overrides: tuple[str, ...] = ()
+    """Of the pipeline's settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +85,26 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", required=True, type=Path, help="JSON lines")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=6)
+    parser.add_argument("--only", metavar="TEXT", help="only starts whose name holds this")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting to change")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args(argv)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    starts = list(all_starts(sorted(options.films.glob("[!.]*.mp4"))[: options.clips], options))
+    films = sorted(options.films.glob("[!.]*.mp4"))[: options.clips]
+    starts = [
+        replace(start, overrides=tuple(options.set))
+        for start in all_starts(films, options)
+        if options.only is None or options.only in start.name
+    ]
     found: dict[str, list[dict[str, float]]] = {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, mp_context=context) as pool, options.out.open("a") as out:
         for start, row in zip(starts, pool.map(measured, starts)):
-            out.write(json.dumps({"start": start.name, "film": start.film.stem} | row) + "\n")
+            out.write(
+                json.dumps({"start": start.name, "film": start.film.stem, "overrides": options.set} | row)
+                + "\n"
+            )
             out.flush()
             found.setdefault(start.name, []).append(row)
     for name, rows in found.items():
@@ -113,7 +126,7 @@ def all_starts(films: list[Path], options: argparse.Namespace) -> Iterator[Start
 
 def measured(start: Start) -> dict[str, float]:
     """Figures before and after, and seconds a frame."""
-    settings = Settings()
+    settings = with_overrides(Settings(), start.overrides)
     clip, toolbox = StudioClip.load(start.film.with_suffix(".json")), shared_toolbox(settings)
     frames = list(read_film(start.film, clip.settings.fps))
     if start.jitter is None:

@@ -19,7 +19,7 @@ from pipeline.studio.filming import Film, developed
 from pipeline.studio.performance import ACTIONS, LEFT_ELBOW, LEFT_KNEE, RIGHT_ELBOW, RIGHT_KNEE, Script
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.truth import truth_of
-from pipeline.studio.wardrobe import HAIR, SKIN, subdivided
+from pipeline.studio.wardrobe import HAIR, SKIN, TOP, TROUSERS, Sliding, subdivided
 from pipeline.video.decode import decode
 from schemas.conventions import IMAGE_PX
 from schemas.errors import DatasetError, SettingsError
@@ -101,6 +101,25 @@ def test_clothes_lie_outside_the_body(clip: StudioClip) -> None:
     thickness = (naked.depth - dressed.depth)[both]
     assert 0.001 < np.median(thickness) < 0.06
     assert (thickness > -0.02).mean() > 0.97
+
+
+def test_garments_slide_along_the_body_and_nothing_else_changes() -> None:
+    plain, sliding = StudioClip(5, SMALL), StudioClip(5, replace(SMALL, slide_m=0.004))
+    mesh, worn = plain.actor.mesh, np.isin(plain.actor.mesh.garment, (TOP, TROUSERS))
+    pose = plain.script.at(np.array([0.0])).pose[0] * 0
+    lengths = []
+    for time_s in np.linspace(0, 3, 31):
+        slide = Sliding(mesh, np.random.default_rng([5, 4]), 0.004).at(time_s)
+        moved = sliding.actor.surface(pose, None, slide) - sliding.actor.surface(pose)
+        np.testing.assert_allclose(moved, slide, atol=1e-12)
+        assert np.abs((slide * mesh.normals).sum(axis=1)).max() < 1e-12  # along the surface
+        assert not slide[~worn].any()
+        lengths.append(np.linalg.norm(slide[worn], axis=1))
+    assert np.sqrt(np.mean(np.square(lengths))) == pytest.approx(0.004, rel=0.35)
+    later = np.linalg.norm(sliding.at(0.3).surface - plain.at(0.3).surface, axis=1)
+    assert 0.001 < later[worn].mean() < 0.01
+    np.testing.assert_array_equal(plain.at(0.3).surface[~worn], sliding.at(0.3).surface[~worn])
+    np.testing.assert_array_equal(plain.at(0.3).body, sliding.at(0.3).body)
 
 
 def test_the_surface_carries_its_colours(clip: StudioClip) -> None:
