@@ -122,7 +122,7 @@ def _mean_of(found: list[dict[str, float]]) -> dict[str, float]:
 
 def table(errors: Mapping[str, DepthErrors]) -> str:
     """The means as text."""
-    head = f"{'':14s} {'MAE mm':>8s} {'scaled':>8s} {'RMSE mm':>8s} {'normals':>8s} {'< 2 cm':>7s} {'< 5 cm':>7s}"
+    head = f"{'':14s} {'MAE mm':>8s} {'scaled':>8s} {'RMSE mm':>8s} {'normals':>8s} {'detail':>8s} {'< 2 cm':>7s} {'< 5 cm':>7s}"
     return "\n".join([head, *_lines(errors.items())])
 
 
@@ -140,7 +140,7 @@ def _lines(errors: Iterable[tuple[str, DepthErrors]]) -> Iterable[str]:
     for name, each in errors:
         yield (
             f"{name:14s} {each.mae_mm:8.2f} {each.mae_scaled_mm:8.2f} {each.rmse_mm:8.2f} {each.normals_deg:8.2f} "
-            f"{100 * each.below_2cm:6.1f}% {100 * each.below_5cm:6.1f}%"
+            f"{each.detail_mm:8.2f} {100 * each.below_2cm:6.1f}% {100 * each.below_5cm:6.1f}%"
         )
 
 

@@ -14,6 +14,7 @@ from pipeline.geometry.camera import (
     translation_from_weak_perspective,
     weak_perspective_from_translation,
 )
+from pipeline.rendering.base_mesh import outward_normals
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
 from pipeline.studio.fabric import WaveNoise
@@ -21,6 +22,8 @@ from schemas.conventions import VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
 
 SIDE_PX = 192
 DEPTH_M = 4.4
+LAMP = np.array([-0.8, -0.3, -0.52])
+"""Towards it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class TexturedTrack:
     frames: int = 6
     turn_deg: float = 4.0
     is_textured: bool = True
+    is_lit: bool = False
+    """By a lamp from the side, beside light from everywhere."""
 
     @property
     def camera(self) -> Camera:
@@ -102,7 +107,13 @@ class TexturedTrack:
             )
             shade = np.stack([noise(rest) for noise in noises], axis=1) if self.is_textured else 0.0
             picture = np.full((SIDE_PX, SIDE_PX, 3), 110, np.uint8)
-            picture[raster.mask] = np.clip(110 + 35 * np.asarray(shade), 0, 255)
+            colour = 110 + 35 * np.asarray(shade)
+            if self.is_lit:
+                normals = outward_normals(vertices, body.faces)[body.faces[raster.face_id[raster.mask]]]
+                normal = np.einsum("nk,nkc->nc", raster.barycentric[raster.mask], normals)
+                normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+                colour = colour * (0.5 + np.maximum(normal @ LAMP, 0))[:, None]
+            picture[raster.mask] = np.clip(colour, 0, 255)
             pictures.append(picture)
         return pictures
 

@@ -14,7 +14,7 @@ from schemas.truth import PARTS, Truth
 from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth
 from trainer.cli import main
 from trainer.evaluate import evaluate, image_errors, mae_by_part, mae_by_pose, means
-from trainer.metrics import depth_errors
+from trainer.metrics import DETAIL_PX, depth_errors, detail
 
 K = map_intrinsics(256)
 
@@ -69,6 +69,31 @@ def test_the_angle_between_tilted_planes() -> None:
     flat = np.full((256, 256), 4.0)
     leaning = np.broadcast_to(4 / (1 - 0.2 * u), (256, 256))
     assert depth_errors(leaning, flat, K).normals_deg == pytest.approx(np.degrees(np.arctan(0.2)), abs=0.05)
+
+
+def test_detail_is_what_a_gaussian_leaves_behind() -> None:
+    """A wave of wavelength l keeps 1 - exp(-2 (pi s / l)^2) of its size; an offset and a slope nothing."""
+    flat = np.full((256, 256), 4.0)
+    u = np.arange(256) + 0.5
+    inner = np.zeros((256, 256), bool)
+    inner[40:-40, 40:-40] = True
+    for wavelength_px in (8.0, 32.0):
+        wave = np.broadcast_to(0.01 * np.sin(2 * np.pi * u / wavelength_px), (256, 256))
+        kept = detail(0.3 + 0.001 * u + wave, np.ones((256, 256), bool))
+        share = 1 - np.exp(-2 * (np.pi * DETAIL_PX / wavelength_px) ** 2)
+        np.testing.assert_allclose(kept[inner], (share * wave)[inner], atol=2e-5)
+    wave = np.broadcast_to(0.01 * np.sin(2 * np.pi * u / 8), (256, 256))
+    assert depth_errors(flat + wave + 0.5, flat, K).detail_mm == pytest.approx(20 / np.pi, rel=0.02)
+    assert depth_errors(flat + 0.5, flat, K).detail_mm < 1e-6
+
+
+def test_detail_does_not_look_beyond_the_body() -> None:
+    rng = np.random.default_rng(5)
+    depth, mask = rng.standard_normal((64, 64)), np.zeros((64, 64), bool)
+    mask[20:44, 24:40] = True
+    elsewhere = np.where(mask, depth, 100.0)
+    np.testing.assert_allclose(detail(depth, mask), detail(elsewhere, mask), atol=1e-12)
+    assert not detail(depth, mask)[~mask].any()
 
 
 @pytest.fixture

@@ -62,12 +62,13 @@ def run_table(entries: Iterable[Entry]) -> str:
                 f"{100 * (1 - refined['mae_mm'] / base['mae_mm']):+.1f} %",
                 f"{100 * entry['seen_recovered']:+.1f} %",
                 f"{base['normals_deg']:.1f} -> {refined['normals_deg']:.1f}",
+                f"{base['detail_mm']:.2f} -> {refined['detail_mm']:.2f}",
                 f"{entry['steps']}",
                 f"{entry['seconds']:.0f}",
             ]
         )
-    head = ["run", "base", "refined", "recovered", "recovered, seen", "normals, degrees", "steps", "s"]
-    return _table(head, rows)
+    names = "run|base|refined|recovered|recovered, seen|normals, degrees|detail, mm|steps|s"
+    return _table(names.split("|"), rows)
 
 
 def spread_table(entries: Iterable[Entry]) -> str:
@@ -98,12 +99,15 @@ def standing_table(entry: Entry) -> str:
             f"{found['mae_mm'] / 10:.2f}",
             f"{found['rmse_mm'] / 10:.2f}",
             f"{found['normals_deg']:.1f}",
+            f"{found['detail_mm']:.2f}",
             f"{100 * found['below_2cm']:.1f} %",
             f"{100 * found['below_5cm']:.1f} %",
         ]
         for name, found in entry["means"].items()
     ]
-    return _table([entry["training"], "MAE cm", "RMSE cm", "normals, degrees", "< 2 cm", "< 5 cm"], rows)
+    return _table(
+        [entry["training"], "MAE cm", "RMSE cm", "normals, degrees", "detail, mm", "< 2 cm", "< 5 cm"], rows
+    )
 
 
 def clip_table(entry: Entry) -> str:
