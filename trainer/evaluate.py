@@ -122,7 +122,8 @@ def _mean_of(found: list[dict[str, float]]) -> dict[str, float]:
 
 def table(errors: Mapping[str, DepthErrors]) -> str:
     """The means as text."""
-    head = f"{'':14s} {'MAE mm':>8s} {'scaled':>8s} {'RMSE mm':>8s} {'normals':>8s} {'detail':>8s} {'< 2 cm':>7s} {'< 5 cm':>7s}"
+    wide = "".join(f" {name:>8s}" for name in ("MAE mm", "scaled", "RMSE mm", "normals", "detail"))
+    head = f"{'':14s}{wide} {'< 2 cm':>7s} {'< 5 cm':>7s}"
     return "\n".join([head, *_lines(errors.items())])
 
 

@@ -203,7 +203,7 @@ def test_other_depths_stand_in_the_same_table(
     assert float(lines["optimised"][1]) < 0.01
     assert float(lines["flat"][1]) == float(lines["plane"][1])
     assert float(lines["true body"][2]) == pytest.approx(5, abs=0.5)
-    assert lines["torso"][1:] == [lines[name][-6] for name in ("plane", "true body", "base", "refined", "optimised",
+    assert lines["torso"][1:] == [lines[name][-7] for name in ("plane", "true body", "base", "refined", "optimised",
                                                               "flat")]  # fmt: skip
     assert main([*arguments, "--also=nothing"]) == 2
     with pytest.raises(DatasetError, match="is not a prediction"):
