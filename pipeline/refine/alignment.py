@@ -23,15 +23,13 @@ Source: method, section 10 (our probe), made for a whole track; see README.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.body.model import BodyModel
-from pipeline.body.skinning import JointTransforms, chain_joints
+from pipeline.body.skinning import JointTransforms
 from pipeline.config import RefineSettings
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.refine.alignment_kernels import (
     CORRECTIONS,
     TRANSLATION,
@@ -42,18 +40,18 @@ from pipeline.refine.alignment_kernels import (
     see_points,
     subtract_field,
 )
-from pipeline.refine.frame_coupling import follow_each_other, limited, relaxation, smooth_step
-from pipeline.refine.light import COEFFICIENTS, facing_basis, fitted_light, subtract_light
+from pipeline.refine.frame_coupling import follow_each_other, relaxation, smooth_step
+from pipeline.refine.light import fitted_light
+from pipeline.refine.light_kernels import COEFFICIENTS, facing_basis, subtract_light
 from pipeline.refine.pictures import TONE, LevelPicture, Pictures, level_picture
 from pipeline.refine.robust import ROBUST_SIGMAS, robust_weight
 from pipeline.refine.shared_offset import OffsetSystem
 from pipeline.refine.surface_points import SurfacePoints, spread_points
+from pipeline.refine.track_bodies import TrackBodies
 from pipeline.rendering import Rasterizer, render
 from schemas.conventions import JOINT_COUNT, MAP_PX
 
 CHANNELS = 3
-MAX_TURN_RAD, MAX_MOVE_M = 0.1, 0.05
-"""Longest step of one iteration."""
 DAMPING = 0.02
 """Share of the diagonal that is added to it (Levenberg and Marquardt)."""
 MIN_SUPPORT = 0.5
@@ -66,18 +64,6 @@ DEPTH_TOLERANCE_M = 0.03
 OUTLINE_MARGIN_PX = 2
 LIGHT_STRIDE = 8
 """Every so many points one tells of the light: a thousand times as many as there are coefficients."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TrackBodies:
-    """One shape and T poses, each in the coordinates of its frame's camera."""
-
-    rotation: np.ndarray
-    """(T, 24, 3, 3) of each joint about its parent's axes; the first is the global rotation."""
-    translation: np.ndarray
-    """(T, 3) metres."""
-    betas: np.ndarray
-    """(10,)."""
 
 
 class Alignment:
@@ -108,7 +94,6 @@ class Alignment:
         self._rest, self._normal = self._points.rest(
             body.template + body.shapedirs @ bodies.betas, body.faces
         )
-        self._joints = body.joint_template + body.joint_shapedirs @ bodies.betas
         self._parents = np.ascontiguousarray(body.parents, np.int64)
         frames, points = len(cameras), settings.points
         self._is_inner = follow_each_other(pts_s)
@@ -137,21 +122,8 @@ class Alignment:
         return self.bodies
 
     def _level_picture(self, at: int, side_px: int) -> LevelPicture:
-        camera = self._cameras[at]
-        return level_picture(self._pictures(at), camera, side_px, camera.px_from_cam(self._vertices(at)))
-
-    def _vertices(self, at: int) -> np.ndarray:
-        bodies = self.bodies
-        return self._body.vertices(
-            rotvec_from_rotation(bodies.rotation[at]), bodies.betas, bodies.translation[at]
-        )
-
-    def _transforms(self) -> JointTransforms:
-        bodies = self.bodies
-        joints = np.broadcast_to(self._joints, (len(bodies.rotation), *self._joints.shape))
-        placed = chain_joints(bodies.rotation, joints, self._body.parents)
-        move = bodies.translation[:, None]
-        return JointTransforms(placed.rotation, placed.offset + move, placed.position + move)
+        camera, vertices = self._cameras[at], self.bodies.vertices(self._body, at)
+        return level_picture(self._pictures(at), camera, side_px, camera.px_from_cam(vertices))
 
     def _look(self, side_px: int) -> None:
         """Which points each frame sees, by the naked body; of pictures below map size every second, fourth, ... one.
@@ -160,11 +132,12 @@ class Alignment:
         """
         self._every = max(1, MAP_PX // side_px)
         compared = np.arange(len(self._rest)) % self._every == 0
-        points, placed = self._points, self._transforms()
+        points, placed = self._points, self.bodies.transforms(self._body)
         point, normal = np.empty_like(self._rest), np.empty_like(self._rest)
         for at, camera in enumerate(self._cameras):
             camera = camera.resized((side_px, side_px))
-            depth = render(self._rasterizer, self._vertices(at), self._body.faces, camera).depth
+            vertices = self.bodies.vertices(self._body, at)
+            depth = render(self._rasterizer, vertices, self._body.faces, camera).depth
             place_points(
                 self._rest, self._normal, points.joint, points.weight,
                 placed.rotation[at], placed.offset[at], point, normal,
@@ -177,7 +150,7 @@ class Alignment:
 
     def _iterate(self, level: Sequence[LevelPicture], *, relight: bool) -> None:
         """One step of every frame and of what they share, all against the same appearance."""
-        placed, count = self._transforms(), len(level)
+        placed, count = self.bodies.transforms(self._body), len(level)
         offset_m = (self._points.node_weight * self._offset_m[self._points.node]).sum(axis=1)
         dressed = self._rest + offset_m[:, None] * self._normal
         for at in range(count):
@@ -278,8 +251,8 @@ class Alignment:
         return self._every * settings.picture_weight * weight
 
     def _correct(self, hessian: np.ndarray, gradient: np.ndarray, joint_axes: np.ndarray) -> None:
-        """Solves every frame's step in the joints' own axes, takes the mean over the track out, and applies it."""
-        settings, count = self._settings, len(gradient)
+        """Solves every frame's step in the joints' own axes and applies it."""
+        settings = self._settings
         axes = np.zeros_like(hessian)
         for joint in range(JOINT_COUNT):
             place = slice(3 * joint, 3 * joint + 3)
@@ -287,7 +260,7 @@ class Alignment:
         axes[:, TRANSLATION:, TRANSLATION:] = np.eye(3)
         hessian = axes.transpose(0, 2, 1) @ hessian @ axes
         gradient = np.einsum("tji,tj->ti", axes, gradient)
-        so_far = self._corrections()
+        so_far = self.bodies.corrections_since(self._start)
         stiffness = np.full(CORRECTIONS, settings.turn_sigma_rad**-2.0)
         stiffness[TRANSLATION:] = settings.translation_sigma_m**-2.0
         diagonal = np.arange(CORRECTIONS)
@@ -298,19 +271,4 @@ class Alignment:
         step = -self._relaxation * smooth_step(
             hessian, gradient + stiffness * so_far, so_far, calm, self._is_inner
         )
-        turns = step[:, :TRANSLATION].reshape(count, JOINT_COUNT, 3)
-        turns, move = limited(turns, MAX_TURN_RAD), limited(step[:, TRANSLATION:], MAX_MOVE_M)
-        turns, move = turns - turns.mean(axis=0), move - move.mean(axis=0)
-        self.bodies = replace(
-            self.bodies,
-            rotation=self.bodies.rotation @ rotation_from_rotvec(turns),
-            translation=self.bodies.translation + move,
-        )
-
-    def _corrections(self) -> np.ndarray:
-        """(T, 75) what has been added to the tracker's bodies, in the joints' own axes."""
-        start, now = self._start, self.bodies
-        turned = rotvec_from_rotation(np.swapaxes(start.rotation, -1, -2) @ now.rotation)
-        return np.concatenate(
-            [turned.reshape(len(turned), TRANSLATION), now.translation - start.translation], axis=1
-        )
+        self.bodies = self.bodies.corrected(step)

@@ -16,8 +16,9 @@ from pipeline.geometry.camera import (
 )
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.records import Track
-from pipeline.refine.alignment import Alignment, TrackBodies
+from pipeline.refine.alignment import Alignment
 from pipeline.refine.pictures import Pictures
+from pipeline.refine.track_bodies import TrackBodies
 from pipeline.rendering import Rasterizer
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 

@@ -10,7 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
-from pipeline.refine.light import COEFFICIENTS, facing_basis, fitted_light, subtract_light
+from pipeline.refine.light import fitted_light
+from pipeline.refine.light_kernels import COEFFICIENTS, facing_basis, subtract_light
 from pipeline.refine.refinement import refined_vectors, window_weights
 from pipeline.refine.robust import robust_weight
 from pipeline.rendering.compiled import CompiledRasterizer

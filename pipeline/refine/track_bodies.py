@@ -1,0 +1,62 @@
+"""The bodies of a track as what refinement changes: rotations of joints and translations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.body.model import BodyModel
+from pipeline.body.skinning import JointTransforms, chain_joints
+from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
+from pipeline.refine.alignment_kernels import TRANSLATION
+from pipeline.refine.frame_coupling import limited
+from schemas.conventions import JOINT_COUNT
+
+MAX_TURN_RAD, MAX_MOVE_M = 0.1, 0.05
+"""Longest step of one iteration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackBodies:
+    """One shape and T poses, each in the coordinates of its frame's camera."""
+
+    rotation: np.ndarray
+    """(T, 24, 3, 3) of each joint about its parent's axes; the first is the global rotation."""
+    translation: np.ndarray
+    """(T, 3) metres."""
+    betas: np.ndarray
+    """(10,)."""
+
+    def vertices(self, body: BodyModel, at: int) -> np.ndarray:
+        """(V, 3) metres, of one frame."""
+        return body.vertices(rotvec_from_rotation(self.rotation[at]), self.betas, self.translation[at])
+
+    def transforms(self, body: BodyModel) -> JointTransforms:
+        """Where every frame's joints are, and what brings points at rest there."""
+        joints = body.joint_template + body.joint_shapedirs @ self.betas
+        joints = np.broadcast_to(joints, (len(self.rotation), *joints.shape))
+        placed = chain_joints(self.rotation, joints, body.parents)
+        move = self.translation[:, None]
+        return JointTransforms(placed.rotation, placed.offset + move, placed.position + move)
+
+    def corrections_since(self, start: TrackBodies) -> np.ndarray:
+        """(T, 75) what has been added to the bodies of the start: turns in the joints' own axes, translations."""
+        turned = rotvec_from_rotation(np.swapaxes(start.rotation, -1, -2) @ self.rotation)
+        return np.concatenate(
+            [turned.reshape(len(turned), TRANSLATION), self.translation - start.translation], axis=1
+        )
+
+    def corrected(self, step: np.ndarray) -> TrackBodies:
+        """After a step (T, 75), shortened where it is too long, whose mean over the track is taken out.
+
+        The mean of all corrections stays zero: where a body is, is the tracker's to say.
+        """
+        turns = limited(step[:, :TRANSLATION].reshape(len(step), JOINT_COUNT, 3), MAX_TURN_RAD)
+        move = limited(step[:, TRANSLATION:], MAX_MOVE_M)
+        turns, move = turns - turns.mean(axis=0), move - move.mean(axis=0)
+        return replace(
+            self,
+            rotation=self.rotation @ rotation_from_rotvec(turns),
+            translation=self.translation + move,
+        )
