@@ -116,6 +116,9 @@ class RefineSettings:
     """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
     light: bool = True
     """Whether shading by lamps that stand still while the body turns is estimated and taken out, one for a track."""
+    person: bool = True
+    """Whether points that the segmentation does not call the person are left out: there the picture shows what is
+    behind, and that stands still."""
     colour_sigma: float = 0.06
     """Differences of the logarithm of a colour that need no explanation."""
     picture_weight: float = 0.015

@@ -10,6 +10,9 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import PairStatistics
 from schemas.errors import HumandepthError
 
+PERSON_PX = 128
+"""Side of the outline that a track carries for each frame, over its crop."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRef:
@@ -77,7 +80,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Track:
-    """One person through one segment: parameters, no pixels."""
+    """One person through one segment: parameters, an outline, no pixels."""
 
     track_id: str
     person_index: int
@@ -98,6 +101,13 @@ class Track:
     """(T,) why a frame is gated out; empty strings where it is kept."""
     tracked_vector: np.ndarray | None = None
     """(T, 85) what the tracker found, where refinement has changed `vector` since."""
+    person: np.ndarray | None = None
+    """(T, PERSON_PX, PERSON_PX / 8) uint8, bits packed along rows: the cells of the crop that show the person, by the
+    segmentation; None where the tracker has none. 2 kB a frame."""
+
+    def person_at(self, at: int) -> np.ndarray | None:
+        """(PERSON_PX, PERSON_PX) uint8, 1 on the person, of the frame at a place; None where nothing is known."""
+        return None if self.person is None else np.unpackbits(self.person[at], axis=1)
 
     @property
     def kept(self) -> np.ndarray:

@@ -43,7 +43,7 @@ from pipeline.refine.alignment_kernels import (
 from pipeline.refine.frame_coupling import follow_each_other, relaxation, smooth_step
 from pipeline.refine.light import fitted_light
 from pipeline.refine.light_kernels import COEFFICIENTS, facing_basis, subtract_light
-from pipeline.refine.pictures import TONE, LevelPicture, Pictures, level_picture
+from pipeline.refine.pictures import TONE, LevelPicture, PersonAt, Pictures, level_picture
 from pipeline.refine.robust import ROBUST_SIGMAS, robust_weight
 from pipeline.refine.shared_offset import OffsetSystem
 from pipeline.refine.surface_points import SurfacePoints, spread_points
@@ -79,14 +79,16 @@ class Alignment:
         body: BodyModel,
         rasterizer: Rasterizer,
         settings: RefineSettings,
+        person: PersonAt | None = None,
     ) -> None:
         """`neighbours` (T, T): the weight of frame s in the appearance that frame t is aligned to; 0 on the diagonal.
 
-        `cameras` are those of the pictures, `pts_s` (T,) their times.
+        `cameras` are those of the pictures, `pts_s` (T,) their times; `person` tells where each shows the person.
         """
         self.bodies = bodies
         self._start, self._pictures, self._cameras = bodies, pictures, cameras
         self._body, self._rasterizer, self._settings = body, rasterizer, settings
+        self._person = person
         self._neighbours = neighbours
         self._neighbour = [np.flatnonzero(row) for row in neighbours]
         self._neighbour_weight = [row[row > 0] for row in neighbours]
@@ -144,9 +146,21 @@ class Alignment:
             )  # fmt: skip
             margin = OUTLINE_MARGIN_PX if side_px == MAP_PX else 1
             see_points(
-                point, normal, camera.lens, depth, DEPTH_TOLERANCE_M, margin, LEAST_COSINE, self._seen[at]
+                point,
+                normal,
+                camera.lens,
+                depth,
+                self._person_at(at),
+                DEPTH_TOLERANCE_M,
+                margin,
+                LEAST_COSINE,
+                self._seen[at],
             )
             self._seen[at][~compared] = 0.0
+
+    def _person_at(self, at: int) -> np.ndarray:
+        found = self._person(at) if self._person is not None else None
+        return np.ones((1, 1), np.uint8) if found is None else found
 
     def _iterate(self, level: Sequence[LevelPicture], *, relight: bool) -> None:
         """One step of every frame and of what they share, all against the same appearance."""

@@ -40,12 +40,13 @@ def place_points(rest, normal, joint, weight, rotation, offset, point, posed_nor
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def see_points(point, normal, lens, depth, tolerance, margin, least_cosine, seen):
+def see_points(point, normal, lens, depth, person, tolerance, margin, least_cosine, seen):
     """How well a camera sees points (Q, 3): 0 hidden, else up to 1 for a surface that faces it.
 
     The weight rises linearly with the cosine between normal and ray, from `least_cosine` to a third more. A point is
     hidden where the depth picture (0 = nothing there) is nearer by more than `tolerance` metres at its pixel or
-    `margin` pixels up, down, left or right of it, and where it falls outside.
+    `margin` pixels up, down, left or right of it, where it falls outside, and where person (P, P), of the same square,
+    is 0: what the picture shows there is something else.
     """
     height, width = depth.shape
     for q in range(point.shape[0]):
@@ -67,7 +68,7 @@ def see_points(point, normal, lens, depth, tolerance, margin, least_cosine, seen
             or column >= width - margin - 1
         ):
             continue
-        hidden = False
+        hidden = person[row * person.shape[0] // height, column * person.shape[1] // width] == 0
         for dr, dc in ((0, 0), (margin, 0), (-margin, 0), (0, margin), (0, -margin)):
             front = depth[row + dr, column + dc]
             if front > 0.0 and front < z - tolerance:

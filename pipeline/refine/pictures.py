@@ -13,6 +13,9 @@ from pipeline.geometry.camera import Camera
 Pictures = Callable[[int], np.ndarray]
 """The crop of a frame by its place in the track: (S, S, 3) uint8 sRGB, square."""
 
+PersonAt = Callable[[int], np.ndarray | None]
+"""Which cells of that crop show the person: (P, P) uint8, 0 or 1; None where nobody knows."""
+
 BLUR_PX = 0.5
 MARGIN_SHARE = 0.08
 """Of the body's box, on every side: what corrections may still move it by."""

@@ -17,7 +17,7 @@ from pipeline.geometry.camera import (
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.records import Track
 from pipeline.refine.alignment import Alignment
-from pipeline.refine.pictures import Pictures
+from pipeline.refine.pictures import PersonAt, Pictures
 from pipeline.refine.track_bodies import TrackBodies
 from pipeline.rendering import Rasterizer
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
@@ -59,6 +59,7 @@ def refined_track(
         rasterizer,
         settings,
         report,
+        lambda place: track.person_at(int(kept[place])) if settings.person else None,
     )
     return replace(track, vector=vector, tracked_vector=track.vector)
 
@@ -73,6 +74,7 @@ def refined_vectors(
     rasterizer: Rasterizer,
     settings: RefineSettings,
     report: Report | None = None,
+    person: PersonAt | None = None,
 ) -> np.ndarray:
     """Corrected vectors (T, 85) of vectors (T, 85) in the crops' cameras. One shape: the median of the betas.
 
@@ -90,7 +92,8 @@ def refined_vectors(
         translation=translation,
         betas=np.median(vectors[:, VECTOR_BETAS], axis=0),
     )
-    found = Alignment(start, pictures, cameras, pts_s, neighbours, body, rasterizer, settings).solve(report)
+    alignment = Alignment(start, pictures, cameras, pts_s, neighbours, body, rasterizer, settings, person)
+    found = alignment.solve(report)
     refined = vectors.copy()
     refined[:, VECTOR_POSE] = rotvec_from_rotation(found.rotation).reshape(len(vectors), -1)
     refined[:, VECTOR_BETAS] = found.betas

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from pipeline.geometry.coverage import fill_covered
+from pipeline.records import PERSON_PX
 from pipeline.tracking.people import Observations
-from pipeline.tracking.regions import invert, transform
+from pipeline.tracking.regions import invert, sample, transform
 
 MASK_PX = 256
 """Side of the masks that contours, distances and overlaps are measured in, aligned with the region."""
@@ -82,6 +83,26 @@ def _is_outline(
     far = np.array([image_hw[1], image_hw[0]]) - margin_px
     in_image = ((contour_px > margin_px) & (contour_px < far)).all(axis=-1)
     return np.asarray(in_region & in_image, dtype=np.float64)
+
+
+def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> np.ndarray:
+    """(T, PERSON_PX, PERSON_PX / 8) uint8 packed bits: masks as seen in crops (T, 3) = centre and side in the image.
+
+    A frame without a mask is all person, because nothing is known of it; what lies outside a mask's region is none.
+    """
+    packed = np.empty((len(crop_px), PERSON_PX, PERSON_PX // 8), np.uint8)
+    for t, (u, v, side) in enumerate(crop_px):
+        if not silhouettes.mask[t].any():
+            packed[t] = 255
+            continue
+        cell_px = side / PERSON_PX
+        image_from_crop = np.array([[cell_px, 0, u - side / 2], [0, cell_px, v - side / 2]])
+        mask_from_image = silhouettes.mask_from_image[t]
+        mask_from_crop = mask_from_image[:, :2] @ image_from_crop
+        mask_from_crop[:, 2] += mask_from_image[:, 2]
+        person = sample(255 * silhouettes.mask[t].astype(np.uint8), mask_from_crop, PERSON_PX)
+        packed[t] = np.packbits(person > 127, axis=1)
+    return packed
 
 
 def silhouette_iou(silhouettes: Silhouettes, index: int, vertices_px: np.ndarray, faces: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from pipeline.tracking.articulation import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.people import Observations
 from pipeline.tracking.quality import gate_reasons, quality_of
-from pipeline.tracking.silhouette import Silhouettes
+from pipeline.tracking.silhouette import Silhouettes, person_cells
 from schemas.conventions import BETA_COUNT, IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
 
 
@@ -43,6 +43,7 @@ def build_track(
         K=np.stack([crop.K for crop in crops]),
         quality=quality,
         reason=gate_reasons(quality, settings.gates),
+        person=person_cells(silhouettes, crop_px),
     )
 
 

@@ -35,6 +35,8 @@ class TexturedTrack:
     is_textured: bool = True
     is_lit: bool = False
     """By a lamp from the side, beside light from everywhere."""
+    has_backdrop: bool = False
+    """Before a wall with stripes that stands still, instead of a grey ground."""
 
     @property
     def camera(self) -> Camera:
@@ -107,6 +109,8 @@ class TexturedTrack:
             )
             shade = np.stack([noise(rest) for noise in noises], axis=1) if self.is_textured else 0.0
             picture = np.full((SIDE_PX, SIDE_PX, 3), 110, np.uint8)
+            if self.has_backdrop:
+                picture[:] = np.where(np.arange(SIDE_PX) // 4 % 2, 230, 20)[:, None]
             colour = 110 + 35 * np.asarray(shade)
             if self.is_lit:
                 normals = outward_normals(vertices, body.faces)[body.faces[raster.face_id[raster.mask]]]
@@ -116,6 +120,14 @@ class TexturedTrack:
             picture[raster.mask] = np.clip(colour, 0, 255)
             pictures.append(picture)
         return pictures
+
+    def persons(self) -> np.ndarray:
+        """(T, SIDE_PX, SIDE_PX) uint8, 1 where a picture shows the body."""
+        faces = BodyModel.open_body().faces
+        rasters = [
+            render(CompiledRasterizer(), each, faces, self.camera) for each in self.vertices(self.vectors)
+        ]
+        return np.stack([raster.mask for raster in rasters]).astype(np.uint8)
 
     def surface_error_px(self, vectors: np.ndarray) -> float:
         """Mean distance in pixels by which seen surface points move wrongly between neighbouring frames."""

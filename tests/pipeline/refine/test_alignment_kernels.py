@@ -188,13 +188,20 @@ def test_visibility_by_angle_depth_and_border() -> None:
     point = np.array([[0, 0, 2.0]] * 4 + [[0, 0, 2.02], [0.39, 0, 2.0]])
     normal = np.array([towards, away, flat, towards, towards, towards])
     depth = np.full((32, 32), 2.0)
-    seen = np.empty(6)
-    see_points(point, normal, camera.lens, depth, 0.01, 1, 0.2, seen)
+    seen, everywhere = np.empty(6), np.ones((1, 1), np.uint8)
+    see_points(point, normal, camera.lens, depth, everywhere, 0.01, 1, 0.2, seen)
     flat_cosine = 0.3 / np.hypot(1, 0.3)
     np.testing.assert_allclose(seen, [1, 0, 3 * (flat_cosine - 0.2), 1, 0, 0], atol=1e-12)
     depth[:] = 0  # nothing drawn there: not hidden
-    see_points(point, normal, camera.lens, depth, 0.01, 1, 0.2, seen)
+    see_points(point, normal, camera.lens, depth, everywhere, 0.01, 1, 0.2, seen)
     assert seen[4] == 1
+    person = np.ones((8, 8), np.uint8)
+    person[4, 4] = 0  # pixel (16, 16) of 32, where the first point lies
+    see_points(point, normal, camera.lens, depth, person, 0.01, 1, 0.2, seen)
+    assert seen[0] == 0
+    person[4, 4], person[4, 3], person[3, 4] = 1, 0, 0
+    see_points(point, normal, camera.lens, depth, person, 0.01, 1, 0.2, seen)
+    assert seen[0] == 1
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.3])

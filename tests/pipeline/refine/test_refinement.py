@@ -9,19 +9,24 @@ import pytest
 
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
-from pipeline.records import Quality, Track
+from pipeline.records import PERSON_PX, Quality, Track
 from pipeline.refine.frame_coupling import relaxation, smooth_step
-from pipeline.refine.pictures import level_picture
+from pipeline.refine.pictures import PersonAt, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
 from pipeline.rendering.compiled import CompiledRasterizer
-from schemas.conventions import IMAGE_PX
+from schemas.conventions import IMAGE_PX, VECTOR_CAMERA, VECTOR_POSE
 from tests.support.textured_track import SIDE_PX, TexturedTrack
 
 QUICK = RefineSettings(mode="track", levels_px=(96, 192), iterations=5, points=2000)
 GAPS_S = (1 / 15, 0.1, 2 / 15)
 
 
-def refined(scene: TexturedTrack, vectors: np.ndarray, settings: RefineSettings = QUICK) -> np.ndarray:
+def refined(
+    scene: TexturedTrack,
+    vectors: np.ndarray,
+    settings: RefineSettings = QUICK,
+    person: PersonAt | None = None,
+) -> np.ndarray:
     times_s = np.arange(scene.frames) / 30
     weights = (
         window_weights(times_s, settings.window_s)
@@ -38,6 +43,7 @@ def refined(scene: TexturedTrack, vectors: np.ndarray, settings: RefineSettings 
         BodyModel.open_body(),
         CompiledRasterizer(),
         settings,
+        person=person,
     )
 
 
@@ -88,6 +94,20 @@ def test_frames_without_neighbours_pass_unchanged(scene: TexturedTrack, jittered
     np.testing.assert_allclose(refined(scene, jittered, settings), jittered, atol=1e-9)
 
 
+def test_what_stands_behind_does_not_hold_a_body_back() -> None:
+    """Bodies too large by a tenth show the wall around the person; where the person is, is told."""
+    scene = TexturedTrack(turn_deg=6.0, has_backdrop=True)
+    jittered = scene.jittered(2.0, seed=4)
+    jittered[:, VECTOR_CAMERA.start] *= 1.1
+    error = {
+        is_told: scene.surface_error_px(
+            refined(scene, jittered, person=scene.persons().__getitem__ if is_told else None)
+        )
+        for is_told in (False, True)
+    }
+    assert error[True] < 0.8 * error[False], error
+
+
 def track(vectors: np.ndarray, scene: TexturedTrack, reason: tuple[str, ...]) -> Track:
     ones = np.ones(len(vectors))
     return Track(
@@ -129,6 +149,30 @@ def test_a_track_keeps_what_the_tracker_said_and_its_gated_frames(
     np.testing.assert_array_equal(found.vector[2], jittered[2])
     assert (np.abs(found.vector - jittered).max(axis=1) > 1e-4).tolist() == [True, True, False] + [True] * 3
     assert 2 not in asked
+
+
+def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
+    scene: TexturedTrack, jittered: np.ndarray
+) -> None:
+    """Outlines that call nothing the person leave nothing to compare in the frames they belong to."""
+    packed = np.full((6, PERSON_PX, PERSON_PX // 8), 255, np.uint8)
+    packed[3] = 0
+    given = replace(track(jittered, scene, ("low-score",) + ("",) * 5), person=packed)
+    quick = replace(
+        QUICK, levels_px=(96,), iterations=2, turn_unrest_sigma_rad=1e3, translation_unrest_sigma_m=1e3
+    )
+    found = {}
+    for is_wanted in (True, False):
+        settings = replace(quick, person=is_wanted)
+        found[is_wanted] = refined_track(
+            given, pictures_of(scene), BodyModel.open_body(), CompiledRasterizer(), settings, GAPS_S
+        ).vector
+    own = np.abs(found[False] - found[True]).max(axis=1)
+    assert own[0] == 0
+    assert own[3] > 1e-4
+    turn = found[True][3, VECTOR_POSE] - jittered[3, VECTOR_POSE]
+    others = np.abs(found[True] - jittered)[[1, 2, 4, 5]][:, VECTOR_POSE]
+    assert np.abs(turn).max() < 0.5 * others.max()  # moved by the mean of the others' corrections alone
 
 
 @pytest.mark.parametrize(
