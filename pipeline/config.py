@@ -121,12 +121,13 @@ class RefineSettings:
     behind, and that stands still."""
     colour_sigma: float = 0.06
     """Differences of the logarithm of a colour that need no explanation."""
-    picture_weight: float = 0.015
-    """How many independent measurements a point and channel is worth; neighbouring points repeat each other."""
+    picture_weight: float = 0.03
+    """How many independent measurements a point and channel is worth; neighbouring points repeat each other. On real
+    clips more helps (misalignment 2.6 px with 0.015, 2.1 with 0.05), on exact bodies it costs (.17 and .19 px)."""
     turn_sigma_rad: float = 0.2
     """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
     of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
-    .19, .26 and .40 with 0.3 (three studio films)."""
+    .19, .26 and .40 with 0.3 (three studio films, `picture_weight` 0.015)."""
     translation_sigma_m: float = 0.02
     """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
     turn_unrest_sigma_rad: float = 0.05
