@@ -29,6 +29,7 @@ class Laboratory:
             "train": options.clips,
             "held": options.held_clips,
             "clean": options.held_clips,
+            "sliding": options.held_clips,
             "tune": None,
         }
         self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -42,7 +43,7 @@ class Laboratory:
         return any((self._films / part).glob(FILMS))
 
     def order(self, variant: Variant, part: str) -> None:
-        """Begins to prepare one part, `train`, `held` or `clean`, of a variant."""
+        """Begins to prepare one part, `train`, `held`, `clean` or `sliding`, of a variant."""
         if (variant, part) in self._pending:
             return
         tracked = self._films / f"tracked-{part}"

@@ -4,6 +4,7 @@
     python -m pipeline studio --out films/held --clips 10 --seed 2000 --set duration_s=2.5
     python -m pipeline studio --out films/clean --clips 6 --seed 2000 --set duration_s=1.5 \\
         --set noise=0 --set drift=0 --set crf=6 --set loose_share=0            # the same people at their easiest
+    python -m pipeline studio --out films/sliding --clips 6 --seed 2000 --set duration_s=2.5 --set slide_m=0.004
     python -m pipeline run films/train/clips.csv --out films/tracked-train     # likewise held; for tracked bodies
     PYTHONPATH=. python tools/experiments/run.py films --out results.jsonl --minutes 9
 
@@ -37,6 +38,8 @@ from trainer.probe import ProbeSettings, optimised_offset
 from trainer.step import learning_rate_factor, train_step
 
 EVALUATED_AT_ONCE = 16
+PROBED_AT_ONCE = {"cpu": 2}
+"""As many as are evaluated, but on a CPU, where fewer fit its caches."""
 TIMED_STEPS = 10
 PROBED_STRIDE = 4
 """Every so many held-out samples one is optimised."""
@@ -96,9 +99,8 @@ def trained(
 
 def probe_held_out(samples: Resident, positions: list[int], probe: Probe, settings: ProbeSettings) -> Tensor:
     """Offsets of samples optimised directly."""
-    groups = [
-        positions[first : first + EVALUATED_AT_ONCE] for first in range(0, len(positions), EVALUATED_AT_ONCE)
-    ]
+    at_once = PROBED_AT_ONCE.get(samples.K.device.type, EVALUATED_AT_ONCE)
+    groups = [positions[first : first + at_once] for first in range(0, len(positions), at_once)]
     batches = (
         samples.batch(group, photo_px=probe.losses.photo_px, references=probe.references) for group in groups
     )
@@ -125,7 +127,7 @@ def main(argv: list[str]) -> int:
     results = Results(options.out, laboratory.device, begin)
     try:
         _order_all(laboratory, probes, chosen)
-        _probe_all(laboratory, results, probes, options.probe_steps, deadline_s)
+        _probe_all(laboratory, results, probes, options, deadline_s)
         _train_all(laboratory, results, chosen, options.steps, deadline_s)
     finally:
         results.close()
@@ -149,17 +151,22 @@ def _order_all(laboratory: Laboratory, probes: list[Probe], chosen: list[Configu
 
 
 def _probe_all(
-    laboratory: Laboratory, results: Results, probes: list[Probe], steps: int, deadline_s: float
+    laboratory: Laboratory,
+    results: Results,
+    probes: list[Probe],
+    options: argparse.Namespace,
+    deadline_s: float,
 ) -> None:
     for probe in probes:
         if time.monotonic() > deadline_s:
             return
         samples, start = laboratory.samples(probe.variant, probe.part), time.monotonic()
-        positions = list(range(0, len(samples), PROBED_STRIDE))
-        offsets = probe_held_out(samples, positions, probe, ProbeSettings(steps=steps)).cpu()
+        positions = list(range(0, len(samples), options.probe_stride))
+        settings = ProbeSettings(steps=options.probe_steps)
+        offsets = probe_held_out(samples, positions, probe, settings).cpu()
         facts = {
             "probe": probe.name,
-            "steps": steps,
+            "steps": options.probe_steps,
             "references": probe.references,
             "overrides": probe.overrides,
         }
@@ -223,6 +230,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9.0, help="everything together (default 9)")
     parser.add_argument("--steps", type=int, help="of each training run, instead of as many as fit")
     parser.add_argument("--probe-steps", type=int, default=120)
+    parser.add_argument(
+        "--probe-stride", type=int, default=PROBED_STRIDE, help="every so many held-out samples one is probed"
+    )
     parser.add_argument("--clips", type=int, help="at most so many films to train on")
     parser.add_argument("--held-clips", type=int, help="at most so many held-out films")
     parser.add_argument("--only", metavar="TEXT", help="only probes and runs whose name holds this")
