@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pipeline.geometry.coverage import fill_covered
-from pipeline.records import PERSON_PX
+from pipeline.records import PERSON_PX, packed_person
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import invert, sample, transform
 
@@ -85,15 +85,15 @@ def _is_outline(
     return np.asarray(in_region & in_image, dtype=np.float64)
 
 
-def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> np.ndarray:
-    """(T, PERSON_PX, PERSON_PX / 8) uint8 packed bits: masks as seen in crops (T, 3) = centre and side in the image.
+def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> tuple[bytes, ...]:
+    """(T,) packed outlines for `Track.person`: masks as seen in crops (T, 3) = centre and side in the image.
 
     A frame without a mask is all person, because nothing is known of it; what lies outside a mask's region is none.
     """
-    packed = np.empty((len(crop_px), PERSON_PX, PERSON_PX // 8), np.uint8)
+    packed = []
     for t, (u, v, side) in enumerate(crop_px):
         if not silhouettes.mask[t].any():
-            packed[t] = 255
+            packed.append(packed_person(np.ones((PERSON_PX, PERSON_PX), bool)))
             continue
         cell_px = side / PERSON_PX
         image_from_crop = np.array([[cell_px, 0, u - side / 2], [0, cell_px, v - side / 2]])
@@ -101,8 +101,8 @@ def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> np.ndarray:
         mask_from_crop = mask_from_image[:, :2] @ image_from_crop
         mask_from_crop[:, 2] += mask_from_image[:, 2]
         person = sample(255 * silhouettes.mask[t].astype(np.uint8), mask_from_crop, PERSON_PX)
-        packed[t] = np.packbits(person > 127, axis=1)
-    return packed
+        packed.append(packed_person(person > 127))
+    return tuple(packed)
 
 
 def silhouette_iou(silhouettes: Silhouettes, index: int, vertices_px: np.ndarray, faces: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
-from pipeline.records import PERSON_PX, Quality, Track
+from pipeline.records import PERSON_PX, Quality, Track, packed_person
 from pipeline.refine.frame_coupling import relaxation, smooth_step
 from pipeline.refine.pictures import PersonAt, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
@@ -155,9 +155,9 @@ def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
     scene: TexturedTrack, jittered: np.ndarray
 ) -> None:
     """Outlines that call nothing the person leave nothing to compare in the frames they belong to."""
-    packed = np.full((6, PERSON_PX, PERSON_PX // 8), 255, np.uint8)
-    packed[3] = 0
-    given = replace(track(jittered, scene, ("low-score",) + ("",) * 5), person=packed)
+    whole = np.ones((PERSON_PX, PERSON_PX), bool)
+    outlines = tuple(packed_person(whole if at != 3 else ~whole) for at in range(6))
+    given = replace(track(jittered, scene, ("low-score",) + ("",) * 5), person=outlines)
     quick = replace(
         QUICK, levels_px=(96,), iterations=2, turn_unrest_sigma_rad=1e3, translation_unrest_sigma_m=1e3
     )

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
-from pipeline.records import PERSON_PX
+from pipeline.records import PERSON_PX, unpacked_person
 from pipeline.tracking.blazepose import SEGMENTATION_PX
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import Region, transform
@@ -240,10 +240,9 @@ def test_the_outline_in_a_crop_is_the_masks(region):
     """Cell by cell: the mask where the cell's centre falls, but for cells that the outline itself crosses."""
     silhouettes = silhouettes_of(rectangle_seen(region=region), 0.5)
     crop_px = np.array([[300.0, 310.0, 400.0], [290.0, 280.0, 333.0]])
-    packed = person_cells(silhouettes, crop_px)
-    assert packed.shape == (2, PERSON_PX, PERSON_PX // 8)
-    assert np.unpackbits(packed[0]).all()  # nothing was segmented: nothing is known
-    found = np.unpackbits(packed[1], axis=1)
+    blind, found = map(unpacked_person, person_cells(silhouettes, crop_px))
+    assert blind.all()  # nothing was segmented: nothing is known
+    assert found.shape == (PERSON_PX, PERSON_PX)
     u, v, side = crop_px[1]
     row, column = np.mgrid[0:PERSON_PX, 0:PERSON_PX] + 0.5
     image_px = np.stack([column, row], axis=-1) * side / PERSON_PX + [u - side / 2, v - side / 2]
