@@ -104,7 +104,7 @@ class Track:
     """(T, 85) what the tracker found, where refinement has changed `vector` since."""
     person: tuple[bytes, ...] | None = None
     """(T,) the cells of each crop that show the person, by the segmentation, as `packed_person` packs them; None where
-    the tracker has none. About 300 bytes a frame."""
+    the tracker has none. About 250 bytes a frame."""
 
     def person_at(self, at: int) -> np.ndarray | None:
         """(PERSON_PX, PERSON_PX) uint8, 1 on the person, of the frame at a place; None where nothing is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,8 +161,8 @@ def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
     given = replace(track(jittered, scene, ("low-score",) + ("",) * 5), person=outlines)
     told: list[PersonAt] = []
 
-    def noting(*arguments: object) -> np.ndarray:
-        told.append(arguments[-1])  # type: ignore[arg-type]
+    def noting(*arguments: Any) -> np.ndarray:
+        told.append(arguments[-1])
         return given.vector[1:]
 
     monkeypatch.setattr("pipeline.refine.refinement.refined_vectors", noting)
