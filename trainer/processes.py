@@ -6,10 +6,11 @@ take the same step. The first process validates and writes.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -100,19 +101,34 @@ def sigterm_noted() -> Iterator[list[int]]:
 
 
 def begin_worker(number: int) -> None:
-    """Of a loading process: the first SIGTERM is not for it, and it needs one thread.
+    """Of a loading process: SIGTERM is not for it, and it needs one thread.
 
     torchrun and clusters send SIGTERM to every process at once. A loader that died of it would take the training
-    process along before that has written its checkpoint; the loader ends when the training process closes it, or dies.
-    Now and then it misses that it was closed. Then Python ends it with a SIGTERM of its own, after torch's: one that
-    ignored them all would keep a finished run from ending.
+    process along before that has written its checkpoint; the loader ends when the training process closes it, or dies,
+    or at the end of `no_loader_left`.
     """
-
-    def let_the_next_end_it(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, let_the_next_end_it)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+@contextmanager
+def no_loader_left() -> Iterator[None]:
+    """Kills the loading processes that were begun in the context and still run at its end.
+
+    Now and then a loader misses that it was closed. Python would wait for it for ever: it only sends SIGTERM, and to
+    count those is no way out, for two that come close together arrive as one.
+    """
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    finally:
+        for process in set(multiprocessing.active_children()) - before:
+            if process.daemon:
+                with suppress(
+                    RuntimeError
+                ):  # torch's, of a loader that it has not closed because a run has failed
+                    process.kill()
+                    process.join()
 
 
 @contextmanager

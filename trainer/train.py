@@ -24,7 +24,14 @@ from trainer.model import ReconNet, parameter_count
 from trainer.objective import Validation, validate
 from trainer.order import BatchOrder, Mix
 from trainer.panels import validation_panels, write_curves, write_picture
-from trainer.processes import Processes, begin_worker, determinism, joined_processes, sigterm_noted
+from trainer.processes import (
+    Processes,
+    begin_worker,
+    determinism,
+    joined_processes,
+    no_loader_left,
+    sigterm_noted,
+)
 from trainer.progress import FitDisplay
 from trainer.remote import open_dataset
 from trainer.run_log import NonFiniteLossError, RunLog
@@ -81,6 +88,7 @@ def fit(
     with ExitStack() as stack:
         processes = stack.enter_context(joined_processes(device))
         stack.enter_context(determinism(settings.train.deterministic))
+        stack.enter_context(no_loader_left())
         mix = Mix.of(counts, settings.data.weights)
         run = _Run(Path(out), settings, training, held_out, mix, processes)
         run.start(resume=resume, start_from=start_from)

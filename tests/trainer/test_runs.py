@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from trainer.cli import main
 from trainer.config import ModelSettings, Settings, preset
 from trainer.data import read_index
 from trainer.model import ReconNet
-from trainer.processes import begin_worker
+from trainer.processes import begin_worker, no_loader_left
 from trainer.report import REPORT_NAME
 from trainer.step import train_step, update_average
 from trainer.train import NonFiniteLossError, StoppedError, fit
@@ -373,19 +374,30 @@ def test_tensorboard_gets_curves_and_panels_or_says_what_is_missing(root: Path, 
         assert name in written
 
 
-def test_a_loading_process_outlives_one_sigterm_and_no_second() -> None:
-    """One is sent to every process of a job; two are what a finished run sends a loader that missed its end."""
+def test_a_loading_process_outlives_sigterm_and_no_run() -> None:
+    """SIGTERM is sent to every process of a job; a loader that missed its end must not keep a finished run waiting."""
+    older = _begun_loader()
+    try:
+        with no_loader_left():
+            loader = _begun_loader()
+            for _ in range(2):
+                loader.terminate()
+                loader.join(timeout=0.5)
+                assert loader.is_alive()
+        assert loader.exitcode == -signal.SIGKILL
+        assert older.is_alive()
+    finally:
+        older.kill()
+        older.join()
+
+
+def _begun_loader() -> BaseProcess:
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Event()
     loader = spawn.Process(target=_load_for_ever, args=(ready,), daemon=True)
     loader.start()
     assert ready.wait(timeout=60)
-    loader.terminate()
-    loader.join(timeout=1.0)
-    assert loader.is_alive()
-    loader.terminate()
-    loader.join(timeout=30)
-    assert loader.exitcode == -signal.SIGTERM
+    return loader
 
 
 def _load_for_ever(ready: Event) -> None:
