@@ -40,6 +40,8 @@ class VideoFacts:
     mean_fps: float
     duration_s: float
     sha256: str
+    notes: str = ""
+    """What reading the film takes beyond plain decoding (tone mapping, deinterlacing, ...), joined by '; '."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

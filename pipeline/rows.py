@@ -81,6 +81,7 @@ def clip_row(segment: Segment, counts: UnitCounts, frames_read: int) -> Row:
         "end_s": segment.end_s,
         "width_px": segment.video.width_px,
         "height_px": segment.video.height_px,
+        "notes": segment.video.notes,
         "frames_read": frames_read,
     }
 
@@ -94,6 +95,7 @@ def unread_clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
         "end_s": 0.0,
         "width_px": 0,
         "height_px": 0,
+        "notes": "",
         "frames_read": 0,
     }
 
@@ -116,6 +118,7 @@ def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
         "unit_id": counts.unit_id,
         "uri": clip.uri,
         "licence": clip.licence,
+        "focal_source": "assumed" if clip.focal_px is None else "given",
         "tracks": counts.tracks,
         "frames_kept": counts.frames_kept,
         "pairs_kept": counts.pairs_kept,

@@ -194,7 +194,7 @@ PAIRS = TableSpec(
 
 CLIPS = TableSpec(
     name="clips",
-    version=1,
+    version=2,
     doc="Every unit of work that was read: what it was and what came of it.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -208,6 +208,10 @@ CLIPS = TableSpec(
         _real("end_s", "end of the window", "s"),
         _integer("width_px", "upright width of the video", "px"),
         _integer("height_px", "upright height of the video", "px"),
+        _text("focal_source", "where the focal length is from: `given`, or `assumed` (the medium lens)"),
+        _text(
+            "notes", "what reading the film took beyond plain decoding (tone mapping, ...), joined by '; '"
+        ),
         _integer("frames_read", "frames decoded"),
         _integer("tracks", "people tracked"),
         _integer("frames_kept", "frames that passed the gates"),
