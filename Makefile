@@ -3,6 +3,7 @@
 # make fuzz   damaged clips (FUZZ_MUTANTS of them): no crash, no hang, no silent success
 # make accuracy  the demo's figures, joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
 # make bench  benchmarks with ratios (build/benchmarks.json)
+# make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
 # make memory peak memory of tracking by the length of a clip, up to ten minutes (build/memory.json)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
@@ -24,18 +25,24 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy images memory soak demo test lint typecheck unit fuzz bench fetch clean install
+.PHONY: accuracy images locks memory soak demo test lint typecheck unit fuzz bench fetch clean install
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml tools/make_venv.py
+$(STAMP): pyproject.toml requirements.lock tools/make_venv.py
 	@echo "making $(VENV) with $(PYTHON)"
 	@$(PYTHON) tools/make_venv.py $(VENV)
+	@$(PIP_INSTALL) --require-hashes --no-deps --requirement requirements.lock
 	@if command -v nvidia-smi >/dev/null 2>&1; then $(PIP_INSTALL) "$(TORCH)"; else \
-	  $(PIP_INSTALL) --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) "$(TORCH)" >/dev/null 2>&1 \
-	  || $(PIP_INSTALL) "$(TORCH)"; fi
-	@$(PIP_INSTALL) --editable ".[pipeline,trainer,dev]"
+	  $(PIP_INSTALL) --retries 0 --timeout 10 --index-url $(TORCH_CPU_INDEX) "$(TORCH)" >/dev/null 2>&1 || { \
+	  echo "$(TORCH_CPU_INDEX) gives no CPU build of $(TORCH): taking PyPI's build, with 4 GB of CUDA libraries."; \
+	  echo "TORCH_CPU_INDEX=URL names another index."; \
+	  $(PIP_INSTALL) "$(TORCH)"; }; fi
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+locks: $(STAMP)
+	@$(BIN)/python tools/make_locks.py
 
 fetch: $(STAMP)
 	@$(BIN)/python -m pipeline fetch

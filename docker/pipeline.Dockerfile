@@ -16,13 +16,13 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /opt/humandepth
 COPY docker/pipeline.lock ./
 RUN python -m pip install --no-cache-dir --index-url "${TORCH_INDEX}" torch==2.13.0 \
-    && python -m pip install --no-cache-dir --requirement pipeline.lock
+    && python -m pip install --no-cache-dir --require-hashes --no-deps --requirement pipeline.lock
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY schemas schemas
 COPY pipeline pipeline
 COPY trainer trainer
-RUN python -m pip install --no-cache-dir --no-deps .
+RUN python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 
 ENV HUMANDEPTH_CACHE=/opt/humandepth/models \
     OMP_NUM_THREADS=1 \

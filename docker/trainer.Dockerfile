@@ -15,13 +15,13 @@ ARG TORCH_INDEX=https://pypi.org/simple
 WORKDIR /opt/humandepth
 COPY docker/trainer.lock ./
 RUN python -m pip install --no-cache-dir --index-url "${TORCH_INDEX}" torch==2.13.0 \
-    && python -m pip install --no-cache-dir --requirement trainer.lock
+    && python -m pip install --no-cache-dir --require-hashes --no-deps --requirement trainer.lock
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY schemas schemas
 COPY pipeline pipeline
 COPY trainer trainer
-RUN python -m pip install --no-cache-dir --no-deps .
+RUN python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 
 USER 1000
 WORKDIR /data

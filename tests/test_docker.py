@@ -21,8 +21,8 @@ TORCH = "2.13.0"
 def pins(name: str) -> dict[str, str]:
     """Versions of a lock file, by canonical name."""
     lines = (ROOT / "docker" / f"{name}.lock").read_text().splitlines()
-    parts = (line.split("==") for line in lines if line and not line.startswith("#"))
-    return {package.lower().replace("_", "-"): version for package, version in parts} | {"torch": TORCH}
+    parts = (line.removesuffix(" \\").split("==") for line in lines if line and line[0] not in "# ")
+    return {package.partition("[")[0]: version for package, version in parts} | {"torch": TORCH}
 
 
 @pytest.mark.parametrize("name", EXTRAS)
