@@ -20,6 +20,17 @@ from schemas.errors import DecodeError
 _TAIL = 1 << 20
 """Bytes at the end in which the last pack or page is looked for: both are below 64 KiB."""
 
+_SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_ELEMENTS = {_SEGMENT: True, _CLUSTER: True} | {
+    bytes.fromhex(name): holds_film
+    for names, holds_film in (
+        ("1a45dfa3 114d9b74 1549a966 1654ae6b 1c53bb6b 1941a469 1043a770 1254c367 ec bf", False),
+        ("e7 a3 a0 a7 ab 5854", True),  # inside a cluster of open length
+    )
+    for name in names.split()
+}
+"""Ids of the Matroska elements at the top, in a segment and in a cluster, and whether film is in them."""
+
 _PACK = b"\0\0\1\xba"
 
 
@@ -80,26 +91,28 @@ def _segments_end(index: bytes, end: int) -> int:
 
 
 def _elements_end(data: _Bytes) -> int:
-    """Matroska and WebM (RFC 8794): id, length. Live recordings leave the length of segment and clusters open."""
-    start, promised = 0, 0
-    while start < data.size:
-        head = data.at(start, 12)
+    """Matroska and WebM (RFC 8794, 9559): id, length. Live recordings leave the length of segment and clusters open.
+
+    A segment that is cut after its film, in the index or the tags, is whole.
+    """
+    start, segment_end, film_end, kind = 0, 0, 0, b""
+    while head := data.at(start, 12):
         id_bytes = 9 - head[0].bit_length()
-        if id_bytes > 4:
-            return promised
-        length_bytes = 9 - head[id_bytes].bit_length() if len(head) > id_bytes else 8
+        length_bytes = 9 - head[id_bytes].bit_length() if len(head) > id_bytes else 1
         header = id_bytes + length_bytes
-        if length_bytes > 8:
-            return promised
-        if len(head) < header:
-            return start + header
-        length = int.from_bytes(head[id_bytes:header]) - (1 << (7 * length_bytes))
+        kind = head[:id_bytes]
+        if kind not in _ELEMENTS or length_bytes > 8 or len(head) < header:
+            is_cut = len(head) < header <= 12 and start >= film_end > 0
+            return max(segment_end, film_end, start + header if is_cut else 0)
         start += header
-        if length == (1 << (7 * length_bytes)) - 1:  # open: its children follow
-            continue
-        start += length
-        promised = max(promised, start)
-    return promised
+        length = int.from_bytes(head[id_bytes:header]) - (1 << (7 * length_bytes))
+        is_open = length == (1 << (7 * length_bytes)) - 1
+        if kind == _SEGMENT:
+            segment_end = 0 if is_open else start + length
+        elif not is_open:
+            start += length
+            film_end = start if _ELEMENTS[kind] else film_end
+    return film_end if kind in _ELEMENTS and not _ELEMENTS[kind] else max(segment_end, film_end)
 
 
 def _riff_end(data: _Bytes) -> int:
