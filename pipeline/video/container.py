@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -25,20 +27,28 @@ _CONTAINERS = (
 )
 _OPEN_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
+# FFmpeg's AV_DISPOSITION_*: an attached picture, thumbnails of chapters, a layer that needs another track.
+_DEFAULT, _NEVER_FILM = 1 << 0, 1 << 10 | 1 << 11 | 1 << 19
+
+# Names and comments in a film need not be UTF-8. Before PyAV 19 that is an error unless asked otherwise; since then
+# there is nothing to ask.
+_TEXT_OPTIONS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+
 NOT_A_VIDEO = "Give a video file (mp4, mov, mkv, webm, avi, ...)."
 INCOMPLETE = "Get the complete file again, or repair it with `ffmpeg -i IN -c copy OUT`."
 
 
 @contextlib.contextmanager
 def opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its first video stream that is not a cover picture, with one decoder thread."""
-    with typed_errors(file, "opened"):
-        container = av.open(f"file:{file}", options=_OPEN_OPTIONS, metadata_errors="replace")
-    with container:
-        if not container.streams.video:
-            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise DecodeError(f"{file}: no video stream, only {kinds}.", remedy=NOT_A_VIDEO)
-        stream = container.streams.video[0]
+    """The container and its film, with one decoder thread.
+
+    The film is never a cover picture: no attached picture, and no track of one packet beside others with more. Of
+    several tracks it is one marked as default, and of those the largest.
+    """
+    with _container(file) as container:
+        stream = _film(file, container)
         if stream.codec_context is None:
             raise DecodeError(f"{file}: the video codec is not supported.", remedy="Re-encode it as H.264.")
         check_size(file, stream.codec_context.width, stream.codec_context.height)
@@ -47,6 +57,52 @@ def opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream.codec_context.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield container, stream
+
+
+@contextlib.contextmanager
+def _container(file: Path) -> Iterator[InputContainer]:
+    with typed_errors(file, "opened"):
+        container = av.open(f"file:{file}", options=_OPEN_OPTIONS, **_TEXT_OPTIONS)
+    with container:
+        yield container
+
+
+def _film(file: Path, container: InputContainer) -> VideoStream:
+    tracks = [stream for stream in container.streams.video if not _disposition(stream) & _NEVER_FILM]
+    if not tracks:
+        kinds: set[str] = {stream.type for stream in container.streams if stream.type != "video"}
+        kinds |= {"cover pictures"} if container.streams.video else set()
+        raise DecodeError(
+            f"{file}: no video stream, only {', '.join(sorted(kinds)) or 'nothing'}.", remedy=NOT_A_VIDEO
+        )
+    if len(tracks) > 1:
+        status = file.stat()
+        moving = _moving_tracks(file, status.st_size, status.st_mtime_ns)
+        tracks = [stream for stream in tracks if stream.index in moving] or tracks
+    return max(tracks, key=_rank)
+
+
+def _rank(stream: VideoStream) -> tuple[bool, int, int]:
+    context = stream.codec_context
+    pixels = context.width * context.height if context is not None else 0
+    return context is not None, _disposition(stream) & _DEFAULT, pixels
+
+
+def _disposition(stream: VideoStream) -> int:
+    return int(getattr(stream, "disposition", 0))  # PyAV 14.0 does not tell
+
+
+@lru_cache(maxsize=16)
+def _moving_tracks(file: Path, size_bytes: int, modified_ns: int) -> frozenset[int]:
+    """Indices of the video tracks with more than one packet. Reads until all have, which covers never do."""
+    with _container(file) as container, typed_errors(file, "read"):
+        once, moving = set[int](), set[int]()
+        for packet in container.demux(container.streams.video):
+            if packet.size:
+                (moving if packet.stream.index in once else once).add(packet.stream.index)
+            if len(moving) == len(container.streams.video):
+                break
+    return frozenset(moving)
 
 
 def check_size(file: Path, width: int, height: int) -> None:

@@ -16,27 +16,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import logging
 import math
 import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
-import av.error
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 
 from pipeline.records import Frame, VideoFacts
-from pipeline.video.container import (
-    INCOMPLETE,
-    MAX_PIXELS,
-    NOT_A_VIDEO,
-    checked_file,
-    opened,
-    plain,
-    typed_errors,
-)
+from pipeline.video.container import NOT_A_VIDEO, checked_file, typed_errors
 from pipeline.video.packet_index import PacketIndex, packet_index
+from pipeline.video.pictures import Key, pictures
 from pipeline.video.upright import Turn, turn_of, upright_rgb
 from schemas.errors import DecodeError
 
@@ -44,6 +35,12 @@ MAX_DROPPED = 0.1
 """Share of frames without a usable time or picture above which a clip is an error."""
 
 _TICK_TOLERANCE = 1e-6
+_MAX_ROUNDING_S = 5e-4
+"""Matroska rounds times to whole milliseconds. Ticks that are longer hold the film's times exactly."""
+
+_REFERRING = (PictureType.P, PictureType.B, PictureType.S)
+"""Kinds of pictures that are predicted from others."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -89,19 +86,20 @@ def decode(
     """
     file = checked_file(path)
     index = packet_index(file)
-    begin = -math.inf if start_s is None else start_s
-    end = math.inf if end_s is None else end_s
+    begin = -1 if start_s is None or start_s <= 0 else _tick_from(index, start_s)
+    end = math.inf if end_s is None else _tick_from(index, end_s)
     with contextlib.closing(_timed_frames(file, index, begin)) as timed:
         size: tuple[int, int] | None = None
         turn: Turn | None = None
-        before_s = -math.inf
-        for number, pts_s, picture in timed:
-            if pts_s >= end:
+        before: int | None = None
+        for number, tick, picture in timed:
+            if tick >= end:
                 return
-            previous_s = index.time_before(number) if index.is_complete else before_s
-            before_s = pts_s
-            if pts_s < begin or not _is_sampled(pts_s, previous_s, sample_fps):
+            previous = index.tick_before(number) if index.is_complete else before
+            before = tick
+            if tick < begin or not _is_sampled(index, tick, previous, sample_fps):
                 continue
+            pts_s = index.seconds(tick)
             if size is not None and size != (picture.width, picture.height):
                 raise DecodeError(
                     f"{file}: the picture changes size from {size[0]}x{size[1]} to {picture.width}x{picture.height} "
@@ -115,28 +113,64 @@ def decode(
             yield Frame(index=number, pts_s=pts_s, image=image)
 
 
+def _tick_from(index: PacketIndex, time_s: float) -> float:
+    return index.tick_from(time_s) if math.isfinite(time_s) else time_s
+
+
 def _timed_frames(
-    file: Path, index: PacketIndex, begin_s: float
-) -> Generator[tuple[int, float, VideoFrame], None, None]:
-    """(index, seconds, picture) of all frames from `begin_s` or earlier, strictly increasing in time."""
-    seek = index.seek_for(begin_s)
-    if seek is not None:
-        pictures = _pictures(file, index, seek)
-        head = next(pictures, None)
-        if head is not None and head[0] is not None and head[0] <= index.first_from(begin_s):
-            yield from _in_order(file, itertools.chain([head], pictures), index)
-            return
-        pictures.close()  # this container's seeking is off: decode from the beginning
-    yield from _in_order(file, _pictures(file, index, None), index)
+    file: Path, index: PacketIndex, begin: float
+) -> Generator[tuple[int, int, VideoFrame], None, None]:
+    """(index, tick, picture) of all frames from tick `begin` or earlier, strictly increasing in time."""
+    if not index.is_complete or begin <= 0:
+        yield from _in_order(file, pictures(file), index)
+    elif begin < math.inf and (first := index.first_from(int(begin))) is not None:
+        yield from _in_order(file, _pictures_from(file, index, first), index)
+
+
+def _pictures_from(file: Path, index: PacketIndex, first: int) -> Generator[VideoFrame, None, None]:
+    """Pictures from the one shown at `first` on, and where no seeking leads to it all pictures."""
+    for key in index.keys_before(first):
+        with contextlib.closing(pictures(file, key)) as delivered:
+            head = _sought(delivered, key, first)
+            if head is not None:
+                yield head
+                yield from delivered
+                return
+    yield from pictures(file)
+
+
+def _sought(delivered: Iterable[VideoFrame], key: Key, first: int) -> VideoFrame | None:
+    """The picture shown at `first`, decoded from `key`; None where that leads elsewhere.
+
+    The keyframe itself has to be delivered, and as a picture that refers to no other: an encoder that refreshes
+    pictures a stripe at a time marks places to begin at from which whole pictures come only later. Pictures that are
+    shown before the keyframe may refer to what lies before it; they are not asked for.
+    """
+    with contextlib.suppress(DecodeError):
+        is_begun = False
+        for picture in delivered:
+            if picture.pts is None or picture.pts < key.pts:
+                continue
+            if not is_begun and (
+                picture.pts != key.pts or picture.pict_type in _REFERRING or picture.is_corrupt
+            ):
+                return None
+            is_begun = True
+            if picture.pts >= first:
+                return picture if picture.pts == first else None
+    return None
 
 
 def _in_order(
-    file: Path, pictures: Iterable[tuple[int | None, VideoFrame]], index: PacketIndex
-) -> Iterator[tuple[int, float, VideoFrame]]:
+    file: Path, delivered: Iterable[VideoFrame], index: PacketIndex
+) -> Iterator[tuple[int, int, VideoFrame]]:
     kept, dropped = 0, 0
     origin = int(index.pts[0]) if index.is_complete else None
     last: int | None = None
-    for pts, picture in pictures:
+    for picture in delivered:
+        pts = _presentation_time(picture, index, last)
+        if pts is not None and index.is_complete and pts < index.pts[0]:
+            continue  # shown before the first keyframe, and it cannot be decoded
         rank = index.rank(pts) if pts is not None and index.is_complete else kept
         if pts is None or rank is None or picture.is_corrupt or (last is not None and pts <= last):
             dropped += 1
@@ -144,7 +178,7 @@ def _in_order(
         last = pts
         if origin is None:
             origin = pts
-        yield rank, float((pts - origin) * index.time_base), picture
+        yield rank, pts - origin, picture
         kept += 1
     if not kept and not dropped:
         raise DecodeError(f"{file}: no frame can be decoded.", remedy=NOT_A_VIDEO)
@@ -157,35 +191,21 @@ def _in_order(
         _logger.warning("%s: dropped %d of %d frames: corrupt or out of order", file, dropped, kept + dropped)
 
 
-def _pictures(
-    file: Path, index: PacketIndex, seek: int | None
-) -> Generator[tuple[int | None, VideoFrame], None, None]:
-    """(pts, picture) as the decoder delivers them."""
-    count = 0
-    with opened(file) as (container, stream):
-        try:
-            if seek is not None:
-                container.seek(seek, stream=stream, backward=True)
-            for picture in container.decode(stream):
-                count += 1
-                yield picture.pts, picture
-        except av.error.ArgumentError as error:
-            raise DecodeError(
-                f"{file}: the decoder refuses the picture after {count} frames ({plain(error)}): it is damaged, or "
-                f"has more than {MAX_PIXELS / 1e6:.0f} million pixels.",
-                remedy="Scale the video down, or re-encode it.",
-            ) from None
-        except (av.error.FFmpegError, OSError, MemoryError) as error:
-            after = "" if seek is None else f" from the keyframe at {index.seconds(seek):.2f} s"
-            raise DecodeError(
-                f"{file}: breaks off after {count} frames{after}: {plain(error)}.", remedy=INCOMPLETE
-            ) from None
+def _presentation_time(picture: VideoFrame, index: PacketIndex, last: int | None) -> int | None:
+    """In units of the time base. Pictures come in the order they are shown: one each time one is decoded."""
+    if not index.is_by_dts:
+        return picture.pts
+    if picture.dts is None and last is not None:  # what the decoder held back at the end
+        return last + index.frame_ticks
+    return picture.dts
 
 
-def _is_sampled(pts_s: float, previous_s: float, sample_fps: float | None) -> bool:
-    """Whether a multiple of 1 / sample_fps lies in (previous_s, pts_s]."""
-    if sample_fps is None or previous_s == -math.inf:
+def _is_sampled(index: PacketIndex, tick: int, previous: int | None, sample_fps: float | None) -> bool:
+    """Whether a multiple of 1 / sample_fps lies in (previous, tick], give or take how times are rounded to ticks."""
+    if sample_fps is None or previous is None:
         return True
-    return math.floor(pts_s * sample_fps + _TICK_TOLERANCE) > math.floor(
-        previous_s * sample_fps + _TICK_TOLERANCE
+    rounding_s = min(float(index.time_base) / 2, _MAX_ROUNDING_S)
+    now, before = (
+        math.floor((index.seconds(at) + rounding_s) * sample_fps + _TICK_TOLERANCE) for at in (tick, previous)
     )
+    return now > before

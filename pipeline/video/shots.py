@@ -20,9 +20,12 @@ from schemas.errors import NothingKeptError, SourceError
 DETECTION_PX = 256
 """Longer side of the frames that cuts are looked for in: the detector compares averages over the picture."""
 
-
 MAX_PAUSE_S = 2.0
 """Nobody can be followed over a longer time without a frame. Damaged files claim pauses of years."""
+
+_ONE_FRAME_S = 1e-3
+_ROUNDING_S = 1e-6
+"""A shot whose length is the minimum is kept however its ends are rounded."""
 
 
 def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
@@ -34,10 +37,11 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
     """
     path = local_path(clip.uri)
     video = probe(path)
-    begin_s, end_s = _clip_window(clip, video.duration_s)
+    begin_s = _checked_start(clip, video.duration_s)
     times_s = array("d")
-    frames = _noting_times(decode(path, start_s=begin_s, end_s=end_s, max_side_px=DETECTION_PX), times_s)
-    starts = shot_starts(frames, settings)
+    frames = decode(path, start_s=begin_s, end_s=clip.end_s, max_side_px=DETECTION_PX)
+    starts = shot_starts(_noting_times(frames, times_s), settings)
+    end_s = min(math.inf if clip.end_s is None else clip.end_s, _end_of(times_s, video.duration_s))
     shots = [
         (start_s, _end_before_gap(start_s, stop_s, times_s))
         for start_s, stop_s in itertools.pairwise([*starts, end_s])
@@ -52,7 +56,7 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
             video=video,
         )
         for shot, (start_s, stop_s) in enumerate(shots)
-        if stop_s - start_s >= settings.min_shot_s
+        if stop_s - start_s >= settings.min_shot_s - _ROUNDING_S
         for window, (window_start_s, window_end_s) in enumerate(
             equal_windows(start_s, stop_s, settings.max_unit_s)
         )
@@ -101,16 +105,28 @@ def _noting_times(frames: Iterable[Frame], times_s: array[float]) -> Iterator[Fr
         yield frame
 
 
+def _end_of(times_s: array[float], duration_s: float) -> float:
+    """Where a film ends. Its packets may give too short a duration where some of them have no time."""
+    if not times_s or times_s[-1] < duration_s:
+        return duration_s
+    return times_s[-1] + _mean_frame_s(times_s)
+
+
 def _end_before_gap(start_s: float, stop_s: float, times_s: array[float]) -> float:
     """Where a shot ends: at `stop_s`, or one frame after its last frame where a pause follows."""
     first, after = bisect.bisect_left(times_s, start_s), bisect.bisect_left(times_s, stop_s)
     last_s = times_s[after - 1]
     if stop_s - last_s <= MAX_PAUSE_S:
         return stop_s
-    return last_s + (last_s - times_s[first]) / max(after - 1 - first, 1)
+    return last_s + _mean_frame_s(times_s[first:after])
 
 
-def _clip_window(clip: ClipRef, duration_s: float) -> tuple[float, float]:
+def _mean_frame_s(times_s: array[float]) -> float:
+    """How long a frame is shown on average; of a single frame nothing is known, but it is shown."""
+    return (times_s[-1] - times_s[0]) / (len(times_s) - 1) if len(times_s) > 1 else _ONE_FRAME_S
+
+
+def _checked_start(clip: ClipRef, duration_s: float) -> float:
     begin_s = 0.0 if clip.start_s is None else clip.start_s
     end_s = duration_s if clip.end_s is None else min(clip.end_s, duration_s)
     if not 0 <= begin_s < end_s:
@@ -118,4 +134,4 @@ def _clip_window(clip: ClipRef, duration_s: float) -> tuple[float, float]:
             f"{clip.uri}: the window {clip.start_s} to {clip.end_s} s holds nothing of its {duration_s:.2f} s.",
             remedy="Give 0 <= start_s < end_s, both inside the clip.",
         )
-    return begin_s, end_s
+    return begin_s

@@ -16,8 +16,10 @@ import pytest
 from pipeline.video import container as container_module
 from pipeline.video import decode as decode_module
 from pipeline.video import packet_index as packet_index_module
+from pipeline.video import pictures as pictures_module
 from pipeline.video.decode import decode, probe
 from pipeline.video.packet_index import PacketIndex, packet_index
+from pipeline.video.pictures import pictures
 from schemas.errors import DecodeError, HumandepthError, SourceError
 from tests.support.clips import (
     counting_frames,
@@ -83,18 +85,17 @@ def test_a_window_holds_exactly_the_clips_own_frames(counting_clip, window):
 def test_a_late_window_does_not_decode_from_the_start(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(120), b_frames=2)
     index = packet_index(path)
-    seek = index.seek_for(3.0)
-    assert seek is not None
-    pictures = decode_module._pictures(path, index, seek)
-    assert 72 <= index.rank(next(pictures)[0]) <= 90
-    pictures.close()
+    key = next(index.keys_before(int(index.pts[90])))
+    delivered = pictures(path, key)
+    assert 72 <= index.rank(next(delivered).pts) <= 90
+    delivered.close()
 
 
 def test_a_container_that_seeks_too_far_is_decoded_from_the_start(tmp_path, monkeypatch):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(60))
     expected = [frame.index for frame in decode(path, start_s=1.0)]
-    last_key = int(packet_index(path).key_seek[-1])
-    monkeypatch.setattr(PacketIndex, "seek_for", lambda self, begin_s: last_key)
+    last_key = next(packet_index(path).keys_before(1 << 40))
+    monkeypatch.setattr(PacketIndex, "keys_before", lambda self, pts: iter([last_key]))
     assert [frame.index for frame in decode(path, start_s=1.0)] == expected == list(range(30, 60))
 
 
@@ -307,7 +308,7 @@ def test_a_last_packet_cut_short_never_passes(tmp_path):
     whole = write_fragmented(tmp_path / "clip.flv", {})
     path = tmp_path / "cut.flv"
     path.write_bytes(whole.read_bytes()[:-100])
-    with pytest.raises(DecodeError, match=r"breaks off inside packet 59\d"):
+    with pytest.raises(DecodeError, match=r"truncated: \d+ of at least \d+ bytes"):
         list(decode(path))
 
 
@@ -323,22 +324,29 @@ def test_a_stream_that_breaks_off_says_how_far_it_came(tmp_path, monkeypatch):
     real = container_module.opened
 
     class Breaking:
-        def __init__(self, container: object) -> None:
-            self._container = container
+        def __init__(self, stream: object) -> None:
+            self._stream, self._left = stream, 7
 
-        def decode(self, stream: object):
-            for number, picture in enumerate(self._container.decode(stream)):
-                if number == 7:
-                    raise av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
-                yield picture
+        def decode(self, packet: object):
+            self._left -= 1
+            if self._left < 0:
+                raise av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
+            return self._stream.decode(packet)
 
     @contextlib.contextmanager
     def opened(file: Path):
         with real(file) as (container, stream):
-            yield Breaking(container), stream
+            yield Demuxing(container, stream), Breaking(stream)
+
+    class Demuxing:
+        def __init__(self, container: object, stream: object) -> None:
+            self._container, self._stream = container, stream
+
+        def demux(self, _: object):
+            return self._container.demux(self._stream)
 
     packet_index(path)
-    monkeypatch.setattr(decode_module, "opened", opened)
+    monkeypatch.setattr(pictures_module, "opened", opened)
     seen = []
     with pytest.raises(DecodeError, match="breaks off after 7 frames"):
         seen.extend(decode(path))
@@ -365,13 +373,13 @@ def test_giant_pictures_are_refused(tmp_path, monkeypatch):
 def test_few_frames_out_of_order_are_dropped_and_many_are_an_error(tmp_path, caplog):
     path = write_clip(tmp_path / "clip.mp4", counting_frames(), even_times(30))
     index = packet_index(path)
-    pictures = list(decode_module._pictures(path, index, None))
-    twice = [*pictures[:10], pictures[4], *pictures[10:]]
+    whole = list(pictures(path))
+    twice = [*whole[:10], whole[4], *whole[10:]]
     kept = [number for number, _, _ in decode_module._in_order(path, twice, index)]
     assert kept == list(range(30))
     assert "dropped 1 of 31" in caplog.text
     with pytest.raises(DecodeError, match="10 of 20 frames"):
-        list(decode_module._in_order(path, [*pictures[:10], *pictures[:10]], index))
+        list(decode_module._in_order(path, [*whole[:10], *whole[:10]], index))
 
 
 def test_mutated_clips_give_frames_or_a_typed_error(tmp_path):
