@@ -15,6 +15,7 @@ logged; above `MAX_DROPPED` of what was read the clip is an error.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import logging
@@ -36,6 +37,8 @@ from pipeline.video.container import (
     plain,
     typed_errors,
 )
+from pipeline.video.deinterlace import deinterlaced
+from pipeline.video.film_notes import film_notes
 from pipeline.video.packet_index import PacketIndex, packet_index
 from pipeline.video.upright import Turn, turn_of, upright_rgb
 from schemas.errors import DecodeError
@@ -50,7 +53,7 @@ _logger = logging.getLogger(__name__)
 def probe(path: str | os.PathLike[str]) -> VideoFacts:
     """Upright size, mean frame rate, duration and SHA-256 of a video file.
 
-    Reads the whole file once and decodes its first frame. `duration_s` runs from the first frame's presentation to
+    Reads the whole file once and decodes its first frames. `duration_s` runs from the first frame's presentation to
     the end of the last one's; `mean_fps` is frames over duration, whatever the header says.
     Raises SourceError for a file that is missing or may not be read, DecodeError for anything that is not a decodable
     video: empty, truncated, no video.
@@ -62,12 +65,15 @@ def probe(path: str | os.PathLike[str]) -> VideoFacts:
     first = next(decode(file), None)
     if first is None:
         raise DecodeError(f"{file}: no frame can be decoded.", remedy=NOT_A_VIDEO)
+    with contextlib.closing(_timed_frames(file, index, -math.inf)) as timed:
+        notes = film_notes(picture for _, _, picture in timed)
     return VideoFacts(
         width_px=first.image.shape[1],
         height_px=first.image.shape[0],
         mean_fps=index.count / index.duration_s,
         duration_s=index.duration_s,
         sha256=sha256,
+        notes=notes,
     )
 
 
@@ -77,13 +83,15 @@ def decode(
     start_s: float | None = None,
     end_s: float | None = None,
     sample_fps: float | None = None,
+    sample_start_s: float = 0.0,
     max_side_px: int | None = None,
 ) -> Iterator[Frame]:
     """Upright RGB frames with start_s <= time < end_s, in presentation order, times strictly increasing.
 
-    `sample_fps` keeps the first frame at or after every multiple of 1 / sample_fps on the clip's own clock, so a
-    window selects the frames that the whole clip would. `max_side_px` shrinks frames (cheaply) to this longer side.
-    Rotation and mirroring from metadata are applied; non-square pixels are made square.
+    `sample_fps` keeps the first frame at or after every tick, sample_start_s + n / sample_fps on the clip's own clock,
+    so a window selects the frames that the whole clip would. `max_side_px` shrinks frames (cheaply) to this longer
+    side. Rotation and mirroring from metadata are applied; non-square pixels are made square, interlaced pictures
+    whole, HDR and wide gamuts sRGB.
 
     Raises DecodeError, also after some frames: a stream that breaks off says how many were read.
     """
@@ -91,7 +99,8 @@ def decode(
     index = packet_index(file)
     begin = -math.inf if start_s is None else start_s
     end = math.inf if end_s is None else end_s
-    with contextlib.closing(_timed_frames(file, index, begin)) as timed:
+    timed_frames = functools.partial(_timed_frames, file, index)
+    with contextlib.closing(deinterlaced(timed_frames, begin, file)) as timed:
         size: tuple[int, int] | None = None
         turn: Turn | None = None
         before_s = -math.inf
@@ -100,7 +109,9 @@ def decode(
                 return
             previous_s = index.time_before(number) if index.is_complete else before_s
             before_s = pts_s
-            if pts_s < begin or not _is_sampled(pts_s, previous_s, sample_fps):
+            if pts_s < begin or not _is_sampled(
+                pts_s - sample_start_s, previous_s - sample_start_s, sample_fps
+            ):
                 continue
             if size is not None and size != (picture.width, picture.height):
                 raise DecodeError(
