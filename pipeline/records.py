@@ -54,6 +54,12 @@ class Segment:
     start_s: float
     end_s: float
     video: VideoFacts
+    sample_fps: float | None = None
+    """Frames per second that are worked on, where its shot repeats or blends frames; None: settings alone say."""
+    sample_start_s: float = 0.0
+    """A tick of `sample_fps`: the first frame at or after each tick counts."""
+    notes: str = ""
+    """What is known of this shot beyond `video.notes`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

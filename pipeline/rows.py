@@ -81,7 +81,7 @@ def clip_row(segment: Segment, counts: UnitCounts, frames_read: int) -> Row:
         "end_s": segment.end_s,
         "width_px": segment.video.width_px,
         "height_px": segment.video.height_px,
-        "notes": segment.video.notes,
+        "notes": "; ".join(filter(None, [segment.video.notes, segment.notes])),
         "frames_read": frames_read,
     }
 

@@ -13,15 +13,15 @@ import numpy as np
 
 from pipeline.config import Settings
 from pipeline.heap import return_free_memory
+from pipeline.nobody import nobody_found
 from pipeline.records import ClipRef, Failure, Frame, Segment, Track, TrackedSegment, UnitCounts
 from pipeline.refine.refinement import refined_track
 from pipeline.rows import Emit, clip_row, failure_row, frame_row, unread_clip_row
 from pipeline.samples import render_target, sample_row
 from pipeline.toolbox import Toolbox
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
-from pipeline.video.decode import decode
-from pipeline.video.shots import segments_of
-from pipeline.video.source import clips_from_arguments, local_path
+from pipeline.video.shots import frames_of, segments_of
+from pipeline.video.source import clips_from_arguments
 from pipeline.views import Views
 from schemas.conventions import IMAGE_PX
 from schemas.errors import HumandepthError, NobodyFoundError, NothingKeptError
@@ -57,18 +57,16 @@ def track_segment(
 
     `path` is where the clip lies on this machine, if not at its own uri.
     """
-    frames = _Counted(_frames(segment, settings, path), "track", report, _frame_estimate(segment, settings))
+    frames = _Counted(
+        frames_of(segment, settings.video, path), "track", report, _frame_estimate(segment, settings)
+    )
     try:
         tracks = toolbox.tracker.track(
             frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px, report=report
         )
         return_free_memory()
         if not tracks:
-            raise NobodyFoundError(
-                f"{segment.clip.uri}: nobody could be tracked in {frames.count} frames "
-                f"({segment.start_s:.2f}-{segment.end_s:.2f} s).",
-                remedy="Use clips with a person in full view for half a second or more.",
-            )
+            raise nobody_found(segment, frames.count, settings)
     except HumandepthError as error:
         failure = Failure.of("track", error)
         return TrackedSegment(segment=segment, tracks=(), frames_read=frames.count, failure=failure)
@@ -283,24 +281,18 @@ def _cropped_frames(
         for at in np.flatnonzero(track.kept):
             wanted.setdefault(int(track.frame_index[at]), []).append((track, int(at)))
     jpegs: dict[int, dict[int, bytes]] = {track.person_index: {} for track in tracked.tracks}
-    for frame in _Counted(_frames(tracked.segment, settings, path), "crop", report, tracked.frames_read):
+    for frame in _Counted(
+        frames_of(tracked.segment, settings.video, path), "crop", report, tracked.frames_read
+    ):
         for track, position in wanted.get(frame.index, ()):
             crop = crop_image(frame.image, track.crop_px[position], IMAGE_PX)
             jpegs[track.person_index][frame.index] = encode_jpeg(crop, settings.pairs.jpeg_quality)
     return jpegs
 
 
-def _frames(segment: Segment, settings: Settings, path: str | None) -> Iterator[Frame]:
-    return decode(
-        path or local_path(segment.clip.uri),
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        sample_fps=settings.video.sample_fps,
-    )
-
-
 def _frame_estimate(segment: Segment, settings: Settings) -> int:
-    fps = min(segment.video.mean_fps, settings.video.sample_fps or segment.video.mean_fps)
+    sample_fps = settings.video.sample_fps or segment.sample_fps or segment.video.mean_fps
+    fps = min(segment.video.mean_fps, sample_fps)
     return round((segment.end_s - segment.start_s) * fps)
 
 
@@ -321,8 +313,9 @@ class _Counted:
 def _nothing_kept(tracked: TrackedSegment, counts: UnitCounts) -> NothingKeptError:
     gated = Counter(reason for track in tracked.tracks for reason in track.reason if reason)
     worst = ", ".join(f"{reason} {count}" for reason, count in gated.most_common(2)) or "none"
+    known = f" Known of this shot: {tracked.segment.notes}." if tracked.segment.notes else ""
     return NothingKeptError(
         f"{tracked.segment.clip.uri}: {counts.tracks} track(s), {counts.frames_kept} usable frames, "
-        f"{counts.pairs_dropped} candidate pairs, none kept (frames gated: {worst}).",
+        f"{counts.pairs_dropped} candidate pairs, none kept (frames gated: {worst}).{known}",
         remedy="See `reason` in the tables `frames` and `pairs`; loosen gates.* or pairs.* if they are too strict.",
     )

@@ -160,7 +160,7 @@ def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
             return [Segment(clip=clip, **values | {"video": video}) for values in known["segments"]]
     found = [replace(part, clip=clip) for part in segments_of(replace(clip, uri=path), work.settings.video)]
     values = [
-        {name: getattr(part, name) for name in ("unit_id", "shot_index", "start_s", "end_s")}
+        {name: value for name, value in asdict(part).items() if name not in ("clip", "video")}
         for part in found
     ]
     facts: VideoFacts = found[0].video

@@ -6,6 +6,7 @@ A finding's level is `fault` (the rows are wrong or would spoil a training), `wa
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -41,6 +42,7 @@ def find(
         *_pairs(tables),
         *_frames(tables),
         *_mixture(tables, sources, licences),
+        *_noted(tables),
         *_training(training or []),
     ]
     return sorted(found, key=lambda item: (LEVELS.index(item.level), -item.weight, item.slug))
@@ -161,6 +163,27 @@ def _mixture(
             text="All rows come from one source: nothing can be held out by source.",
             remedy="Train with data.split_by=track, and do not trust the held-out error too far.",
         )
+
+
+def _noted(tables: AuditTables) -> Iterator[Finding]:
+    """Clips whose pictures were not taken as they are: tone mapping, deinterlacing, frames left out, and the like."""
+    clips_of: dict[str, set[str]] = defaultdict(set)
+    for clip, notes in zip(tables.clips["clip_id"].to_pylist(), tables.clips["notes"].to_pylist()):
+        for note in filter(None, notes.split("; ")):
+            clips_of[note].add(clip)
+    if not clips_of:
+        return
+    noted = set().union(*clips_of.values())
+    total = len(set(tables.clips["clip_id"].to_pylist()))
+    counted = sorted(clips_of.items(), key=lambda item: (-len(item[1]), item[0]))
+    listed = names_of([f"{note} ({len(clips)}: {names_of(sorted(clips))})" for note, clips in counted])
+    yield Finding(
+        slug="noted-clips",
+        level="note",
+        weight=len(noted) / total,
+        text=f"{len(noted)} of {total} clip(s) took more than plain decoding: {listed}.",
+        remedy="Look at their pictures; `notes` in the table `clips` says it of every unit.",
+    )
 
 
 def _training(rows: list[TrainingRow]) -> Iterator[Finding]:

@@ -48,6 +48,7 @@ _CLIPS = [
     "start_s",
     "end_s",
     "width_px",
+    "notes",
     "frames_read",
     "tracks",
     "outcome",

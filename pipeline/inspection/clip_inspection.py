@@ -5,7 +5,6 @@ Two passes over the pixels, one frame in memory at a time: the first tracks a se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +12,13 @@ from pipeline.config import Settings
 from pipeline.inspection.contact_sheet import ContactSheet
 from pipeline.inspection.overlay import OverlayPainter, TrackedPerson
 from pipeline.inspection.rerun_recording import RerunRecording
-from pipeline.records import ClipRef, Frame, Segment
+from pipeline.records import ClipRef, Segment
 from pipeline.steps import Report, silent
 from pipeline.toolbox import Toolbox
 from pipeline.tracking.tracker import ObservingTracker
 from pipeline.video.crops import encode_jpeg
-from pipeline.video.decode import decode
 from pipeline.video.film import FilmWriter
-from pipeline.video.shots import segments_of
-from pipeline.video.source import local_path
+from pipeline.video.shots import frames_of, segments_of
 from schemas.errors import SourceError
 
 FILM_PX = 1280
@@ -81,7 +78,7 @@ def inspect_clip(
                 {int(index): at for at, index in enumerate(person.track.frame_index)} for person in people
             ]
             tiles = [sheet.wanted(person) for person in people]
-            for frame in _frames(segment, settings):
+            for frame in frames_of(segment, settings.video):
                 shown = [
                     (person, where[frame.index])
                     for person, where in zip(people, positions, strict=True)
@@ -109,15 +106,6 @@ def inspect_clip(
 
 def _tracked(segment: Segment, tracker: ObservingTracker, settings: Settings) -> list[TrackedPerson]:
     pairs = tracker.track_with_landmarks(
-        _frames(segment, settings), unit_id=segment.unit_id, focal_px=segment.clip.focal_px
+        frames_of(segment, settings.video), unit_id=segment.unit_id, focal_px=segment.clip.focal_px
     )
     return [TrackedPerson(track=track, seen=seen) for track, seen in pairs]
-
-
-def _frames(segment: Segment, settings: Settings) -> Iterator[Frame]:
-    return decode(
-        local_path(segment.clip.uri),
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        sample_fps=settings.video.sample_fps,
-    )

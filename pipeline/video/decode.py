@@ -15,6 +15,7 @@ logged; above `MAX_DROPPED` of what was read the clip is an error.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import math
@@ -26,6 +27,8 @@ from av.video.frame import PictureType, VideoFrame
 
 from pipeline.records import Frame, VideoFacts
 from pipeline.video.container import NOT_A_VIDEO, checked_file, typed_errors
+from pipeline.video.deinterlace import deinterlaced
+from pipeline.video.film_notes import film_notes
 from pipeline.video.packet_index import PacketIndex, packet_index
 from pipeline.video.pictures import Key, pictures
 from pipeline.video.upright import Turn, turn_of, upright_rgb
@@ -47,7 +50,7 @@ _logger = logging.getLogger(__name__)
 def probe(path: str | os.PathLike[str]) -> VideoFacts:
     """Upright size, mean frame rate, duration and SHA-256 of a video file.
 
-    Reads the whole file once and decodes its first frame. `duration_s` runs from the first frame's presentation to
+    Reads the whole file once and decodes its first frames. `duration_s` runs from the first frame's presentation to
     the end of the last one's; `mean_fps` is frames over duration, whatever the header says.
     Raises SourceError for a file that is missing or may not be read, DecodeError for anything that is not a decodable
     video: empty, truncated, no video.
@@ -59,12 +62,15 @@ def probe(path: str | os.PathLike[str]) -> VideoFacts:
     first = next(decode(file), None)
     if first is None:
         raise DecodeError(f"{file}: no frame can be decoded.", remedy=NOT_A_VIDEO)
+    with contextlib.closing(_timed_frames(file, index, -1)) as timed:
+        notes = film_notes(picture for _, _, picture in timed)
     return VideoFacts(
         width_px=first.image.shape[1],
         height_px=first.image.shape[0],
         mean_fps=index.count / index.duration_s,
         duration_s=index.duration_s,
         sha256=sha256,
+        notes=notes,
     )
 
 
@@ -74,13 +80,15 @@ def decode(
     start_s: float | None = None,
     end_s: float | None = None,
     sample_fps: float | None = None,
+    sample_start_s: float = 0.0,
     max_side_px: int | None = None,
 ) -> Iterator[Frame]:
     """Upright RGB frames with start_s <= time < end_s, in presentation order, times strictly increasing.
 
-    `sample_fps` keeps the first frame at or after every multiple of 1 / sample_fps on the clip's own clock, so a
-    window selects the frames that the whole clip would. `max_side_px` shrinks frames (cheaply) to this longer side.
-    Rotation and mirroring from metadata are applied; non-square pixels are made square.
+    `sample_fps` keeps the first frame at or after every tick, sample_start_s + n / sample_fps on the clip's own clock,
+    so a window selects the frames that the whole clip would. `max_side_px` shrinks frames (cheaply) to this longer
+    side. Rotation and mirroring from metadata are applied; non-square pixels are made square, interlaced pictures
+    whole, HDR and wide gamuts sRGB.
 
     Raises DecodeError, also after some frames: a stream that breaks off says how many were read.
     """
@@ -88,7 +96,8 @@ def decode(
     index = packet_index(file)
     begin = -1 if start_s is None or start_s <= 0 else _tick_from(index, start_s)
     end = math.inf if end_s is None else _tick_from(index, end_s)
-    with contextlib.closing(_timed_frames(file, index, begin)) as timed:
+    frames_from = functools.partial(_timed_frames, file, index)
+    with contextlib.closing(deinterlaced(frames_from, begin, index.time_base, file)) as timed:
         size: tuple[int, int] | None = None
         turn: Turn | None = None
         before: int | None = None
@@ -97,7 +106,7 @@ def decode(
                 return
             previous = index.tick_before(number) if index.is_complete else before
             before = tick
-            if tick < begin or not _is_sampled(index, tick, previous, sample_fps):
+            if tick < begin or not _is_sampled(index, tick, previous, sample_fps, sample_start_s):
                 continue
             pts_s = index.seconds(tick)
             if size is not None and size != (picture.width, picture.height):
@@ -200,12 +209,16 @@ def _presentation_time(picture: VideoFrame, index: PacketIndex, last: int | None
     return picture.dts
 
 
-def _is_sampled(index: PacketIndex, tick: int, previous: int | None, sample_fps: float | None) -> bool:
-    """Whether a multiple of 1 / sample_fps lies in (previous, tick], give or take how times are rounded to ticks."""
+def _is_sampled(
+    index: PacketIndex, tick: int, previous: int | None, sample_fps: float | None, sample_start_s: float
+) -> bool:
+    """Whether sample_start_s + n / sample_fps lies in (previous, tick] for a whole n, give or take how times are
+    rounded to the film's time base."""
     if sample_fps is None or previous is None:
         return True
     rounding_s = min(float(index.time_base) / 2, _MAX_ROUNDING_S)
     now, before = (
-        math.floor((index.seconds(at) + rounding_s) * sample_fps + _TICK_TOLERANCE) for at in (tick, previous)
+        math.floor((index.seconds(at) + rounding_s - sample_start_s) * sample_fps + _TICK_TOLERANCE)
+        for at in (tick, previous)
     )
     return now > before

@@ -13,6 +13,7 @@ from scenedetect import ContentDetector, FrameTimecode
 
 from pipeline.config import VideoSettings
 from pipeline.records import ClipRef, Frame, Segment
+from pipeline.video.cadence import AS_IT_IS, Cadence, Motion, cadence_of
 from pipeline.video.decode import decode, probe
 from pipeline.video.source import local_path
 from schemas.errors import NothingKeptError, SourceError
@@ -39,8 +40,9 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
     video = probe(path)
     begin_s = _checked_start(clip, video.duration_s)
     times_s = array("d")
+    motion = Motion()
     frames = decode(path, start_s=begin_s, end_s=clip.end_s, max_side_px=DETECTION_PX)
-    starts = shot_starts(_noting_times(frames, times_s), settings)
+    starts = shot_starts(motion.watching(_noting_times(frames, times_s)), settings)
     end_s = min(math.inf if clip.end_s is None else clip.end_s, _end_of(times_s, video.duration_s))
     shots = [
         (start_s, _end_before_gap(start_s, stop_s, times_s))
@@ -54,9 +56,13 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
             start_s=window_start_s,
             end_s=window_end_s,
             video=video,
+            sample_fps=cadence.sample_fps,
+            sample_start_s=cadence.start_s,
+            notes=cadence.note,
         )
         for shot, (start_s, stop_s) in enumerate(shots)
         if stop_s - start_s >= settings.min_shot_s - _ROUNDING_S
+        for cadence in [_cadence(motion, start_s, stop_s, settings)]
         for window, (window_start_s, window_end_s) in enumerate(
             equal_windows(start_s, stop_s, settings.max_unit_s)
         )
@@ -97,6 +103,23 @@ def equal_windows(start_s: float, end_s: float, longest_s: float) -> list[tuple[
     count = max(1, math.ceil((end_s - start_s) / longest_s - 1e-9))
     bounds = [start_s + (end_s - start_s) * at / count for at in range(count)] + [end_s]
     return list(itertools.pairwise(bounds))
+
+
+def frames_of(segment: Segment, settings: VideoSettings, path: str | None = None) -> Iterator[Frame]:
+    """The frames of a segment that are worked on. `path` is where the clip lies, if not at its own uri."""
+    return decode(
+        path or local_path(segment.clip.uri),
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        sample_fps=settings.sample_fps or segment.sample_fps,
+        sample_start_s=0.0 if settings.sample_fps else segment.sample_start_s,
+    )
+
+
+def _cadence(motion: Motion, start_s: float, stop_s: float, settings: VideoSettings) -> Cadence:
+    if settings.cadence == "off" or settings.sample_fps is not None:
+        return AS_IT_IS
+    return cadence_of(*motion.between(start_s, stop_s))
 
 
 def _noting_times(frames: Iterable[Frame], times_s: array[float]) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""A decoded picture as a player would show it: turned by its metadata, square pixels, full-range RGB."""
+"""A decoded picture as a player would show it: turned by its metadata, square pixels, sRGB."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
+from pipeline.video.colour import coding_of, rgb_from_picture
 from pipeline.video.container import check_size, plain
 from schemas.errors import DecodeError
 
@@ -22,7 +23,7 @@ MAX_PIXEL_ASPECT = 4.0
 def upright_rgb(
     picture: VideoFrame, turn: Turn, pixel_aspect: Fraction | None, max_side_px: int | None, file: Path
 ) -> np.ndarray:
-    """(H, W, 3) uint8 full-range RGB with square pixels, as a player would show it."""
+    """(H, W, 3) uint8 sRGB with square pixels, as a player would show it."""
     width, height = _square_pixel_size(picture, pixel_aspect)
     check_size(file, picture.width, picture.height)
     quality = Interpolation.BILINEAR  # chroma interpolated; swscale's faster paths repeat it
@@ -31,13 +32,9 @@ def upright_rgb(
         width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
         quality = Interpolation.AREA
     try:
-        image = picture.to_ndarray(
-            format="rgb24",
-            width=width,
-            height=height,
-            interpolation=quality,
-            threads=1,
-        )
+        image = rgb_from_picture(picture, coding_of(picture), width, height, quality)
+    except DecodeError as error:
+        raise DecodeError(f"{file}: {error.message}", remedy=error.remedy) from None
     except (av.error.FFmpegError, ValueError, MemoryError) as error:
         raise DecodeError(
             f"{file}: frames of format {picture.format.name} cannot be turned into RGB: {plain(error)}.",

@@ -90,6 +90,16 @@ def test_bodies_that_disagree_with_the_pictures_are_a_warning(
     assert not found or "median 1.40 px" in texts[0]
 
 
+def test_notes_of_clips_are_counted_by_kind_and_name_their_clips(tmp_path: Path) -> None:
+    tables = made_up(CLIPS)
+    hdr, woven = "HDR (HLG) tone-mapped to BT.709", "interlaced, made whole by bwdif"
+    tables["clips"]["notes"] = ["", hdr, f"{hdr}; {woven}", "", hdr, ""]
+    figures = figures_of(read_tables(Dataset.open(write_tables(tmp_path, tables))))
+    (found,) = [item for item in figures.findings if item.slug == "noted-clips"]
+    assert (found.level, found.weight) == ("note", 0.5)
+    assert f"3 of 6 clip(s) took more than plain decoding: {hdr} (3: b, c, e), {woven} (1: c)." in found.text
+
+
 @pytest.mark.parametrize("slug", FAULTS)
 def test_a_planted_fault_is_the_first_warning_and_names_the_culprit(tmp_path: Path, slug: str) -> None:
     plant, culprit = FAULTS[slug]
