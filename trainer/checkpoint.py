@@ -17,6 +17,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -113,10 +114,12 @@ def save_checkpoint(
     average: nn.Module | None = None,
     progress: Progress | None = None,
     corrections: dict[str, Tensor] | None = None,
+    extent: dict[str, Any] | None = None,
 ) -> None:
     """Writes or replaces the checkpoint in a folder.
 
-    `average` is the network with averaged weights, `corrections` what `CorrectionTable.tensors` gives.
+    `average` is the network with averaged weights, `corrections` what `CorrectionTable.tensors` gives, `extent` how
+    much of its plan the run has done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -131,6 +134,7 @@ def save_checkpoint(
         "format": "humandepth-reconnet",
         "format_version": FORMAT_VERSION,
         "step": step,
+        "extent": extent or {},
         "validation": validation,
         "progress": asdict(progress or Progress()),
         "settings": as_dict(settings),

@@ -45,6 +45,8 @@ class DataSettings:
     """Share of each dataset in what a run sees, in the order they are named; empty: by their numbers of samples."""
     workers: int = 1
     """Processes that load data while the network computes; 0 loads in the training process."""
+    time_limit_s: float = 300.0
+    """A batch that takes longer to load (a disk or a network that does not answer, say) ends the run with an error."""
     max_bad_share: float = 0.01
     """Share of samples that may be unreadable (they are skipped, counted and named) before the run stops."""
 
@@ -62,6 +64,7 @@ class DataSettings:
             self.weights,
             "Give numbers above 0, one for each dataset.",
         )
+        _require(self.time_limit_s > 0, "data.time_limit_s", self.time_limit_s, "Give seconds above 0.")
         bad = self.max_bad_share
         _require(0 <= bad < 1, "data.max_bad_share", bad, "Give a share of at least 0 and below 1.")
 

@@ -6,11 +6,10 @@ take the same step. The first process validates and writes.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -98,37 +97,6 @@ def sigterm_noted() -> Iterator[list[int]]:
         yield told
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def begin_worker(number: int) -> None:
-    """Of a loading process: SIGTERM is not for it, and it needs one thread.
-
-    torchrun and clusters send SIGTERM to every process at once. A loader that died of it would take the training
-    process along before that has written its checkpoint; the loader ends when the training process closes it, or dies,
-    or at the end of `no_loader_left`.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-@contextmanager
-def no_loader_left() -> Iterator[None]:
-    """Kills the loading processes that were begun in the context and still run at its end.
-
-    Now and then a loader misses that it was closed. Python would wait for it for ever: it only sends SIGTERM, and to
-    count those is no way out, for two that come close together arrive as one.
-    """
-    before = set(multiprocessing.active_children())
-    try:
-        yield
-    finally:
-        for process in set(multiprocessing.active_children()) - before:
-            if process.daemon:
-                with suppress(
-                    RuntimeError
-                ):  # torch's, of a loader that it has not closed because a run has failed
-                    process.kill()
-                    process.join()
 
 
 @contextmanager

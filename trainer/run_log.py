@@ -16,6 +16,7 @@ from trainer.board import Board
 from trainer.config import Settings
 from trainer.data import SampleRef
 from trainer.objective import Losses, Validation
+from trainer.plan import Extent
 from trainer.progress import FitDisplay
 from trainer.report import Report
 
@@ -80,6 +81,10 @@ class RunLog:
         """Notes a validation."""
         self._write({"step": step, "validation": found.as_dict()})
         self.board.scalars("validation", found.as_dict(), step)
+
+    def ended(self, step: int, extent: Extent) -> None:
+        """Notes the end of the run, and how much of its plan was done."""
+        self._write({"step": step, "ended": asdict(extent)})
 
     def _note_bad_rows(self, step: int, batches: Sequence[Batch], display: FitDisplay) -> None:
         for why in (why for batch in batches for why in batch.bad_rows):

@@ -4,52 +4,44 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 import torch
-from torch.utils.data import DataLoader
 
-from schemas.conventions import MAP_PX
-from schemas.errors import CheckpointError, HumandepthError, SettingsError
+from schemas.errors import CheckpointError, SettingsError
 from schemas.views import View
-from trainer.batch import Batch, collate
+from trainer.batch import Batch
 from trainer.checkpoint import FACTS_NAME, Checkpoint, Progress, load_checkpoint, save_checkpoint
 from trainer.config import Settings
 from trainer.corrections import CorrectionTable
 from trainer.data import SampleRef, Samples, read_index, split
+from trainer.held_out import HeldOut, validation_lines
+from trainer.loading import Loader
 from trainer.model import ReconNet, parameter_count
-from trainer.objective import Validation, validate
+from trainer.objective import Validation
 from trainer.order import BatchOrder, Mix
-from trainer.panels import validation_panels, write_curves, write_picture
-from trainer.processes import (
-    Processes,
-    begin_worker,
-    determinism,
-    joined_processes,
-    no_loader_left,
-    sigterm_noted,
-)
+from trainer.panels import write_curves, write_picture
+from trainer.plan import EndedBy, Extent
+from trainer.processes import Processes, determinism, joined_processes
 from trainer.progress import FitDisplay
 from trainer.remote import open_dataset
 from trainer.run_log import NonFiniteLossError, RunLog
 from trainer.step import learning_rate_factor, train_step, update_average
-from trainer.truth import Truths
+from trainer.stopping import (
+    SAVE_GRACE_S,
+    STEP_GRACE_S,
+    SigtermInterrupt,
+    StoppedError,
+    Stopping,
+    sigterm_stops,
+)
 
 __all__ = ["NonFiniteLossError", "StoppedError", "fit"]
-
-PANELS = 3
-"""Held-out samples that are drawn."""
-
-
-class StoppedError(HumandepthError):
-    """The run was told to stop (SIGTERM) and has written its checkpoint."""
-
-    reason = "stopped"
-    retryable = True
-    exit_code = 143
 
 
 def fit(
@@ -65,32 +57,32 @@ def fit(
 
     `roots` are folders, or addresses such as gs://bucket/dataset. The same data, settings and number of steps give the
     same weights on one device, whether or not the run was stopped and resumed in between. `start_from` is a checkpoint
-    whose weights a new run begins with. Raises DatasetError, SettingsError, CheckpointError, NonFiniteLossError or
-    StoppedError.
+    whose weights a new run begins with. Raises DatasetError, SettingsError, CheckpointError, LoadingError,
+    NonFiniteLossError or StoppedError.
     """
     roots = [roots] if isinstance(roots, str) else list(roots)
     if settings.data.weights and len(settings.data.weights) != len(roots):
         raise SettingsError(
             f"{len(settings.data.weights)} weights for {len(roots)} datasets.", remedy="Give one for each."
         )
-    index = [
-        ref
-        for number, root in enumerate(roots)
-        for ref in read_index(open_dataset(root), settings.data.where, number, view=settings.data.view)
-    ]
-    training, held_out = split(index, settings.data)
-    counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
-    if 0 in counts:
-        raise SettingsError(
-            f"{roots[counts.index(0)]} holds nothing to train on: all of it is held out.",
-            remedy="Name other keys in data.held_out, or leave the dataset out.",
-        )
     with ExitStack() as stack:
+        stopping = stack.enter_context(sigterm_stops())
+        index = [
+            ref
+            for number, root in enumerate(roots)
+            for ref in read_index(open_dataset(root), settings.data.where, number, view=settings.data.view)
+        ]
+        training, held_out = split(index, settings.data)
+        counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
+        if 0 in counts:
+            raise SettingsError(
+                f"{roots[counts.index(0)]} holds nothing to train on: all of it is held out.",
+                remedy="Name other keys in data.held_out, or leave the dataset out.",
+            )
         processes = stack.enter_context(joined_processes(device))
         stack.enter_context(determinism(settings.train.deterministic))
-        stack.enter_context(no_loader_left())
         mix = Mix.of(counts, settings.data.weights)
-        run = _Run(Path(out), settings, training, held_out, mix, processes)
+        run = _Run(Path(out), settings, training, held_out, mix, processes, stopping)
         run.start(resume=resume, start_from=start_from)
         if settings.data.view is not None:
             run.log.views(run.step, {root: View.load(root, settings.data.view) for root in roots})
@@ -108,8 +100,10 @@ class _Run:
         held_out: list[SampleRef],
         mix: Mix,
         processes: Processes,
+        stopping: Stopping,
     ) -> None:
         self.out, self.settings, self.processes, self.mix = out, settings, processes, mix
+        self.stopping = stopping
         train, seed = settings.train, settings.train.seed
         torch.manual_seed(seed)
         self.model = ReconNet(settings.model).to(processes.device)
@@ -120,13 +114,11 @@ class _Run:
         self.training = Samples(
             training, settings.data, seed=seed, training=True, photo_px=settings.losses.photo_px
         )
-        # Always judged at map size: figures of runs with other settings can be compared.
-        self.held_out = Samples(held_out, settings.data, seed=seed, training=False, photo_px=MAP_PX)
+        self.held_out = HeldOut(held_out, settings, stopping)
         learns = settings.corrections.learn
-        self.truths = _truths(settings.data.truth, held_out)
         self.corrections = CorrectionTable(training, settings.corrections) if learns else None
         self.log = RunLog(out, settings, training, processes.is_first)
-        self.step, self.is_stopping = 0, False
+        self.step, self.is_patient = 0, True
         self.last: Validation | None = None
         self.progress = Progress()
 
@@ -163,43 +155,74 @@ class _Run:
         return checkpoint
 
     def to_the_end(self) -> Validation | None:
-        """The loop."""
-        settings, processes, begin = self.settings.train, self.processes, time.monotonic()
-        with (
-            FitDisplay(settings, self.step, is_quiet=not processes.is_first) as display,
-            sigterm_noted() as told,
-        ):
+        """The loop; what is interrupted by SIGTERM is left with a checkpoint of the last whole step."""
+        alone = self.processes.count == 1  # several must agree on when to stop, and do between two steps
+        with FitDisplay(self.settings.train, self.step, is_quiet=not self.processes.is_first) as display:
             display.say(
-                f"{parameter_count(self.model):,} parameters on {processes.count} x {processes.device.type}; "
-                f"{len(self.training)} samples to train, {len(self.held_out)} held out"
+                f"{parameter_count(self.model):,} parameters on {self.processes.count} x "
+                f"{self.processes.device.type}; {len(self.training)} samples to train, {len(self.held_out)} held out"
             )
-            batches = self._batches()
-            while self.step < settings.max_steps:
-                minutes, is_told, is_done = processes.largest(
-                    (time.monotonic() - begin) / 60, bool(told), self.is_stopping
-                )
-                if is_told:
-                    self._save()
-                    raise StoppedError(
-                        f"stopped by SIGTERM after step {self.step}; {self.out} holds a checkpoint.",
-                        remedy="Go on with --resume.",
-                    )
-                if is_done or (settings.max_minutes is not None and minutes >= settings.max_minutes):
-                    break
-                rate = self._set_learning_rate(learning_rate_factor(self.step, minutes, settings))
-                loaded = list(islice(batches, settings.accumulate))
-                moved = [batch.to(processes.device) for batch in loaded]
-                seen = train_step(
-                    self.model, self.optimizer, moved, self.settings, processes, self.corrections
-                )
-                self.step += 1
-                if self.average is not None and settings.average_decay is not None:
-                    update_average(self.average, self.model, self.step, settings.average_decay)
-                self.log.step(self.step, seen, moved, display, minutes=minutes, learning_rate=rate)
-                if self.step % settings.validate_every == 0 and self.step < settings.max_steps:
-                    self._validate_and_save(display)
-            self._validate_and_save(display)
+            try:
+                with self.stopping.interrupted(alone), self._loader() as batches:
+                    self._loop(batches, display)
+            except SigtermInterrupt:
+                self._stop()
         return self.last
+
+    def _loop(self, batches: Loader, display: FitDisplay) -> None:
+        settings, processes, begin = self.settings.train, self.processes, time.monotonic()
+        ended_by: EndedBy = "plan"
+        while self.step < settings.max_steps:
+            minutes, is_told, is_out_of_patience = processes.largest(
+                (time.monotonic() - begin) / 60, self.stopping.told, not self.is_patient
+            )
+            if is_told:
+                self._stop()
+            if is_out_of_patience:
+                ended_by = "patience"
+                break
+            if settings.max_minutes is not None and minutes >= settings.max_minutes:
+                ended_by = "clock"
+                break
+            rate = self._set_learning_rate(learning_rate_factor(self.step, minutes, settings))
+            loaded = list(islice(batches, settings.accumulate))
+            with self.stopping.finishing(STEP_GRACE_S):
+                self._take_step(loaded, display, minutes, rate)
+            if self.step % settings.validate_every == 0 and self.step < settings.max_steps:
+                self._validate_and_save(display)
+        self._validate_and_save(display, ended_by)
+        display.say(self._extent(ended_by).sentence(settings))
+        self.log.ended(self.step, self._extent(ended_by))
+
+    def _take_step(self, loaded: list[Batch], display: FitDisplay, minutes: float, rate: float) -> None:
+        moved = [batch.to(self.processes.device) for batch in loaded]
+        seen = train_step(self.model, self.optimizer, moved, self.settings, self.processes, self.corrections)
+        self.step += 1
+        if self.average is not None and self.settings.train.average_decay is not None:
+            update_average(self.average, self.model, self.step, self.settings.train.average_decay)
+        self.log.step(self.step, seen, moved, display, minutes=minutes, learning_rate=rate)
+
+    def _stop(self) -> NoReturn:
+        """Leaves a checkpoint where a step was taken, and raises StoppedError."""
+        if self.step == 0:
+            raise StoppedError("stopped by SIGTERM before the first step.", remedy="Run it again.")
+        self._save("sigterm")
+        extent = self._extent("sigterm")
+        self.log.ended(self.step, extent)
+        raise StoppedError(
+            f"stopped by SIGTERM after step {self.step}; {self.out} holds a checkpoint "
+            f"({extent.sentence(self.settings.train).partition(': ')[2]}).",
+            remedy="Go on with --resume.",
+        )
+
+    def _extent(self, ended_by: EndedBy) -> Extent:
+        return Extent.of(
+            self.step,
+            self.settings.train,
+            samples=len(self.training),
+            processes=self.processes.count,
+            ended_by=ended_by,
+        )
 
     def _set_learning_rate(self, factor: float) -> float:
         """The rate of the network, times `factor` of what is set; that of the corrections likewise."""
@@ -211,7 +234,7 @@ class _Run:
                 group["lr"] = self.settings.corrections.learning_rate * factor
         return rate
 
-    def _batches(self) -> Iterator[Batch]:
+    def _loader(self) -> Loader:
         data, train = self.settings.data, self.settings.train
         order = BatchOrder(
             self.mix,
@@ -223,80 +246,56 @@ class _Run:
             process=self.processes.rank,
             processes=self.processes.count,
         )
-        return iter(
-            DataLoader(
-                self.training,
-                batch_sampler=order,
-                collate_fn=collate,
-                num_workers=data.workers,
-                worker_init_fn=begin_worker,
-                # Clients of buckets hold threads and locks, which do not survive a fork.
-                multiprocessing_context="spawn" if data.workers and self.training.is_remote else None,
-                pin_memory=self.processes.device.type == "cuda",
-            )
+        return Loader(
+            self.training,
+            order,
+            workers=data.workers,
+            time_limit_s=data.time_limit_s,
+            stopping=self.stopping,
         )
 
-    def _validate_and_save(self, display: FitDisplay) -> None:
+    def _validate_and_save(self, display: FitDisplay, ended_by: EndedBy = "") -> None:
         if len(self.held_out) and self.processes.is_first:
-            self._validate(display)
-        self._save()
+            try:
+                with self.stopping.interrupted():
+                    self._validate(display)
+            except SigtermInterrupt:
+                if self.processes.count == 1:
+                    raise  # the others wait at the next exchange, and agree on stopping before the next step
+        self._save(ended_by)
         is_best = self.progress.validations_since == 0
         if self.settings.train.patience is not None and is_best and self.last is not None:
-            self._save(self.out / "best")
+            self._save(ended_by, self.out / "best")
 
     def _validate(self, display: FitDisplay) -> None:
-        model = self.average or self.model
-        count = min(self.settings.train.validation_samples, len(self.held_out))
-        places = torch.linspace(0, len(self.held_out) - 1, count).round().long().tolist()
-        batches = (self.held_out[0, place] for place in places)
-        self.last = validate(model, batches, self.processes.device, self.truths)
-        self.progress = self.progress.after(self.last.photo_error)
+        model, device = self.average or self.model, self.processes.device
+        found = self.held_out.validate(model, device)
+        self.last, self.progress = found, self.progress.after(found.photo_error)
         patience = self.settings.train.patience
-        self.is_stopping = patience is not None and self.progress.validations_since >= patience
-        shown = [self.held_out[0, place] for place in places[:: max(1, count // PANELS)][:PANELS]]
-        picture = validation_panels(model, shown, self.processes.device)
+        self.is_patient = patience is None or self.progress.validations_since < patience
+        picture = self.held_out.panels(model, device)
         write_picture(self.out / "panels.png", picture)
-        self.log.validation(self.step, self.last)
+        self.log.validation(self.step, found)
         write_curves(self.out / "curves.png", self.log.path)
         self.log.board.picture("panels", picture, self.step)
-        display.say(
-            f"step {self.step}: photometric error on {self.last.samples} held-out samples "
-            f"{self.last.base_photo_error:.5f} with the base depth, {self.last.photo_error:.5f} refined "
-            f"({-100 * self.last.reduction:+.1f} %; its mean alone {-100 * self.last.constant_reduction:+.1f} %), "
-            f"mean |offset| {1000 * self.last.mean_offset_m:.1f} mm"
-        )
-        if self.last.depth_errors is not None and self.last.base_depth_errors is not None:
-            display.say(
-                f"step {self.step}: depth error {self.last.base_depth_errors.mae_mm:.1f} mm with the base depth, "
-                f"{self.last.depth_errors.mae_mm:.1f} mm refined, after one offset per image"
+        for line in validation_lines(self.step, found):
+            display.say(line)
+
+    def _save(self, ended_by: EndedBy, folder: Path | None = None) -> None:
+        with self.stopping.finishing(SAVE_GRACE_S):
+            sums = self.processes.summed(self.log.report.sums)
+            if not self.processes.is_first:
+                return
+            save_checkpoint(
+                folder or self.out,
+                self.model,
+                self.optimizer,
+                self.settings,
+                self.step,
+                self.last.as_dict() if self.last else {},
+                average=self.average,
+                progress=self.progress,
+                corrections=self.corrections.tensors() if self.corrections is not None else None,
+                extent=asdict(self._extent(ended_by)),
             )
-
-    def _save(self, folder: Path | None = None) -> None:
-        sums = self.processes.summed(self.log.report.sums)
-        if not self.processes.is_first:
-            return
-        facts = self.last.as_dict() if self.last else {}
-        save_checkpoint(
-            folder or self.out,
-            self.model,
-            self.optimizer,
-            self.settings,
-            self.step,
-            facts,
-            average=self.average,
-            progress=self.progress,
-            corrections=self.corrections.tensors() if self.corrections is not None else None,
-        )
-        self.log.report.write(folder or self.out, sums)
-
-
-def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
-    if folder is None:
-        return None
-    truths = Truths(Path(folder))
-    if not any(ref.sample_id in truths for ref in held_out):
-        raise SettingsError(
-            f"{folder} holds the true depth of none of the {len(held_out)} held-out samples.",
-            remedy="Make it with `python -m pipeline truth`, or leave data.truth out.",
-        )
-    return truths
+            self.log.report.write(folder or self.out, sums)

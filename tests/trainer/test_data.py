@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.dataset import Dataset
@@ -20,7 +19,9 @@ from trainer.augment import ColourDraw
 from trainer.batch import batch_of_row, collate, decode_image
 from trainer.config import DataSettings
 from trainer.data import SampleRef, Samples, read_index, split
+from trainer.loading import Loader
 from trainer.order import BatchOrder, Mix, epoch_order
+from trainer.stopping import Stopping
 
 SETTINGS = DataSettings(colour_jitter=False)
 
@@ -120,7 +121,8 @@ def test_workers_change_nothing(root: Path, workers: int) -> None:
     order = BatchOrder(Mix.of([len(samples)]), 3, 3, first_step=0, last_step=4)
 
     def batches(count: int) -> list:
-        return list(DataLoader(samples, batch_sampler=order, collate_fn=collate, num_workers=count))
+        with Loader(samples, order, workers=count, time_limit_s=60, stopping=Stopping()) as loader:
+            return list(loader)
 
     for plain, parallel in zip(batches(0), batches(workers), strict=True):
         assert plain.sample_ids == parallel.sample_ids

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,8 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing.process import BaseProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +28,6 @@ from trainer.cli import main
 from trainer.config import ModelSettings, Settings, preset
 from trainer.data import read_index
 from trainer.model import ReconNet
-from trainer.processes import begin_worker, no_loader_left
 from trainer.report import REPORT_NAME
 from trainer.step import train_step, update_average
 from trainer.train import NonFiniteLossError, StoppedError, fit
@@ -372,36 +368,3 @@ def test_tensorboard_gets_curves_and_panels_or_says_what_is_missing(root: Path, 
     written = events.read_bytes()
     for name in (b"training/photo", b"validation/reduction", b"panels"):
         assert name in written
-
-
-def test_a_loading_process_outlives_sigterm_and_no_run() -> None:
-    """SIGTERM is sent to every process of a job; a loader that missed its end must not keep a finished run waiting."""
-    older = _begun_loader()
-    try:
-        with no_loader_left():
-            loader = _begun_loader()
-            for _ in range(2):
-                loader.terminate()
-                loader.join(timeout=0.5)
-                assert loader.is_alive()
-        assert loader.exitcode == -signal.SIGKILL
-        assert older.is_alive()
-    finally:
-        older.kill()
-        older.join()
-
-
-def _begun_loader() -> BaseProcess:
-    spawn = multiprocessing.get_context("spawn")
-    ready = spawn.Event()
-    loader = spawn.Process(target=_load_for_ever, args=(ready,), daemon=True)
-    loader.start()
-    assert ready.wait(timeout=60)
-    return loader
-
-
-def _load_for_ever(ready: Event) -> None:
-    begin_worker(0)
-    ready.set()
-    while True:
-        time.sleep(0.05)

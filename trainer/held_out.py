@@ -1,0 +1,85 @@
+"""Held-out samples: which are looked at, what the network makes of them, pictures of a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from schemas.conventions import MAP_PX
+from schemas.errors import SettingsError
+from trainer.batch import Batch
+from trainer.config import Settings
+from trainer.data import SampleRef, Samples
+from trainer.objective import Validation, validate
+from trainer.panels import validation_panels
+from trainer.stopping import Stopping
+from trainer.truth import Truths
+
+PANELS = 3
+"""Held-out samples that are drawn."""
+
+
+class HeldOut:
+    """Held-out samples, always judged at map size: figures of runs with other settings can be compared."""
+
+    def __init__(self, refs: list[SampleRef], settings: Settings, stopping: Stopping) -> None:
+        self._samples = Samples(
+            refs, settings.data, seed=settings.train.seed, training=False, photo_px=MAP_PX
+        )
+        self._truths = _truths(settings.data.truth, refs)
+        self._settings, self._stopping = settings, stopping
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def validate(self, model: nn.Module, device: torch.device) -> Validation:
+        """Errors over `train.validation_samples` of them, evenly spread."""
+        batches = (self._batch(place) for place in self._places())
+        return validate(model, batches, device, self._truths)
+
+    def panels(self, model: nn.Module, device: torch.device) -> np.ndarray:
+        """Pictures of a few: see `validation_panels`."""
+        places = self._places()
+        shown = [self._batch(place) for place in places[:: max(1, len(places) // PANELS)][:PANELS]]
+        return validation_panels(model, shown, device)
+
+    def _places(self) -> list[int]:
+        count = min(self._settings.train.validation_samples, len(self))
+        return torch.linspace(0, len(self) - 1, count).round().long().tolist()
+
+    def _batch(self, place: int) -> Batch:
+        ref, limit_s = self._samples.refs[place], self._settings.data.time_limit_s
+        said = f"sample {ref.sample_id} of {ref.path} was not read within {limit_s:g} s (data.time_limit_s)."
+        with self._stopping.limited(limit_s, f"{said} Check that disk or network. Go on with --resume."):
+            return self._samples[0, place]
+
+
+def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
+    if folder is None:
+        return None
+    truths = Truths(Path(folder))
+    if not any(ref.sample_id in truths for ref in held_out):
+        raise SettingsError(
+            f"{folder} holds the true depth of none of the {len(held_out)} held-out samples.",
+            remedy="Make it with `python -m pipeline truth`, or leave data.truth out.",
+        )
+    return truths
+
+
+def validation_lines(step: int, found: Validation) -> Iterator[str]:
+    """What is said about a validation."""
+    yield (
+        f"step {step}: photometric error on {found.samples} held-out samples "
+        f"{found.base_photo_error:.5f} with the base depth, {found.photo_error:.5f} refined "
+        f"({-100 * found.reduction:+.1f} %; its mean alone {-100 * found.constant_reduction:+.1f} %), "
+        f"mean |offset| {1000 * found.mean_offset_m:.1f} mm"
+    )
+    if found.depth_errors is not None and found.base_depth_errors is not None:
+        yield (
+            f"step {step}: depth error {found.base_depth_errors.mae_mm:.1f} mm with the base depth, "
+            f"{found.depth_errors.mae_mm:.1f} mm refined, after one offset per image"
+        )
