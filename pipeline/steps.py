@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.config import Settings
-from pipeline.heap import return_free_memory
+from pipeline.heap import return_free_memory, return_large_blocks_when_freed
 from pipeline.nobody import nobody_found
 from pipeline.records import ClipRef, Failure, Frame, Segment, Track, TrackedSegment, UnitCounts
 from pipeline.refine.refinement import refined_track
@@ -57,6 +57,7 @@ def track_segment(
 
     `path` is where the clip lies on this machine, if not at its own uri.
     """
+    return_large_blocks_when_freed()
     frames = _Counted(
         frames_of(segment, settings.video, path), "track", report, _frame_estimate(segment, settings)
     )
@@ -86,6 +87,7 @@ def render_segment(
 
     `path` is where the clip lies on this machine, if not at its own uri.
     """
+    return_large_blocks_when_freed()
     segment, failure = tracked.segment, tracked.failure
     counts = UnitCounts(unit_id=segment.unit_id, outcome="kept", tracks=len(tracked.tracks))
     jpegs: dict[int, dict[int, bytes]] = {}
@@ -152,7 +154,8 @@ def _render_tracks(
     targets = {track.track_id: np.flatnonzero(track.kept)[::stride] for track in tracked.tracks}
     done, total = 0, sum(map(len, targets.values()))
     for track in tracked.tracks:
-        views = Views(track, jpegs[track.person_index], toolbox.body, toolbox.mesh, toolbox.rasterizer)
+        crops = jpegs.pop(track.person_index)  # dropped with the track
+        views = Views(track, crops, toolbox.body, toolbox.mesh, toolbox.rasterizer)
         window_s = max(settings.pairs.candidate_gaps_s) + _period_s(track)
         for target in map(int, targets[track.track_id]):
             pairs, references = render_target(tracked.segment, track, target, views, toolbox, settings.pairs)

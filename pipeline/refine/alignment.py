@@ -43,7 +43,7 @@ from pipeline.refine.alignment_kernels import (
 from pipeline.refine.frame_coupling import follow_each_other, relaxation, smooth_step
 from pipeline.refine.light import fitted_light
 from pipeline.refine.light_kernels import COEFFICIENTS, facing_basis, subtract_light
-from pipeline.refine.pictures import TONE, LevelPicture, PersonAt, Pictures, level_picture
+from pipeline.refine.pictures import TONE, LevelPicture, LevelPictures, PersonAt, Pictures
 from pipeline.refine.robust import ROBUST_SIGMAS, robust_weight
 from pipeline.refine.shared_offset import OffsetSystem
 from pipeline.refine.surface_points import SurfacePoints, spread_points
@@ -112,7 +112,7 @@ class Alignment:
         """All levels, coarse to fine. `report` hears of every step of all frames."""
         done, total = 0, len(self._settings.levels_px) * self._settings.iterations
         for side_px in self._settings.levels_px:
-            level = [self._level_picture(at, side_px) for at in range(len(self._cameras))]
+            level = LevelPictures(self._pictures, self._cameras, self._body_boxes(), side_px)
             for iteration in range(self._settings.iterations):
                 is_new_look = iteration in (0, self._settings.iterations // 2)
                 if is_new_look:
@@ -123,9 +123,13 @@ class Alignment:
                     report("refine", done, total)
         return self.bodies
 
-    def _level_picture(self, at: int, side_px: int) -> LevelPicture:
-        camera, vertices = self._cameras[at], self.bodies.vertices(self._body, at)
-        return level_picture(self._pictures(at), camera, side_px, camera.px_from_cam(vertices))
+    def _body_boxes(self) -> list[np.ndarray]:
+        """(2, 2) of each frame: upper left and lower right corner of the body in its crop."""
+        boxes = []
+        for at, camera in enumerate(self._cameras):
+            body_px = camera.px_from_cam(self.bodies.vertices(self._body, at))
+            boxes.append(np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)]))
+        return boxes
 
     def _look(self, side_px: int) -> None:
         """Which points each frame sees, by the naked body; of pictures below map size every second, fourth, ... one.
@@ -162,7 +166,7 @@ class Alignment:
         found = self._person(at) if self._person is not None else None
         return np.ones((1, 1), np.uint8) if found is None else found
 
-    def _iterate(self, level: Sequence[LevelPicture], *, relight: bool) -> None:
+    def _iterate(self, level: LevelPictures, *, relight: bool) -> None:
         """One step of every frame and of what they share, all against the same appearance."""
         placed, count = self.bodies.transforms(self._body), len(level)
         offset_m = (self._points.node_weight * self._offset_m[self._points.node]).sum(axis=1)
@@ -185,6 +189,7 @@ class Alignment:
             )  # fmt: skip
             offset.add(weight, residual, offset_slope)
         self._correct(hessian, gradient, placed.rotation)
+        del hessian
         self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m, DAMPING)
         if relight:  # first claim to what both could explain
             self._relight(placed)
@@ -267,13 +272,13 @@ class Alignment:
     def _correct(self, hessian: np.ndarray, gradient: np.ndarray, joint_axes: np.ndarray) -> None:
         """Solves every frame's step in the joints' own axes and applies it."""
         settings = self._settings
-        axes = np.zeros_like(hessian)
-        for joint in range(JOINT_COUNT):
-            place = slice(3 * joint, 3 * joint + 3)
-            axes[:, place, place] = joint_axes[:, joint]
-        axes[:, TRANSLATION:, TRANSLATION:] = np.eye(3)
-        hessian = axes.transpose(0, 2, 1) @ hessian @ axes
-        gradient = np.einsum("tji,tj->ti", axes, gradient)
+        axes = np.eye(CORRECTIONS)
+        for at, turned in enumerate(joint_axes):  # in place: 45 kB a frame
+            for joint in range(JOINT_COUNT):
+                place = slice(3 * joint, 3 * joint + 3)
+                axes[place, place] = turned[joint]
+            hessian[at] = axes.T @ hessian[at] @ axes
+            gradient[at] = np.einsum("ji,j->i", axes, gradient[at])
         so_far = self.bodies.corrections_since(self._start)
         stiffness = np.full(CORRECTIONS, settings.turn_sigma_rad**-2.0)
         stiffness[TRANSLATION:] = settings.translation_sigma_m**-2.0

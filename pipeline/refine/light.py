@@ -66,4 +66,6 @@ def fitted_light(
 def _apart(values: np.ndarray, weight: np.ndarray, seen: np.ndarray, support: np.ndarray) -> np.ndarray:
     """(T, P, K) values less the weighted mean of the frames around that see the point."""
     total = weight @ (seen[..., None] * values).reshape(len(values), -1)
-    return values - total.reshape(values.shape) / np.maximum(support, np.float32(1e-6))[..., None]
+    mean = total.reshape(values.shape)
+    mean /= np.maximum(support, np.float32(1e-6))[..., None]
+    return np.subtract(values, mean, out=mean)

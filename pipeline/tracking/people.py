@@ -2,7 +2,7 @@
 
 The detector looks at every n-th frame; between detections each person's region comes from the landmarks of the frame
 before. A newly found person is followed backwards to the previous detection through a ring of the last n frames: the
-only pixels that are ever held, whatever the length of the stream.
+only pixels that are ever held, whatever the length of the stream. Where n frames are large the detector looks oftener.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pipeline.config import TrackingSettings
 from pipeline.records import Frame
 from pipeline.tracking.blazepose import Detections, Landmarks
 from pipeline.tracking.regions import Region
+
+MAX_RECENT_BYTES = 64 * 10**6
+"""Of frames that are held: ten of 1920 x 1080, two of 3840 x 2160."""
 
 
 class LandmarkModels(Protocol):
@@ -105,13 +108,15 @@ def follow_people(
     """
     live: list[PersonSeen] = []
     everyone: list[PersonSeen] = []
-    recent: deque[Frame] = deque(maxlen=settings.detect_every)
+    recent: deque[Frame] = deque()
     image_hw, count = (0, 0), 0
     for count, frame in enumerate(frames, start=1):
-        image_hw = (frame.image.shape[0], frame.image.shape[1])
+        if count == 1:
+            image_hw = (frame.image.shape[0], frame.image.shape[1])
+            recent = deque(maxlen=frames_between_detections(image_hw, settings.detect_every))
         live = [person for person in live if _advance(person, frame, models, settings)]
         live = _merge(live, settings)
-        if (count - 1) % settings.detect_every == 0:
+        if recent.maxlen and (count - 1) % recent.maxlen == 0:
             for person in _newcomers(frame, live, models, settings, keep):
                 _follow_backwards(person, recent, everyone, models, settings)
                 live.append(person)
@@ -120,6 +125,11 @@ def follow_people(
     shortest = min(settings.min_track_frames, count)
     found = [observations_of(person, image_hw) for person in everyone if len(person.seen) >= max(1, shortest)]
     return sorted(found, key=lambda seen: (int(seen.frame_index[0]), float(seen.xy_px[0, :, 0].mean())))
+
+
+def frames_between_detections(image_hw: tuple[int, int], detect_every: int) -> int:
+    """`detect_every`, or as many frames as MAX_RECENT_BYTES hold where that is less, but 1."""
+    return max(1, min(detect_every, MAX_RECENT_BYTES // (3 * image_hw[0] * image_hw[1])))
 
 
 def _look(

@@ -23,8 +23,8 @@ BORDER_CELLS = 2
 class Silhouettes:
     """Outlines of one person. T frames, C contour points, S = MASK_PX."""
 
-    mask: np.ndarray
-    """(T, S, S) bool."""
+    mask_bits: np.ndarray
+    """(T, S, S / 8) uint8, see `mask`."""
     mask_from_image: np.ndarray
     """(T, 2, 3) affine."""
     px_per_cell: np.ndarray
@@ -37,30 +37,40 @@ class Silhouettes:
     """(T, S/2, S/2) float32: mean distance of 2x2 cells to the mask in image pixels, 0 inside (what a fit reads at
     random should fit into the processor's cache)."""
 
+    def mask(self, at: int) -> np.ndarray:
+        """(S, S) bool, of one frame."""
+        return np.unpackbits(self.mask_bits[at], axis=-1).view(bool)
+
+    @property
+    def is_seen(self) -> np.ndarray:
+        """(T,) bool: frames that have a mask."""
+        return np.asarray(self.mask_bits.any(axis=(1, 2)))
+
 
 def silhouettes_of(seen: Observations, threshold: float) -> Silhouettes:
     """Masks, outlines and distances of a person's segmentations above a threshold in [0, 1]."""
     count, size = len(seen), seen.segmentation.shape[1]
     image_from_mask = seen.image_from_segmentation.copy()
     image_from_mask[:, :, :2] *= size / MASK_PX
-    mask = np.zeros((count, MASK_PX, MASK_PX), bool)
+    mask_bits = np.zeros((count, MASK_PX, MASK_PX // 8), np.uint8)
     outside = np.zeros((count, MASK_PX // 2, MASK_PX // 2), np.float32)
     contour = np.zeros((count, CONTOUR_POINTS, 2))
     weight = np.zeros((count, CONTOUR_POINTS))
     px_per_cell = np.hypot(image_from_mask[:, 0, 0], image_from_mask[:, 1, 0])
     for t in range(count):
         soft = cv2.resize(seen.segmentation[t], (MASK_PX, MASK_PX), interpolation=cv2.INTER_LINEAR)
-        mask[t] = soft > 255 * threshold
-        if not mask[t].any():
+        mask = soft > 255 * threshold
+        if not mask.any():
             continue
-        distance = cv2.distanceTransform((~mask[t]).astype(np.uint8), cv2.DIST_L2, 5)
+        mask_bits[t] = np.packbits(mask, axis=-1)
+        distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
         distance = np.maximum(distance - 0.5, 0.0) * px_per_cell[t]
         outside[t] = cv2.resize(distance, outside.shape[1:], interpolation=cv2.INTER_AREA)
-        cells = _outline(mask[t])
+        cells = _outline(mask)
         contour[t] = transform(image_from_mask[t], cells + 0.5)
         weight[t] = _is_outline(cells, contour[t], seen.image_hw, BORDER_CELLS * px_per_cell[t])
     return Silhouettes(
-        mask=mask,
+        mask_bits=mask_bits,
         mask_from_image=invert(image_from_mask),
         px_per_cell=px_per_cell,
         contour_px=contour,
@@ -92,7 +102,8 @@ def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> tuple[bytes, 
     """
     packed = []
     for t, (u, v, side) in enumerate(crop_px):
-        if not silhouettes.mask[t].any():
+        mask = silhouettes.mask(t)
+        if not mask.any():
             packed.append(packed_person(np.ones((PERSON_PX, PERSON_PX), bool)))
             continue
         cell_px = side / PERSON_PX
@@ -100,7 +111,7 @@ def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> tuple[bytes, 
         mask_from_image = silhouettes.mask_from_image[t]
         mask_from_crop = mask_from_image[:, :2] @ image_from_crop
         mask_from_crop[:, 2] += mask_from_image[:, 2]
-        person = sample(255 * silhouettes.mask[t].astype(np.uint8), mask_from_crop, PERSON_PX)
+        person = sample(255 * mask.astype(np.uint8), mask_from_crop, PERSON_PX)
         packed.append(packed_person(person > 127))
     return tuple(packed)
 
@@ -108,7 +119,7 @@ def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> tuple[bytes, 
 def silhouette_iou(silhouettes: Silhouettes, index: int, vertices_px: np.ndarray, faces: np.ndarray) -> float:
     """Intersection over union of a frame's mask and the projected triangles (V, 2), (F, 3)."""
     cells = transform(silhouettes.mask_from_image[index], vertices_px)
-    body, person = covered(cells, faces, MASK_PX), silhouettes.mask[index]
+    body, person = covered(cells, faces, MASK_PX), silhouettes.mask(index)
     union = np.count_nonzero(body | person)
     return np.count_nonzero(body & person) / union if union else 0.0
 

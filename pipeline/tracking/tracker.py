@@ -81,7 +81,7 @@ class LandmarkTracker:
         people = follow_people(frames, models, settings, self._keep)
         del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
         seen = [repair_left_right(person, settings.swap_cost)[0] for person in people]
-        # Masks and distances take 320 kB a frame: made twice, so that only one person's are held at a time.
+        # Outlines and distances take 80 kB a frame: made twice, so that only one person's are held at a time.
         boxes = [person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD)) for person in seen]
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
         tracks = []
@@ -162,8 +162,7 @@ def person_boxes(seen: Observations, silhouettes: Silhouettes) -> np.ndarray:
     height, width = seen.image_hw
     visible: np.ndarray = np.greater_equal(seen.visibility, BOX_VISIBILITY)
     visible = visible | ~visible.any(axis=1, keepdims=True)
-    has_outline = silhouettes.mask.reshape(len(seen), -1).any(axis=1, keepdims=True)
-    outlined = np.broadcast_to(has_outline, silhouettes.contour_weight.shape)
+    outlined = np.broadcast_to(silhouettes.is_seen[:, None], silhouettes.contour_weight.shape)
     points = np.concatenate([seen.xy_px, silhouettes.contour_px], axis=1)
     counted = np.concatenate([visible, outlined], axis=1)[..., None]
     low = np.where(counted, points, np.inf).min(axis=1)

@@ -65,11 +65,6 @@ def crop_image(image: np.ndarray, crop_px: np.ndarray, side_px: int) -> np.ndarr
     rows = _clipped(math.floor(top) - reach, math.ceil(top + side) + reach, image.shape[0])
     if columns.start >= columns.stop or rows.start >= rows.stop:
         return np.zeros((side_px, side_px, 3), dtype=np.uint8)
-    part = image[rows, columns].astype(np.float32)  # in float the warp is exact, in uint8 it rounds positions
-    if sigma > 0.1:
-        part = cv2.GaussianBlur(
-            part, (2 * math.ceil(4.0 * sigma) + 1,) * 2, sigma, borderType=cv2.BORDER_CONSTANT
-        )
     # cv2 numbers pixel centres 0, 1, ...: half a step on the output's side, half a pixel on the input's.
     part_from_crop = np.array(
         [
@@ -77,11 +72,23 @@ def crop_image(image: np.ndarray, crop_px: np.ndarray, side_px: int) -> np.ndarr
             [0.0, step, 0.5 * step + top - rows.start - 0.5],
         ]
     )
+    crop = np.empty((side_px, side_px, 3), np.uint8)
+    for channel in range(3):  # one at a time: floats of a 4K frame take 100 MB, blurred ones as much again
+        part = image[rows, columns, channel].astype(np.float32)  # the warp is exact in float, not in uint8
+        crop[..., channel] = _resampled(part, sigma, part_from_crop, side_px)
+    return crop
+
+
+def _resampled(part: np.ndarray, sigma: float, part_from_crop: np.ndarray, side_px: int) -> np.ndarray:
+    """(side_px, side_px) values of a picture's channel (h, w) float32, blurred and warped."""
+    if sigma > 0.1:
+        size = (2 * math.ceil(4.0 * sigma) + 1,) * 2
+        part = cv2.GaussianBlur(part, size, sigma, borderType=cv2.BORDER_CONSTANT)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     crop = cv2.warpAffine(
         part, part_from_crop, (side_px, side_px), flags=flags, borderMode=cv2.BORDER_CONSTANT
     )
-    return np.clip(np.rint(crop), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(crop), 0, 255)
 
 
 def encode_jpeg(image_rgb: np.ndarray, quality: int) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -34,6 +36,36 @@ def test_blocks_freed_between_others_are_handed_back() -> None:
     return_free_memory()
     assert before - resident_bytes() > 90 * MB
     assert len(blocks) == 750
+
+
+KEEPING = """
+from pathlib import Path
+from pipeline.heap import return_large_blocks_when_freed
+if {hold}:
+    return_large_blocks_when_freed()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+bytearray(b"1" * 30_000_000)  # freed at once: from then on glibc would keep what is smaller
+before = resident()
+blocks = [bytearray(b"1" * size) for _ in range(60) for size in (1_000_000, 60_000)]
+del blocks[::2]  # what lies between them stays
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc only")
+def test_large_blocks_leave_when_they_are_freed() -> None:
+    """Each in a process of its own: the C library is told for good."""
+    grown = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", KEEPING.format(hold=hold)], capture_output=True, check=True
+            ).stdout
+        )
+        for hold in (True, False)
+    ]
+    assert grown[0] < 10 * MB, grown
+    assert grown[1] > 50 * MB, grown
 
 
 def test_a_view_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:

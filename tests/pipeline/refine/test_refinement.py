@@ -12,7 +12,7 @@ from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.records import PERSON_PX, Quality, Track, packed_person
 from pipeline.refine.frame_coupling import relaxation, smooth_step
-from pipeline.refine.pictures import PersonAt, level_picture
+from pipeline.refine.pictures import LevelPictures, PersonAt, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
 from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.conventions import IMAGE_PX, VECTOR_CAMERA
@@ -212,6 +212,31 @@ def test_a_level_is_cut_to_the_body_with_its_camera(scene: TexturedTrack) -> Non
     np.testing.assert_allclose(level.picture[row, column, :2], whole_px - 0.5, atol=1.0)
     corner = (0.5 - level.lens[2:]) / level.lens[:2]
     assert (scene.camera.px_from_cam(np.array([*corner, 1.0])) < np.nanmin(body_px, axis=0)).all()
+
+
+@pytest.mark.parametrize("held", [0, 2, 4])
+def test_pictures_of_a_level_are_held_up_to_a_number_of_bytes(scene: TexturedTrack, held: int) -> None:
+    """Those beyond are made again, and are the same."""
+    asked: list[int] = []
+
+    def picture(at: int) -> np.ndarray:
+        asked.append(at)
+        return scene.pictures[at]
+
+    bodies_px = [scene.camera.px_from_cam(vertices) for vertices in scene.vertices(scene.vectors)[:4]]
+    expected = [
+        level_picture(scene.pictures[at], scene.camera, SIDE_PX, body_px)
+        for at, body_px in enumerate(bodies_px)
+    ]
+    boxes = [np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)]) for body_px in bodies_px]
+    bound = sum(level.picture.nbytes for level in expected[:held])
+    pictures = LevelPictures(picture, [scene.camera] * 4, boxes, SIDE_PX, max_bytes=bound)
+    for _ in range(2):
+        for at in range(len(pictures)):
+            level = pictures[at]
+            np.testing.assert_array_equal(level.picture, expected[at].picture)
+            np.testing.assert_array_equal(level.lens, expected[at].lens)
+    assert asked == [0, 1, 2, 3, *range(held, 4)]
 
 
 def test_the_smooth_step_solves_the_dense_system() -> None:

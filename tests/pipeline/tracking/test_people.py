@@ -7,7 +7,12 @@ import pytest
 
 from pipeline.config import TrackingSettings
 from pipeline.records import Frame
-from pipeline.tracking.people import Observations, follow_people
+from pipeline.tracking.people import (
+    MAX_RECENT_BYTES,
+    Observations,
+    follow_people,
+    frames_between_detections,
+)
 from tests.support.toy_people import Actor, ScriptedModels
 
 SETTINGS = TrackingSettings(detect_every=10, min_track_frames=15)
@@ -137,6 +142,25 @@ def test_frames_held_are_bounded_whatever_the_length(detect_every):
         assert len(tracks) == 2
         assert models.most_live <= detect_every + 1  # the ring, and the frame at hand
         assert models.live == 0  # observations keep no pixels
+
+
+def test_where_frames_are_large_fewer_are_held_and_the_detector_looks_oftener():
+    models = ScriptedModels(
+        [walker(1, 100, 0.2), walker(2, 2500, 0, visible=lambda frame: frame >= 3)], image_hw=(2160, 3840)
+    )
+    first, second = follow(models, 9, TrackingSettings(min_track_frames=5))
+    assert models.detections == [0, 2, 4, 6, 8]
+    assert models.most_live == 3  # two, and the frame at hand
+    assert (frames_of(first)[0], frames_of(second)[0]) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("image_hw", "frames"), [((1080, 1920), 10), ((1920, 1080), 10), ((2160, 3840), 2), ((8000, 8000), 1)]
+)
+def test_as_many_frames_between_detections_as_can_be_held(image_hw, frames):
+    assert frames_between_detections(image_hw, 10) == frames
+    assert frames == 1 or frames * 3 * image_hw[0] * image_hw[1] <= MAX_RECENT_BYTES
+    assert frames_between_detections(image_hw, 1) == 1
 
 
 def test_the_order_is_that_of_appearance_then_from_left_to_right():

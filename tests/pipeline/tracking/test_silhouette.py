@@ -174,7 +174,7 @@ def test_distance_outside_is_in_image_pixels(region):
     assert silhouettes.outside_px.shape == (2, MASK_PX // 2, MASK_PX // 2)
     row = silhouettes.outside_px[1, (top + bottom) // 4]
     np.testing.assert_allclose(row, across.reshape(-1, 2).mean(axis=1) * px_per_cell, rtol=1e-5)
-    inside = silhouettes.mask[1].reshape(MASK_PX // 2, 2, MASK_PX // 2, 2).all(axis=(1, 3))
+    inside = silhouettes.mask(1).reshape(MASK_PX // 2, 2, MASK_PX // 2, 2).all(axis=(1, 3))
     assert inside.any()
     assert not silhouettes.outside_px[1][inside].any()
     # off a corner: cv2's 5x5 chamfer is right to 2 %
@@ -192,7 +192,7 @@ def test_mask_and_image_map_onto_each_other():
 
 def test_a_higher_threshold_is_thinner():
     seen = rectangle_seen(soft=17)
-    low, high = (silhouettes_of(seen, threshold).mask[1] for threshold in (0.5, 0.85))
+    low, high = (silhouettes_of(seen, threshold).mask(1) for threshold in (0.5, 0.85))
     assert (low | high == low).all()
     # the blurred edge falls over 17 cells = 34 of the mask's: .35 of them lie between the thresholds, on both sides
     middle = MASK_PX // 2
@@ -230,7 +230,7 @@ def test_cuts_by_the_image_are_no_outline(side):
 
 def test_a_mask_seen_nowhere():
     silhouettes = silhouettes_of(rectangle_seen(), 1.0)
-    assert not silhouettes.mask.any()
+    assert not silhouettes.is_seen.any()
     assert not silhouettes.contour_weight.any()
     assert not silhouettes.outside_px.any()
 
@@ -248,7 +248,7 @@ def test_the_outline_in_a_crop_is_the_masks(region):
     image_px = np.stack([column, row], axis=-1) * side / PERSON_PX + [u - side / 2, v - side / 2]
     cell = np.floor(transform(silhouettes.mask_from_image[1], image_px)).astype(int)
     inside = ((cell >= 0) & (cell < MASK_PX)).all(axis=-1)
-    mask = silhouettes.mask[1][np.clip(cell[..., 1], 0, MASK_PX - 1), np.clip(cell[..., 0], 0, MASK_PX - 1)]
+    mask = silhouettes.mask(1)[np.clip(cell[..., 1], 0, MASK_PX - 1), np.clip(cell[..., 0], 0, MASK_PX - 1)]
     expected = (mask & inside).astype(np.uint8)
     near = cv2.dilate(expected, np.ones((3, 3))) != cv2.erode(expected, np.ones((3, 3)))
     np.testing.assert_array_equal(found[~near], expected[~near])

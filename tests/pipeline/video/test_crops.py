@@ -172,3 +172,29 @@ def test_images_survive_encoding():
         decode_image(b"nonsense")
     with pytest.raises(DecodeError, match="0 bytes"):
         decode_image(b"")
+
+
+@pytest.mark.parametrize("crop_px", [[200.3, 160.8, 90.0], [210.0, 150.0, 260.7], [30.0, 280.0, 700.0]])
+def test_channels_are_resampled_alone_and_come_out_as_together(crop_px):
+    """Against cv2 on the whole picture: enlarged, shrunk, and reaching over the border."""
+    image = np.random.default_rng(5).integers(0, 256, (300, 400, 3), np.uint8)
+    u, v, side = crop_px
+    step = side / 128
+    sigma = 0.5 * np.sqrt(max(step**2 - 1, 0))
+    padded = cv2.copyMakeBorder(image.astype(np.float32), *[400] * 4, cv2.BORDER_CONSTANT)
+    if sigma > 0.1:
+        padded = cv2.GaussianBlur(padded, (2 * int(np.ceil(4 * sigma)) + 1,) * 2, sigma)
+    corner = np.array([u, v]) - side / 2 + 400
+    padded_from_crop = np.array(
+        [[step, 0, step / 2 + corner[0] - 0.5], [0, step, step / 2 + corner[1] - 0.5]]
+    )
+    whole = cv2.warpAffine(
+        padded, padded_from_crop, (128, 128), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
+    crop = crop_image(image, np.array(crop_px), 128)
+    assert np.ptp(crop) > 100
+    at = (np.arange(128) + 0.5) * step + (corner - 400)[:, None]
+    inside = (at > 1) & (
+        at < np.array([[399], [299]])
+    )  # beyond the border there is nothing, not even its blur
+    np.testing.assert_allclose(crop[inside[1]][:, inside[0]], whole[inside[1]][:, inside[0]], atol=0.51)
