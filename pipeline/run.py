@@ -31,15 +31,15 @@ from pipeline.progress import ProgressDisplay, read_note
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
 from pipeline.run_lock import LOCK_PATH, RunLock
-from pipeline.sink import SPOOL, is_remote, publish_text, read_json, spool_folder, typed_storage_errors
+from pipeline.sink import SPOOL, is_remote, join, publish_text, read_json, spool_folder, typed_storage_errors
 from pipeline.stopping import WorkerGuard, stop_signals
 from pipeline.summary import STAGES, RunCosts, RunSummary, write_summary
-from pipeline.toolbox import Toolbox, shared_toolbox
+from pipeline.toolbox import Toolbox, shared_toolbox, stored_settings
 from pipeline.units import STOP_NOTE, UnitWork, peak_mb
 from pipeline.video.source import checked_id
 from schemas.dataset import INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, SettingsError, StorageError
-from schemas.settings import as_dict, from_dict, with_overrides
+from schemas.settings import as_dict, with_overrides
 
 
 def run(
@@ -163,7 +163,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
     if present is not None:
         made_with = {name: values for name, values in present.items() if name != "run"}
         if made_with != wanted and settings_from == "dataset":
-            settings = replace(from_dict(Settings, made_with), run=settings.run)
+            settings = replace(stored_settings(made_with, join(root, SETTINGS_PATH)), run=settings.run)
         elif made_with != wanted and settings_from != "command":
             changed = ", ".join(_changed(made_with, wanted))
             raise DatasetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +19,9 @@ from pipeline.planning import plan
 from pipeline.run import run
 from pipeline.verification import reference_problems, verify
 from pipeline.video.source import clips_from_arguments
-from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, file_sha256, record_path
+from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, record_path
 from schemas.errors import DatasetError
+from schemas.work_record import Pack
 from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
@@ -58,7 +60,7 @@ def rewrite(root: Path, table: str, unit: str, change) -> None:
     values = json.loads(record.read_text())
     for shard in values["shards"]:
         if shard["table"] == table:
-            shard |= {"rows": changed.num_rows, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+            shard |= {"rows": changed.num_rows, **asdict(Pack.of(path, shard["path"]))}
     record.write_text(json.dumps(values))
 
 

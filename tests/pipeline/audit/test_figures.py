@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.cli import main
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.views import View, selected_references, view_names
+from schemas.work_record import Pack
 from tests.pipeline.audit.planted import made_up, write_tables
 from tests.support.datasets import write_dataset
 from tests.support.sample_rows import sample_row
@@ -208,7 +210,7 @@ def test_empty_and_older_datasets_end_with_a_clear_error(
     pq.write_table(table.replace_schema_metadata(facts), path)
     record = json.loads((root / "meta/records/unit.json").read_text())
     for shard in record["shards"]:
-        shard["bytes"] = (root / shard["path"]).stat().st_size
+        shard |= asdict(Pack.of(root / shard["path"], shard["path"]))
     (root / "meta/records/unit.json").write_text(json.dumps(record))
     assert main(["audit", str(root), "--out", str(tmp_path / "a.html")]) == 1
     assert "holds table 'pairs' version '0', expected 'pairs' version" in capsys.readouterr().err
