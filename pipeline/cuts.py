@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 from pipeline.sink import publish_text, read_json
 from schemas.dataset import CUTS_PATH
+from schemas.documents import json_sha256
 from schemas.errors import DatasetError
 
 
@@ -18,18 +18,13 @@ def read_cuts(root: str, clip_id: str) -> dict[str, Any] | None:
     """
     try:
         values = read_json(root, f"{CUTS_PATH}/{clip_id}.json")
-    except DatasetError:
+        expected = values.pop("sha256", None) if values else None
+        return values if values and expected == json_sha256(values) else None
+    except (DatasetError, ValueError):
         return None
-    if values is None or values.pop("sha256", None) != _digest(values):
-        return None
-    return values
 
 
 def write_cuts(root: str, clip_id: str, values: dict[str, Any]) -> None:
     """Remembers `fingerprint`, `video` and `segments` of a clip, with their hash."""
-    text = json.dumps(values | {"sha256": _digest(values)}, indent=1)
+    text = json.dumps(values | {"sha256": json_sha256(values)}, indent=1)
     publish_text(text + "\n", root, f"{CUTS_PATH}/{clip_id}.json")
-
-
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

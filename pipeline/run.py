@@ -157,7 +157,8 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
     info, present = read_json(root, INFO_PATH), read_json(root, SETTINGS_PATH)
     if info is not None and info != dataset_info():
         raise DatasetError(
-            f"{root} holds a dataset of another format or table version.", remedy="Give another --out folder."
+            f"{root} holds a dataset of another format or table version ({INFO_PATH}).",
+            remedy="Give another --out folder.",
         )
     wanted = row_settings(settings)
     if present is not None:
@@ -167,7 +168,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
         elif made_with != wanted and settings_from != "command":
             changed = ", ".join(_changed(made_with, wanted))
             raise DatasetError(
-                f"{root} was made with other settings ({changed}).",
+                f"{root} was made with other settings ({SETTINGS_PATH}: {changed}).",
                 remedy="Give another --out folder, or say which: --settings-from dataset goes on with the folder's, "
                 "--settings-from command makes it again with these.",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -15,14 +16,15 @@ _ERRORS = (
     OSError,
     ValueError,
     EOFError,
-    NotImplementedError,
     MemoryError,
     RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
 """What numpy and zipfile raise for bytes that are damaged: an unknown compression and the flag of a password are
-RuntimeErrors, a header that claims a huge array a MemoryError."""
+RuntimeErrors, a header that claims a huge array a MemoryError, one that is no Python a SyntaxError or TokenError."""
 _MAX_BYTES = 2**30
 
 

@@ -90,7 +90,7 @@ def check_info(root: str | Path, info: Any) -> None:
     facts = info if isinstance(info, dict) else {}
     if facts.get("format") != "humandepth" or facts.get("format_version") != FORMAT_VERSION:
         raise DatasetError(
-            f"{root} has format {facts.get('format')!r} version {facts.get('format_version')!r}, "
+            f"{root}/{INFO_PATH} has format {shown(facts.get('format'))} version {shown(facts.get('format_version'))}, "
             f"expected 'humandepth' version {FORMAT_VERSION}.",
             remedy="Use the humandepth version that wrote it.",
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,14 @@ def json_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"it holds {type(value).__name__}, expected an object")
     return value
+
+
+def json_sha256(values: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data as JSON, which a document holds of the rest of itself. Raises ValueError: too deep."""
+    try:
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_document(path: Path, *, remedy: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.documents import json_object, shown, text_of, whole_number
+from schemas.documents import json_object, json_sha256, shown, text_of, whole_number
 from schemas.shard import footer_sha256
 from schemas.tables import TABLES
 
@@ -106,13 +106,17 @@ class WorkRecord:
     """How often the unit has been tried with this fingerprint."""
 
     def to_json(self) -> str:
-        """Deterministic JSON."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1) + "\n"
+        """Deterministic JSON, with its own hash."""
+        values = asdict(self)
+        return json.dumps(values | {"sha256": json_sha256(values)}, sort_keys=True, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> WorkRecord:
         """The inverse of `to_json`; raises ValueError, and nothing else, on anything else."""
         values = json_object(text)
+        expected = values.pop("sha256", None)  # older records have none
+        if expected is not None and expected != json_sha256(values):
+            raise ValueError("its content is not what was written: the hash in it differs")
         shards = values.pop("shards", None)
         if not isinstance(shards, list):
             raise ValueError(f"shards is {shown(shards)}, expected a list")
