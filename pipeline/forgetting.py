@@ -11,8 +11,10 @@ from pipeline.compaction import settle, unit_origin
 from pipeline.records import ClipRef
 from pipeline.run_lock import RunLock
 from pipeline.sink import publish_text, spool_folder
-from schemas.dataset import Dataset, tombstone_path, tombstoned_sources
+from schemas.dataset import Dataset, record_path, tombstone_path, tombstoned_sources
 from schemas.errors import DatasetError
+from schemas.shard import REMAKE
+from schemas.work_record import WorkRecord
 
 
 def forget(root: str, source_id: str) -> int:
@@ -22,8 +24,10 @@ def forget(root: str, source_id: str) -> int:
     """
     Dataset.open(root)
     with RunLock(root):
-        settle(root)
-        origins = [unit_origin(root, record) for record in Dataset.open(root).records]
+        settle(root, heal=False)
+        records = Dataset.open(root).records
+        origins = [unit_origin(root, record) for record in records]
+        _refuse_unknown_origins(root, [unit for unit, origin in zip(records, origins) if origin is None])
         sources = [origin[0] for origin in origins if origin is not None]
         if source_id not in sources and source_id not in tombstoned_sources(Path(root)):
             raise DatasetError(
@@ -32,10 +36,21 @@ def forget(root: str, source_id: str) -> int:
             )
         text = json.dumps({"source_id": source_id, "units": sources.count(source_id)}) + "\n"
         publish_text(text, root, tombstone_path(source_id))
-        settle(root)
+        settle(root, heal=False)
         publish_documents(root)
         spool_folder(root).rmdir()
     return sources.count(source_id)
+
+
+def _refuse_unknown_origins(root: str, units: Sequence[WorkRecord]) -> None:
+    """Raises DatasetError where nobody can tell whose rows a unit holds: some could be the source's."""
+    for unit in units:
+        if unit.shards:
+            files = ", ".join(shard.file.path for shard in unit.shards)
+            raise DatasetError(
+                f"{root}: unit {unit.unit_id} cannot say which source its rows are of: {files} are damaged or missing.",
+                remedy=f"{REMAKE} Or give the unit up: delete {record_path(unit.unit_id)} and run; then forget.",
+            )
 
 
 def without_forgotten(clips: Sequence[ClipRef], root: str) -> list[ClipRef]:

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.config import Settings
+from pipeline.cuts import read_cuts
 from pipeline.progress import duration
 from pipeline.records import ClipRef
 from pipeline.sink import is_remote, read_json
 from pipeline.video.decode import probe
 from pipeline.video.source import local_path
-from schemas.dataset import CUTS_PATH, SUMMARY_PATH, Dataset
+from schemas.dataset import SUMMARY_PATH, Dataset, document_remedy
+from schemas.documents import damaged, shown
 from schemas.errors import DatasetError, HumandepthError
 
 
@@ -76,7 +78,7 @@ def plan(
         begin_s, end_s = clip.start_s or 0.0, min(clip.end_s or math.inf, facts.duration_s)
         length_s = max(0.0, end_s - begin_s)
         fps = min(facts.mean_fps, settings.video.sample_fps or facts.mean_fps)
-        cut = read_json(out, f"{CUTS_PATH}/{clip.clip_id}.json") if out else None
+        cut = read_cuts(out, clip.clip_id) if out else None
         windows = (
             [(part["unit_id"], part["end_s"] - part["start_s"]) for part in cut["segments"]] if cut else []
         )
@@ -123,7 +125,7 @@ def print_plan(found: Plan) -> None:
 def _rates(out: str | None, like: str | None) -> Rates:
     for root in filter(None, (like, out)):
         summary = None if is_remote(root) else read_json(root, SUMMARY_PATH)
-        if summary and summary["frames_read"]:
+        if summary and _number(root, summary, "frames_read"):
             return _measured(root, summary)
         if root == like:
             raise DatasetError(
@@ -136,12 +138,24 @@ def _measured(root: str, summary: dict[str, Any]) -> Rates:
     dataset = Dataset.open(root)
     stored = sum(shard.bytes for record in dataset.records for shard in record.shards)
     frames = sum(row["frames_read"] for row in dataset.rows("clips", ["frames_read"]))
+    read, stages = _number(root, summary, "frames_read"), summary.get("stage_s")
+    if not isinstance(stages, dict):
+        stages = {"stage_s": stages}  # which is refused as the number it should be
     return Rates(
-        seconds_per_frame=sum(summary["stage_s"].values()) / summary["frames_read"],
+        seconds_per_frame=sum(_number(root, stages, stage) for stage in stages) / read,
         bytes_per_frame=stored / max(1, frames),
-        peak_mb=summary["peak_mb"],
-        basis=f"the last run on {root}: {summary['frames_read']} frames with {summary['workers']} worker(s)",
+        peak_mb=int(_number(root, summary, "peak_mb")),
+        basis=f"the last run on {root}: {read:.0f} frames with {_number(root, summary, 'workers'):.0f} worker(s)",
     )
+
+
+def _number(root: str, values: dict[str, Any], name: str) -> float:
+    """A number, not below zero, of a run's summary."""
+    value = values.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
+        path = Path(root) / SUMMARY_PATH
+        raise damaged(path, f"{name} is {shown(value)}", remedy=document_remedy(SUMMARY_PATH))
+    return float(value)
 
 
 def _finished_units(out: str | None) -> set[str]:

@@ -31,15 +31,15 @@ from pipeline.progress import ProgressDisplay, read_note
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
 from pipeline.run_lock import LOCK_PATH, RunLock
-from pipeline.sink import SPOOL, is_remote, publish_text, read_json, spool_folder, typed_storage_errors
+from pipeline.sink import SPOOL, is_remote, join, publish_text, read_json, spool_folder, typed_storage_errors
 from pipeline.stopping import WorkerGuard, stop_signals
 from pipeline.summary import STAGES, RunCosts, RunSummary, write_summary
-from pipeline.toolbox import Toolbox, shared_toolbox
+from pipeline.toolbox import Toolbox, shared_toolbox, stored_settings
 from pipeline.units import STOP_NOTE, UnitWork, peak_mb
 from pipeline.video.source import checked_id
 from schemas.dataset import INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, SettingsError, StorageError
-from schemas.settings import as_dict, from_dict, with_overrides
+from schemas.settings import as_dict, with_overrides
 
 
 def run(
@@ -157,17 +157,18 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
     info, present = read_json(root, INFO_PATH), read_json(root, SETTINGS_PATH)
     if info is not None and info != dataset_info():
         raise DatasetError(
-            f"{root} holds a dataset of another format or table version.", remedy="Give another --out folder."
+            f"{root} holds a dataset of another format or table version ({INFO_PATH}).",
+            remedy="Give another --out folder.",
         )
     wanted = row_settings(settings)
     if present is not None:
         made_with = {name: values for name, values in present.items() if name != "run"}
         if made_with != wanted and settings_from == "dataset":
-            settings = replace(from_dict(Settings, made_with), run=settings.run)
+            settings = replace(stored_settings(made_with, join(root, SETTINGS_PATH)), run=settings.run)
         elif made_with != wanted and settings_from != "command":
             changed = ", ".join(_changed(made_with, wanted))
             raise DatasetError(
-                f"{root} was made with other settings ({changed}).",
+                f"{root} was made with other settings ({SETTINGS_PATH}: {changed}).",
                 remedy="Give another --out folder, or say which: --settings-from dataset goes on with the folder's, "
                 "--settings-from command makes it again with these.",
             )

@@ -7,7 +7,6 @@ its completion record, its fingerprint and its files agree; everything else is m
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import tempfile
@@ -19,10 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from schemas.dataset import RECORDS_PATH, Pack, ShardFacts, WorkRecord, file_sha256, record_path, shard_path
+from schemas.dataset import RECORDS_PATH, document_remedy, record_path, shard_path
+from schemas.documents import damaged, json_object
 from schemas.errors import SourceError, StorageError
 from schemas.table import TableWriter
 from schemas.tables import TABLES
+from schemas.work_record import Pack, ShardFacts, WorkRecord, file_sha256
 
 SPOOL = ".spool"
 _UNCOMPRESSED = "uncompressed"
@@ -156,13 +157,7 @@ class UnitSink:
                 continue
             self._writers[table].close()
             local, relative = self._local(table), shard_path(table, self._unit_id)
-            facts = ShardFacts(
-                table=table,
-                path=relative,
-                rows=self._writers[table].rows,
-                bytes=local.stat().st_size,
-                sha256=file_sha256(local),
-            )
+            facts = ShardFacts.of(table, self._writers[table].rows, Pack.of(local, relative))
             publish_file(local, self._root, relative)
             shards.append(facts)
         record = WorkRecord(
@@ -229,9 +224,10 @@ def finished_record(root: str, unit_id: str, fingerprint: str) -> WorkRecord | N
 def read_record(root: str, unit_id: str) -> WorkRecord | None:
     """The unit's completion record, whatever it says; None where there is none or it is damaged."""
     try:
-        return WorkRecord.from_json(_read_text(join(root, record_path(unit_id))))
-    except (OSError, ValueError, KeyError, TypeError):
+        record = WorkRecord.from_json(_read_bytes(join(root, record_path(unit_id))))
+    except (OSError, ValueError):
         return None
+    return record if record.unit_id == unit_id else None
 
 
 def record_count(root: str) -> int:
@@ -241,12 +237,15 @@ def record_count(root: str) -> int:
     return len(_buckets().match([join(root, f"{RECORDS_PATH}/*.json")])[0].metadata_list)
 
 
-def read_json(root: str, relative: str) -> Any | None:
-    """A JSON file below the root, or None when it is not there."""
+def read_json(root: str, relative: str) -> dict[str, Any] | None:
+    """A JSON file below the root, or None when it is not there. Raises DatasetError when it is damaged."""
+    path = join(root, relative)
     try:
-        return json.loads(_read_text(join(root, relative)))
+        return json_object(_read_bytes(path))
     except OSError:
         return None
+    except ValueError as error:
+        raise damaged(path, error, remedy=document_remedy(relative)) from error
 
 
 def _agrees(root: str, file: Pack) -> bool:
@@ -267,11 +266,11 @@ def _sha256_of(path: str, changed_ns: int, inode: int) -> str:
     return file_sha256(path)
 
 
-def _read_text(path: str) -> str:
+def _read_bytes(path: str) -> bytes:
     if not is_remote(path):
-        return Path(path).read_text()
+        return Path(path).read_bytes()
     with _buckets().open(path, compression_type=_UNCOMPRESSED) as file:
-        return file.read().decode()
+        return bytes(file.read())
 
 
 def _sync_folder(folder: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.rings import Rings, two_ring
 from pipeline.rendering import Rasterizer, make_rasterizer, resolve_backend
 from pipeline.rendering.base_mesh import BaseMesh
-from schemas.dataset import SETTINGS_PATH, Dataset
+from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
+from schemas.documents import damaged, read_document
+from schemas.errors import SettingsError
 from schemas.settings import from_dict, with_overrides
 
 if TYPE_CHECKING:
@@ -82,11 +84,25 @@ class Toolbox:
 
 
 def settings_of(dataset: Dataset) -> Settings:
-    """The settings a dataset was made with, with a rasteriser that this machine has."""
-    settings = from_dict(Settings, json.loads((dataset.root / SETTINGS_PATH).read_text()))
+    """The settings a dataset was made with, with a rasteriser that this machine has. Raises DatasetError."""
+    settings = made_with(dataset)
     wanted = settings.rendering.rasterizer
     backend = "compiled" if wanted == "compiled" else resolve_backend("auto")
     return with_overrides(settings, [f"rendering.rasterizer={backend}"])
+
+
+def made_with(dataset: Dataset) -> Settings:
+    """The settings a dataset was made with. Raises DatasetError."""
+    path = dataset.root / SETTINGS_PATH
+    return stored_settings(read_document(path, remedy=SETTINGS_REMEDY), path)
+
+
+def stored_settings(values: dict[str, Any], path: Path | str) -> Settings:
+    """Settings as `meta/settings.json` holds them. Raises DatasetError naming that file."""
+    try:
+        return from_dict(Settings, values)
+    except SettingsError as error:
+        raise damaged(path, error.message, remedy=SETTINGS_REMEDY) from error
 
 
 @lru_cache(maxsize=1)

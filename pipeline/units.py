@@ -5,7 +5,6 @@ Everything a call needs is in its arguments, so that it can be made in another p
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipeline.config import Settings
+from pipeline.cuts import read_cuts, write_cuts
 from pipeline.fingerprint import fingerprint
 from pipeline.progress import ProgressFile, write_note
 from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts, VideoFacts
@@ -25,8 +25,6 @@ from pipeline.sink import (
     finished_record,
     is_remote,
     local_copy,
-    publish_text,
-    read_json,
     read_record,
     typed_storage_errors,
 )
@@ -34,7 +32,7 @@ from pipeline.steps import Report, failed_clip, probe_unit_id, render_segment, t
 from pipeline.toolbox import Toolbox, shared_toolbox
 from pipeline.video.decode import probe
 from pipeline.video.shots import segments_of
-from schemas.dataset import CUTS_PATH, RECORDS_PATH
+from schemas.dataset import RECORDS_PATH
 from schemas.errors import HumandepthError, StorageError
 
 STOP_NOTE = "stop.note"
@@ -151,9 +149,8 @@ def render_unit(work: UnitWork, tracked: TrackedSegment) -> tuple[UnitCounts, Sp
 
 def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
     """`segments_of`, remembered in the dataset: a resumed run reads the file but does not look for shots again."""
-    place = f"{CUTS_PATH}/{clip.clip_id}.json"
     key = fingerprint(clip, work.settings)
-    known = read_json(work.root, place)
+    known = read_cuts(work.root, clip.clip_id)
     if known is not None and known.get("fingerprint") == key:
         video = probe(path)
         if asdict(video) == known["video"]:
@@ -164,9 +161,9 @@ def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
         for part in found
     ]
     facts: VideoFacts = found[0].video
-    text = json.dumps({"fingerprint": key, "video": asdict(facts), "segments": values}, indent=1) + "\n"
     with _stopping(work), typed_storage_errors(work.root):
-        publish_text(text, work.root, place)
+        cuts = {"fingerprint": key, "video": asdict(facts), "segments": values}
+        write_cuts(work.root, clip.clip_id, cuts)
     return found
 
 

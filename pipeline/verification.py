@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipeline.geometry.camera import Camera
 from pipeline.rendering import render
-from pipeline.toolbox import Toolbox, settings_of
+from pipeline.toolbox import Toolbox, made_with, settings_of
 from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX, MAP_PX
-from schemas.dataset import Dataset
+from schemas.dataset import (
+    RECORDS_PATH,
+    SETTINGS_PATH,
+    TOMBSTONES_PATH,
+    Dataset,
+    document_remedy,
+    read_tombstone,
+)
+from schemas.documents import read_document
 from schemas.errors import DatasetError
+from schemas.shard import Shard
 from schemas.tables import TABLES
-from schemas.views import View, selected_references, view_names
+from schemas.views import VIEWS_PATH, View, selected_references, view_names
 
 DEPTH_TOLERANCE_M = 0.001
 """Stored depths are rounded to a tenth of a millimetre, stored bodies to float32."""
@@ -46,12 +55,14 @@ def verify(root: str, *, render: int = 8, view: str | None = None) -> Verificati
 
     With a view only samples that it keeps are drawn, and it has to keep some, with references that they hold.
     """
-    dataset = Dataset.open(root)
-    problems = dataset.verify()
+    faults: list[DatasetError] = []
+    dataset = Dataset.open(root, faults=faults)
+    faults += document_faults(dataset)
+    problems = [*map(str, faults), *dataset.verify()]
     rendered, note = 0, "none asked for"
     seen: dict[str, tuple[int, ...]] | None = None
     if not problems:
-        problems = [*reference_problems(dataset), *view_problems(dataset)]
+        problems = list(reference_problems(dataset))
     if view is not None and not problems:
         seen = selected_references(dataset, View.load(root, view))
         problems = list(selection_problems(dataset, view, seen))
@@ -75,13 +86,26 @@ def verify(root: str, *, render: int = 8, view: str | None = None) -> Verificati
     )
 
 
-def view_problems(dataset: Dataset) -> Iterator[str]:
-    """Views of the dataset that cannot be read."""
-    for name in view_names(dataset.root):
+def document_faults(dataset: Dataset) -> Iterator[DatasetError]:
+    """Every JSON file of `meta/` that is damaged, save completion records: settings, views, cuts, tombstones, ..."""
+    root = dataset.root
+    folders = {RECORDS_PATH, TOMBSTONES_PATH, VIEWS_PATH}
+    reads: list[Callable[[], object]] = [
+        partial(read_document, path, remedy=document_remedy(path.relative_to(root).as_posix()))
+        for path in sorted((root / "meta").rglob("*.json"))
+        if path.parent.relative_to(root).as_posix() not in folders
+    ]
+    reads += [partial(View.load, root, name) for name in view_names(root)]
+    reads += [partial(read_tombstone, path) for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))]
+    if (root / SETTINGS_PATH).exists():
+        reads.append(partial(made_with, dataset))
+    found: dict[str, DatasetError] = {}
+    for read in reads:
         try:
-            View.load(dataset.root, name)
+            read()
         except DatasetError as error:
-            yield str(error)
+            found.setdefault(str(error), error)
+    yield from found.values()
 
 
 def selection_problems(dataset: Dataset, view: str, seen: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -134,17 +158,19 @@ def reference_problems(dataset: Dataset) -> Iterator[str]:
 
 def _keys(dataset: Dataset, table: str, *columns: str) -> Iterator[tuple]:
     for path in dataset.shards(table):
-        read = pq.read_table(path, columns=list(columns))
+        with Shard(TABLES[table], path) as shard:
+            read = shard.table(columns)
         yield from zip(*(read[name].to_pylist() for name in columns))
 
 
 def _stored_pairs(dataset: Dataset) -> Iterator[tuple[str, int, int]]:
     columns = ["track_id", "frame_index", "references.list.element.frame_index"]
     for path in dataset.shards("samples"):
-        with pq.ParquetFile(path) as file:
-            for row in file.read(columns=columns).to_pylist():
-                for reference in row["references"]:
-                    yield row["track_id"], row["frame_index"], reference["frame_index"]
+        with Shard(TABLES["samples"], path) as shard:
+            rows = shard.table(columns).to_pylist()
+        for row in rows:
+            for reference in row["references"]:
+                yield row["track_id"], row["frame_index"], reference["frame_index"]
 
 
 def _repeated(what: str, keys: Iterable[tuple]) -> Iterator[str]:
@@ -190,7 +216,7 @@ def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict
     wanted = {places[place] for place in spread}
     found, at = {}, 0
     for path in dataset.shards("samples"):
-        rows = pq.read_metadata(path).num_rows
+        rows = TABLES["samples"].check_file(path)
         if wanted & set(range(at, at + rows)):
             columns = ["sample_id", "track_id", "frame_index", "base_depth"]
             for position, row in enumerate(TABLES["samples"].read(path, columns)):

@@ -18,15 +18,17 @@ A shard counts only if a completion record names it with its size and SHA-256: n
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from schemas.documents import damaged, read_document, shown, text_of
 from schemas.errors import DatasetError
+from schemas.shard import REMAKE, footer_sha256, short
 from schemas.tables import TABLES
+from schemas.work_record import Pack, WorkRecord, file_sha256
 
 FORMAT_VERSION = 1
 INFO_PATH = "meta/info.json"
@@ -37,70 +39,25 @@ TOMBSTONES_PATH = "meta/tombstones"
 SUMMARY_PATH = "meta/summary.json"
 MANIFEST_PATH = "meta/manifest.json"
 CROISSANT_PATH = "meta/croissant.json"
+SPLITS_PATH = "meta/splits.json"
 JOURNAL_PATH = "meta/compaction.json"
 """There only while `compact` replaces shards: what has to be done to finish it."""
+INFO_REMEDY = (
+    "It is the same in every dataset of one version: copy it from another one, or make one with `run`."
+)
+SETTINGS_REMEDY = "Delete it and run again with the settings the dataset was made with: that writes it."
+SPLITS_REMEDY = 'Write {"training": ["source", ...], "validation": [...]}.'
+_REMEDIES = {
+    INFO_PATH: INFO_REMEDY,
+    SETTINGS_PATH: SETTINGS_REMEDY,
+    SPLITS_PATH: SPLITS_REMEDY,
+    JOURNAL_PATH: "Delete it and compact again: no row is lost, files go only when every record is written.",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pack:
-    """A file that holds the shards of several units, one after the other."""
-
-    path: str
-    """Relative to the dataset's root."""
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardFacts:
-    """A finished unit's rows of one table: the file it wrote, and where that lies since `compact`."""
-
-    table: str
-    path: str
-    """Relative to the dataset's root, always with forward slashes."""
-    rows: int
-    bytes: int
-    sha256: str
-    pack: Pack | None = None
-    """The file the rows lie in now, if no longer in one of their own."""
-    first_row: int = 0
-    """Where in the pack they begin."""
-
-    @property
-    def file(self) -> Pack:
-        """The file on disk: the pack, or the unit's own."""
-        return self.pack or Pack(path=self.path, bytes=self.bytes, sha256=self.sha256)
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> ShardFacts:
-        """From a record's JSON."""
-        pack = values.get("pack")
-        return cls(**values | {"pack": Pack(**pack) if pack else None})
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkRecord:
-    """A finished unit of work: what it was made from and the files it left."""
-
-    unit_id: str
-    fingerprint: str
-    """SHA-256 of everything the rows depend on: code, settings, schema, models, input."""
-    outcome: str
-    """`kept`, or the reason why the unit has no samples."""
-    shards: tuple[ShardFacts, ...]
-    attempts: int = 1
-    """How often the unit has been tried with this fingerprint."""
-
-    def to_json(self) -> str:
-        """Deterministic JSON."""
-        return json.dumps(asdict(self), sort_keys=True, indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> WorkRecord:
-        """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
-        values = json.loads(text)
-        shards = tuple(ShardFacts.from_values(shard) for shard in values.pop("shards"))
-        return cls(shards=shards, **values)
+def document_remedy(relative: str) -> str:
+    """What to do about a damaged JSON file of `meta/`: most are written again by the next run."""
+    return _REMEDIES.get(relative, "Delete it and run the pipeline again: that writes it.")
 
 
 def shard_path(table: str, unit_id: str) -> str:
@@ -133,7 +90,7 @@ def check_info(root: str | Path, info: Any) -> None:
     facts = info if isinstance(info, dict) else {}
     if facts.get("format") != "humandepth" or facts.get("format_version") != FORMAT_VERSION:
         raise DatasetError(
-            f"{root} has format {facts.get('format')!r} version {facts.get('format_version')!r}, "
+            f"{root}/{INFO_PATH} has format {shown(facts.get('format'))} version {shown(facts.get('format_version'))}, "
             f"expected 'humandepth' version {FORMAT_VERSION}.",
             remedy="Use the humandepth version that wrote it.",
         )
@@ -147,37 +104,54 @@ class Dataset:
         self.records = records
 
     @classmethod
-    def open(cls, root: str | Path) -> Dataset:
-        """Reads the folder's metadata. Raises DatasetError when it is not a dataset or of another version."""
+    def open(cls, root: str | Path, *, faults: list[DatasetError] | None = None) -> Dataset:
+        """Reads the folder's metadata. Raises DatasetError when it is not a dataset, damaged, or of another version.
+
+        With `faults`, damaged completion records are put there, and their units left out.
+        """
         root = Path(root)
-        try:
-            info = json.loads((root / INFO_PATH).read_text())
-        except (OSError, ValueError) as error:
+        if not (root / INFO_PATH).is_file():
             raise DatasetError(
-                f"{root} is not a dataset: {INFO_PATH} cannot be read ({error}).",
+                f"{root} is not a dataset: it has no {INFO_PATH}.",
                 remedy="Give the folder that `pipeline run --out` made.",
-            ) from error
-        check_info(root, info)
+            )
+        check_info(root, read_document(root / INFO_PATH, remedy=INFO_REMEDY))
         if (root / JOURNAL_PATH).exists():
             raise DatasetError(
                 f"{root}: packing its shards was interrupted.",
                 remedy="Finish it: python -m pipeline compact.",
             )
-        return cls(root, tuple(read_records(root)))
+        return cls(root, tuple(read_records(root, faults)))
 
     def shards(self, table: str) -> list[Path]:
-        """Paths of the files that hold a table, ordered by unit. Raises DatasetError if one has gone missing."""
+        """Paths of the files that hold a table, ordered by unit.
+
+        Raises DatasetError if one is missing, or if its size or its footer is not what its record says. Pages have
+        checksums of their own, which are checked when they are read.
+        """
         files = [shard.file for record in self.records for shard in record.shards if shard.table == table]
-        paths = []
-        for file in dict.fromkeys(files):
-            path = self.root / file.path
-            if not path.is_file() or path.stat().st_size != file.bytes:
-                raise DatasetError(
-                    f"{path} is missing or not {file.bytes} bytes long, as its record says.",
-                    remedy="Run the pipeline again on this folder: it remakes the unit.",
-                )
-            paths.append(path)
-        return paths
+        return [self._checked(file) for file in dict.fromkeys(files)]
+
+    def _checked(self, file: Pack) -> Path:
+        path = self.root / file.path
+        try:
+            size = path.stat().st_size if path.is_file() else -1
+            if size == file.bytes and file.footer_sha256:
+                with open(path, "rb") as opened:
+                    found = footer_sha256(opened)
+            else:
+                found = file.footer_sha256
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read: {short(error)}.", remedy=REMAKE) from error
+        if size != file.bytes:
+            raise DatasetError(
+                f"{path} is missing or not {file.bytes} bytes long, as its record says.", remedy=REMAKE
+            )
+        if found != file.footer_sha256:
+            raise DatasetError(
+                f"{path} is damaged: its footer is not the one that was written.", remedy=REMAKE
+            )
+        return path
 
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """Decoded rows of a table in unit order."""
@@ -220,21 +194,34 @@ class Dataset:
             path = self.root / file["path"]
             try:
                 found = TABLES[file["table"]].check_file(path)
+                is_same = file_sha256(path) == file["sha256"]
             except DatasetError as error:
                 problems.append(str(error))
-                continue
-            if file_sha256(path) != file["sha256"]:
-                problems.append(f"{file['path']}: content differs from its record's SHA-256.")
-            elif found != file["rows"]:
-                problems.append(f"{file['path']}: holds {found} rows, its records say {file['rows']}.")
+            except OSError as error:
+                problems.append(f"{path} cannot be read: {short(error)}. {REMAKE}")
+            else:
+                if not is_same:
+                    problems.append(f"{path}: content differs from its record's SHA-256. {REMAKE}")
+                elif found != file["rows"]:
+                    problems.append(f"{path}: holds {found} rows, its records say {file['rows']}. {REMAKE}")
         return problems
 
 
 def tombstoned_sources(root: Path) -> set[str]:
-    """Ids of the sources that were forgotten."""
-    return {
-        json.loads(path.read_text())["source_id"] for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))
-    }
+    """Ids of the sources that were forgotten. Raises DatasetError for a damaged tombstone."""
+    return {read_tombstone(path) for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))}
+
+
+def read_tombstone(path: Path) -> str:
+    """The source that a tombstone is of. Raises DatasetError."""
+    remedy = 'Write {"source_id": ID} into it, with the forgotten source\'s id: its rows must not come back.'
+    try:
+        source_id = text_of(read_document(path, remedy=remedy).get("source_id"), "source_id")
+        if Path(tombstone_path(source_id)).name != path.name:
+            raise ValueError(f"its name is not that of source {shown(source_id)}")
+    except ValueError as error:
+        raise damaged(path, error, remedy=remedy) from error
+    return source_id
 
 
 def tombstone_path(source_id: str) -> str:
@@ -242,21 +229,31 @@ def tombstone_path(source_id: str) -> str:
     return f"{TOMBSTONES_PATH}/{hashlib.sha256(source_id.encode()).hexdigest()[:16]}.json"
 
 
-def read_records(root: Path) -> list[WorkRecord]:
-    """All completion records of a folder, ordered by unit id. Raises DatasetError on a damaged one."""
-    records = []
+def read_records(root: Path, faults: list[DatasetError] | None = None) -> list[WorkRecord]:
+    """All completion records of a folder, ordered by unit id.
+
+    Raises DatasetError naming the first damaged one, or puts them all into `faults` and leaves them out.
+    """
+    records, found = [], []
     for path in sorted((root / RECORDS_PATH).glob("*.json")):
         try:
-            records.append(WorkRecord.from_json(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f"completion record {path} is damaged ({error!r}).",
-                remedy="Delete it; the unit is then made again.",
-            ) from error
+            record = WorkRecord.from_json(path.read_bytes())
+            if record.unit_id != path.stem:
+                raise ValueError(f"it is of unit {record.unit_id!r}")
+        except (OSError, ValueError) as error:
+            found.append(record_fault(path, error))
+        else:
+            records.append(record)
+    if faults is not None:
+        faults += found
+    elif found:
+        raise found[0]
     return records
 
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, streamed."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def record_fault(path: Path | str, error: Exception) -> DatasetError:
+    """The error of a damaged completion record."""
+    return DatasetError(
+        f"completion record {path} is damaged ({short(error)}).",
+        remedy="Delete it and run the pipeline again with the same clips: it makes the unit anew.",
+    )

@@ -84,13 +84,19 @@ def _decoded(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What selects the n pixels of a cell in a map, and their values (C, n); `size` is (C, H, W)."""
     channels, height, width = size
+    mask_bytes = -(-height * width // 8)
     try:
         raw_size, base = _HEADER.unpack_from(cell)
+        if raw_size > mask_bytes + channels * dtype.itemsize * height * width:
+            raise ValueError(f"it is damaged: it claims {raw_size} bytes")  # before they are allocated
         raw = np.frombuffer(_ZSTD.decompress(memoryview(cell)[_HEADER.size :], raw_size), np.uint8)
     except (struct.error, OSError) as error:
         raise ValueError(f"it is damaged: {error}") from error
-    mask_bytes = -(-height * width // 8)
+    if raw_size < mask_bytes:
+        raise ValueError(f"it is damaged: it holds {raw_size} bytes")
     at, count = _selection(raw[:mask_bytes].tobytes(), height, width, downwards=differences > 0)
+    if raw_size != mask_bytes + channels * dtype.itemsize * count:
+        raise ValueError(f"it is damaged: {raw_size} bytes for {count} pixels")
     bits = _of_byte_planes(raw[mask_bytes:].reshape(channels, dtype.itemsize, count))
     if differences:
         _sum_up(bits, differences)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from schemas.array_files import read_arrays
 from schemas.errors import DatasetError
 
 
@@ -30,13 +31,18 @@ class Prediction:
     @classmethod
     def load(cls, path: Path) -> Prediction:
         """Reads what `save` wrote; pickled objects are refused. Raises DatasetError on anything else."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                return cls(depth_m=data["depth_m"], base_depth_m=data["base_depth_m"], K=data["K"])
-        except (OSError, ValueError, KeyError) as error:
+        remedy = "Make it with `python -m trainer predict`."
+        names = ("depth_m", "base_depth_m", "K")
+        arrays = read_arrays(path, names, what="a prediction", remedy=remedy)
+        depth, base, K = (arrays[name] for name in names)
+        numbers = all(array.dtype.kind in "fiu" for array in (depth, base, K))
+        if not numbers or depth.ndim != 2 or base.shape != depth.shape or K.shape != (3, 3):
             raise DatasetError(
-                f"{path} is not a prediction: {error}.", remedy="Make it with `python -m trainer predict`."
-            ) from error
+                f"{path} is not a prediction: its arrays have shapes {depth.shape}, {base.shape} and {K.shape}, "
+                "expected numbers of two equal (H, W) and (3, 3).",
+                remedy=remedy,
+            )
+        return cls(depth_m=depth, base_depth_m=base, K=K)
 
 
 def prediction_path(folder: Path, sample_id: str) -> Path:

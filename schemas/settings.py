@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import sys
 import types
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from schemas.documents import json_value, shown
 from schemas.errors import SettingsError
 
 SettingsT = TypeVar("SettingsT")
@@ -36,9 +38,14 @@ def as_dict(settings: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
-def from_dict(kind: type[SettingsT], values: dict[str, Any]) -> SettingsT:
+def from_dict(kind: type[SettingsT], values: Any) -> SettingsT:
     """The inverse of `as_dict`, with the same checks as overrides. Missing fields keep their defaults."""
     hints = get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise SettingsError(
+            f"{kind.__name__} is {shown(values)}, expected an object.",
+            remedy="Write {name: value, ...}.",
+        )
     known: dict[str, Any] = {}
     for name, value in values.items():
         if name not in hints:
@@ -73,8 +80,8 @@ def _parsed(text: str, hint: Any, path: str) -> Any:
     if hint is str:
         return text
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = json_value(text)
+    except ValueError:
         value = text  # a bare word: right for strings and literals, refused by the check below otherwise
     return _checked(value, hint, path)
 
@@ -84,7 +91,7 @@ def _checked(value: Any, hint: Any, path: str) -> Any:
         return _converted(value, hint)
     name = getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
     raise SettingsError(
-        f"setting {path!r} takes {name}, got {value!r}.",
+        f"setting {path!r} takes {name}, got {shown(value)}.",
         remedy="See `settings` in the README for names and types.",
     )
 
@@ -112,7 +119,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is type(None):
         return value is None
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, float) or (is_whole and abs(value) <= sys.float_info.max)
     return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 

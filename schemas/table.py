@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.column import Column
-from schemas.errors import DatasetError
+from schemas.shard import Shard
 
 ROW_GROUP_BYTES = 12 * 2**20
 """Row groups are cut by bytes, so that one random row never costs more than this to reach."""
@@ -63,36 +63,17 @@ class TableSpec:
         return writer.rows
 
     def read(self, path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Decoded rows of one checked file, in order, one row group in memory at a time."""
-        self.check_file(path)
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
-                for cells in file.read_row_group(group, columns=columns).to_pylist():
-                    yield self.decode_row(cells)
+        """Decoded rows of one checked file, in order, one row group in memory at a time.
+
+        Raises DatasetError naming file, row group and row where something is damaged.
+        """
+        with Shard(self, path) as shard:
+            yield from shard.decoded(columns)
 
     def check_file(self, path: str | Path) -> int:
         """The file's row count; DatasetError unless it is readable Parquet of this table, version and schema."""
-        try:
-            with pq.ParquetFile(path) as file:
-                schema, rows = file.schema_arrow, file.metadata.num_rows
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DatasetError(
-                f"{path} is not a readable Parquet file: {error}.",
-                remedy="Run the pipeline again; it remakes what is missing.",
-            ) from error
-        facts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
-        found = (facts.get("humandepth.table"), facts.get("humandepth.version"))
-        if found != (self.name, str(self.version)):
-            raise DatasetError(
-                f"{path} holds table {found[0]!r} version {found[1]!r}, expected {self.name!r} version {self.version}.",
-                remedy="Use the humandepth version that wrote the dataset, or run the pipeline again.",
-            )
-        if not schema.equals(self.arrow_schema()):
-            raise DatasetError(
-                f"{path}: the columns of table {self.name!r} are not those of version {self.version}.",
-                remedy="Run the pipeline again into a new folder.",
-            )
-        return int(rows)
+        with Shard(self, path) as shard:
+            return shard.rows
 
     def facts(self) -> dict[str, Any]:
         """Name, version and columns as plain data, for `info.json` and the README."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from schemas.array_files import read_arrays
 from schemas.errors import DatasetError
 
 PARTS = ("head", "torso", "upper arms", "forearms and hands", "thighs", "shanks and feet")
@@ -54,16 +55,16 @@ class Truth:
     @classmethod
     def load(cls, path: Path) -> Truth:
         """Reads what `save` wrote, or any npz with depth_m and K. Raises DatasetError on anything else."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                depth, K = np.asarray(data["depth_m"], np.float64), np.asarray(data["K"], np.float64)
-                body = np.asarray(data["body_depth_m"], np.float64) if "body_depth_m" in data else None
-                part = np.asarray(data["part"], np.uint8) if "part" in data else None
-                pose = str(data["pose"]) if "pose" in data else ""
-        except (OSError, ValueError, KeyError) as error:
-            raise DatasetError(
-                f"{path} is not a truth: {error}.", remedy="Give an npz with depth_m and K."
-            ) from error
+        remedy = "Give an npz with depth_m and K."
+        arrays = read_arrays(
+            path, ("depth_m", "K"), optional=("body_depth_m", "part", "pose"), what="a truth", remedy=remedy
+        )
+        pose = str(arrays.pop("pose", ""))
+        if not all(array.dtype.kind in "fiub" for array in arrays.values()) or arrays["depth_m"].ndim != 2:
+            raise DatasetError(f"{path} is not a truth: its arrays are no maps of numbers.", remedy=remedy)
+        depth, K = np.asarray(arrays["depth_m"], np.float64), np.asarray(arrays["K"], np.float64)
+        body = np.asarray(arrays["body_depth_m"], np.float64) if "body_depth_m" in arrays else None
+        part = np.asarray(arrays["part"], np.uint8) if "part" in arrays else None
         for name, array in (("body_depth_m", body), ("part", part)):
             if array is not None and array.shape != depth.shape:
                 raise DatasetError(

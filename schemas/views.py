@@ -21,17 +21,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from schemas.column import Column
 from schemas.dataset import Dataset
+from schemas.documents import damaged, read_document, shown, text_of
 from schemas.errors import DatasetError, SettingsError
+from schemas.shard import Shard
 from schemas.table import TableSpec
 from schemas.tables import PAIRS, SAMPLES, TABLES
 from schemas.where import stored_part, where_expression
 
 VIEWS_PATH = "meta/views"
 _FORMAT = "humandepth-view"
+_REMEDY = "Save the view again, or delete the file."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 _DERIVED = (
@@ -103,15 +105,24 @@ class View:
                 remedy="Make one: python -m pipeline audit DATASET --where EXPR --save-view NAME.",
             )
         path = Path(root) / view_path(name)
+        values = read_document(path, remedy=_REMEDY)
         try:
-            values = json.loads(path.read_text())
-            if (values.pop("format"), values.pop("version")) != (_FORMAT, 1):
-                raise ValueError("not a view of version 1")
-            return cls(**values)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
-            raise DatasetError(
-                f"view {path} cannot be read ({error}).", remedy="Save it again, or delete it."
-            ) from error
+            if (values.pop("format", None), values.pop("version", None)) != (_FORMAT, 1):
+                raise ValueError("it is not a view of version 1")
+            unknown = values.keys() - {"name", "pairs", "samples"}
+            if unknown:
+                raise ValueError(f"it has unknown names: {shown(', '.join(sorted(unknown)))}")
+            return cls(
+                name=text_of(values.get("name"), "name"),
+                pairs=_text_or_none(values.get("pairs"), "pairs"),
+                samples=_text_or_none(values.get("samples"), "samples"),
+            )
+        except (ValueError, SettingsError) as error:
+            raise damaged(path, error, remedy=_REMEDY) from error
+
+
+def _text_or_none(value: Any, key: str) -> str | None:
+    return None if value is None else text_of(value, key)
 
 
 def view_path(name: str) -> str:
@@ -137,9 +148,11 @@ def read_columns(
     texts = [name for name in columns if spec.column(name).dtype == "string"]
     parts = []
     for path in dataset.shards(table):
-        spec.check_file(path)
-        dictionaries = texts if condition is None else []  # Arrow does not compare dictionaries with texts
-        parts.append(pq.read_table(path, columns=columns, read_dictionary=dictionaries, filters=condition))
+        with Shard(spec, path) as shard:
+            if condition is None:
+                parts.append(shard.table(columns, dictionaries=texts))
+            else:  # texts stay texts: Arrow does not compare dictionaries with them
+                parts.append(shard.filtered(columns, condition))
     if not parts:
         parts = [spec.arrow_schema().empty_table().select(columns)]
     read = pa.concat_tables(parts).replace_schema_metadata(None)

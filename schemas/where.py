@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import ast
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.documents import shown
 from schemas.errors import SettingsError
 from schemas.table import TableSpec
 
+_MAX_DEPTH = 100
+_MAX_CONDITIONS = 2000
+"""Arrow follows an expression recursively: 20,000 joined comparisons end the process (2,000 do not)."""
 _COMPARISONS = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -55,9 +62,25 @@ def conditions(text: str) -> list[ast.expr]:
 
 def _parsed(text: str) -> ast.expr:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        parsed = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
         raise _unreadable(text, f"it cannot be parsed ({error})") from None
+    except (RecursionError, MemoryError):  # MemoryError: too many parentheses for Python's parser
+        raise _unreadable(text, "it is nested too deeply") from None
+    if _depth(parsed) > _MAX_DEPTH:
+        raise _unreadable(text, "it is nested too deeply")
+    compared = sum(isinstance(node, ast.Name | ast.cmpop) for node in ast.walk(parsed))
+    if compared > _MAX_CONDITIONS:
+        raise _unreadable(text, f"it has more than {_MAX_CONDITIONS} columns and comparisons")
+    return parsed
+
+
+def _depth(tree: ast.AST) -> int:
+    """How deeply an expression is nested, counted without recursion."""
+    level, depth = [tree], 0
+    while level and depth <= _MAX_DEPTH:
+        level, depth = [child for node in level for child in ast.iter_child_nodes(node)], depth + 1
+    return depth
 
 
 def _scalars(table: TableSpec) -> set[str]:
@@ -88,7 +111,9 @@ def _comparison(
     left: ast.expr, kind: ast.cmpop, right: ast.expr, text: str, columns: set[str], used: list[str]
 ) -> pc.Expression:
     if isinstance(kind, ast.In | ast.NotIn):
-        inside = pc.field(_column(left, text, columns, used)).isin(_constant(right, text))
+        column, values = pc.field(_column(left, text, columns, used)), _constant(right, text)
+        with _constants_of_arrow(text):
+            inside = column.isin(values)
         return ~inside if isinstance(kind, ast.NotIn) else inside
     if type(kind) not in _COMPARISONS:
         raise _unreadable(text, "only < <= > >= == != in, not in compare")
@@ -98,7 +123,17 @@ def _comparison(
     ]
     if not any(isinstance(value, pc.Expression) for value in values):
         raise _unreadable(text, "a comparison has no column")
-    return _COMPARISONS[type(kind)](*values)
+    with _constants_of_arrow(text):
+        return _COMPARISONS[type(kind)](*values)
+
+
+@contextmanager
+def _constants_of_arrow(text: str) -> Iterator[None]:
+    """Constants that Arrow has no type for: a dictionary, a number of more than 64 bits."""
+    try:
+        yield
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        raise _unreadable(text, f"it compares with what cannot be compared ({error})") from None
 
 
 def _column(node: ast.expr, text: str, columns: set[str], used: list[str]) -> str:
@@ -112,12 +147,12 @@ def _column(node: ast.expr, text: str, columns: set[str], used: list[str]) -> st
 def _constant(node: ast.expr, text: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise _unreadable(text, f"{ast.unparse(node)!r} is not a constant") from None
 
 
 def _unreadable(text: str, why: str) -> SettingsError:
     return SettingsError(
-        f"filter {text!r}: {why}.",
+        f"filter {shown(text)}: {why}.",
         remedy="Write for example: mean_baseline_m >= 0.6 and valid_fraction >= 0.2",
     )

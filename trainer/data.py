@@ -11,19 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as arrow_dataset
-import pyarrow.parquet as pq
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
+from schemas.shard import REMAKE, Shard
 from schemas.tables import SAMPLES
 from schemas.views import View, selected_references
 from schemas.where import where_expression
@@ -69,10 +67,9 @@ def read_index(
     names = list(dict.fromkeys([*stored, *used]))
     found: list[SampleRef] = []
     for path in dataset.shards("samples"):
-        SAMPLES.check_file(path)
-        for group in _row_groups(path, condition):
-            with pq.ParquetFile(path) as file:
-                table = file.read_row_group(group, columns=names)
+        with Shard(SAMPLES, path) as shard:
+            tables = [(group, shard.group(group, names)) for group in shard.groups(condition)]
+        for group, table in tables:
             rows = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
             if condition is not None:
                 rows = rows.filter(condition)
@@ -96,14 +93,6 @@ def _view(dataset: Dataset | RemoteDataset, name: str) -> dict[str, tuple[int, .
             remedy="Copy the dataset, or use data.where.",
         )
     return selected_references(dataset, View.load(dataset.root, name))
-
-
-def _row_groups(path: Path | str, condition: Any) -> list[int]:
-    with pq.ParquetFile(path) as file:
-        if condition is None:
-            return list(range(file.num_row_groups))
-    (fragment,) = arrow_dataset.dataset(str(path), format="parquet").get_fragments()
-    return [part.row_groups[0].id for part in fragment.split_by_row_group(condition)]
 
 
 def split(index: Sequence[SampleRef], settings: DataSettings) -> tuple[list[SampleRef], list[SampleRef]]:
@@ -175,7 +164,7 @@ class Samples(TorchDataset):
         Raises DatasetError naming file and row when it is damaged.
         """
         ref = self._index[position]
-        with _naming(ref):
+        with naming(ref):
             cells = self._row_group(ref.path, ref.row_group).slice(ref.row, 1).to_pylist()[0]
             references = cells["references"]
             if ref.references is not None:
@@ -188,8 +177,8 @@ class Samples(TorchDataset):
     def _row_group(self, path: str, group: int) -> pa.Table:
         key = (path, group)
         if key not in self._groups:
-            with pq.ParquetFile(path, memory_map=True, page_checksum_verification=True) as file:
-                self._groups[key] = file.read_row_group(group)
+            with Shard(SAMPLES, path, memory_map=True) as shard:
+                self._groups[key] = shard.group(group)
             while len(self._groups) > 1 and sum(t.nbytes for t in self._groups.values()) > CACHED_BYTES:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
@@ -209,7 +198,7 @@ class Samples(TorchDataset):
             row = self.row(position, choose)
             colours = ColourDraw.of(rng) if self._training and settings.colour_jitter else None
             backdrop = rng.uniform(size=3) if self._training and settings.background == "replace" else None
-            with _naming(self._index[position]):
+            with naming(self._index[position]):
                 batch = batch_of_row(row, settings, colours, photo_px=self._photo_px, backdrop=backdrop)
                 batch = replace(batch, reference_numbers=torch.tensor([numbers]))
         except DatasetError as error:
@@ -222,12 +211,13 @@ class Samples(TorchDataset):
 
 
 @contextmanager
-def _naming(ref: SampleRef) -> Iterator[None]:
+def naming(ref: SampleRef) -> Iterator[None]:
     """Errors about a row's content name its file and place."""
     try:
         yield
-    except (OSError, pa.ArrowInvalid, DatasetError) as error:
+    except DatasetError as error:
         raise DatasetError(
-            f"{ref.path}: sample {ref.sample_id} (row {ref.row} of row group {ref.row_group}) is damaged: {error}",
-            remedy="Run `python -m pipeline verify` on the dataset, then the pipeline again.",
+            f"{ref.path}: sample {ref.sample_id} (row {ref.row} of row group {ref.row_group}) is damaged: "
+            f"{error.message}",
+            remedy=REMAKE,
         ) from error

@@ -30,7 +30,7 @@ from schemas.prediction import Prediction, prediction_path
 from trainer.batch import decode_image, network_input
 from trainer.checkpoint import Checkpoint
 from trainer.config import DataSettings
-from trainer.data import SampleRef, Samples, read_index
+from trainer.data import SampleRef, Samples, naming, read_index
 from trainer.depth_files import write_depth_files
 from trainer.model import ReconNet
 from trainer.remote import open_dataset
@@ -141,9 +141,11 @@ def subjects_of_dataset(
     samples = Samples([index[at] for at in chosen], DataSettings(), seed=0, training=False)
     for position in range(len(samples)):
         row = samples.row(position)
+        with naming(samples.refs[position]):
+            image = decode_image(row["image"], IMAGE_PX)
         yield Subject(
             name=row["sample_id"],
-            image=decode_image(row["image"], IMAGE_PX),
+            image=image,
             K=row["K"],
             input_depth=row["input_depth"],
             base_depth=row["base_depth"],

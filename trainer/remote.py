@@ -4,15 +4,26 @@ fsspec+PROTOCOL:// for anything else. Arrow's own file systems read them; nothin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
 
-from schemas.dataset import INFO_PATH, JOURNAL_PATH, RECORDS_PATH, Dataset, WorkRecord, check_info
+from schemas.dataset import (
+    INFO_PATH,
+    INFO_REMEDY,
+    JOURNAL_PATH,
+    RECORDS_PATH,
+    Dataset,
+    check_info,
+    record_fault,
+)
+from schemas.documents import damaged, json_object
 from schemas.errors import DatasetError
+from schemas.shard import REMAKE, footer_sha256
+from schemas.work_record import Pack, WorkRecord
 
 
 def is_remote(path: str) -> bool:
@@ -40,7 +51,7 @@ class RemoteDataset:
         root = root.rstrip("/")
         with _naming(root):
             filesystem, path = fs.FileSystem.from_uri(root)
-            check_info(root, json.loads(_text(filesystem, f"{path}/{INFO_PATH}")))
+            check_info(root, _info(f"{root}/{INFO_PATH}", _bytes(filesystem, f"{path}/{INFO_PATH}")))
             if filesystem.get_file_info(f"{path}/{JOURNAL_PATH}").type != fs.FileType.NotFound:
                 raise DatasetError(
                     f"{root}: packing its shards was interrupted.",
@@ -48,7 +59,7 @@ class RemoteDataset:
                 )
             listed = filesystem.get_file_info(fs.FileSelector(f"{path}/{RECORDS_PATH}", allow_not_found=True))
             names = sorted(each.path for each in listed if each.path.endswith(".json"))
-            records = tuple(_record(name, _text(filesystem, name)) for name in names)
+            records = tuple(_record(name, _bytes(filesystem, name)) for name in names)
         return cls(root, filesystem, path, records)
 
     def shards(self, table: str) -> list[str]:
@@ -61,24 +72,42 @@ class RemoteDataset:
             if info.type != fs.FileType.File or info.size != file.bytes:
                 raise DatasetError(
                     f"{self.root}/{file.path} is missing or not {file.bytes} bytes long, as its record says.",
-                    remedy="Run the pipeline again on this folder: it remakes the unit.",
+                    remedy=REMAKE,
+                )
+            with _naming(self.root):
+                is_sound = _has_its_footer(self._filesystem, info.path, file)
+            if not is_sound:
+                raise DatasetError(
+                    f"{self.root}/{file.path} is damaged: its footer is not the one that was written.",
+                    remedy=REMAKE,
                 )
         return [f"{self.root}/{file.path}" for file in files]
 
 
-def _text(filesystem: fs.FileSystem, path: str) -> str:
+def _bytes(filesystem: fs.FileSystem, path: str) -> bytes:
     with filesystem.open_input_stream(path) as stream:
-        return stream.read().decode()
+        return bytes(stream.read())
 
 
-def _record(name: str, text: str) -> WorkRecord:
+def _info(name: str, content: bytes) -> dict[str, Any]:
     try:
-        return WorkRecord.from_json(text)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"completion record {name} is damaged ({error!r}).",
-            remedy="Delete it and run the pipeline again: the unit is then made again.",
-        ) from error
+        return json_object(content)
+    except ValueError as error:
+        raise damaged(name, error, remedy=INFO_REMEDY) from error
+
+
+def _record(name: str, content: bytes) -> WorkRecord:
+    try:
+        return WorkRecord.from_json(content)
+    except ValueError as error:
+        raise record_fault(name, error) from error
+
+
+def _has_its_footer(filesystem: fs.FileSystem, path: str, file: Pack) -> bool:
+    if not file.footer_sha256:
+        return True
+    with filesystem.open_input_file(path) as opened:
+        return footer_sha256(opened) == file.footer_sha256
 
 
 @contextmanager

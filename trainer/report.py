@@ -60,7 +60,7 @@ class Report:
     def write(self, folder: Path, sums: Tensor) -> None:
         """Replaces the folder's report."""
         temporary = folder / f".{REPORT_NAME}.tmp"
-        pq.write_table(self.table(sums), temporary)
+        pq.write_table(self.table(sums), temporary, write_page_checksum=True)
         temporary.replace(folder / REPORT_NAME)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from pipeline.audit import pictures
+from pipeline.audit.sample_cells import SampleCells
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
 from schemas.prediction import Prediction, prediction_path
@@ -44,10 +44,8 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
             f"{dataset.root} holds no sample to show.", remedy="Run the pipeline on clips with people first."
         )
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    frames = [
-        (row, _panels(row, Prediction.load(prediction_path(folder, row["sample_id"])) if folder else None))
-        for row in _rows(dataset, set(chosen))
-    ]
+    cells = SampleCells(dataset)
+    frames = [_frame(cells, row, folder) for row in chosen]
     if Path(out).suffix.lower() in (".jpg", ".jpeg", ".png"):
         Path(out).write_bytes(_sheet([panels for _, panels in frames], Path(out).suffix.lower()))
     else:
@@ -78,21 +76,24 @@ def _sheet(rows: list[list[Panel]], suffix: str) -> bytes:
     return data.tobytes()
 
 
-def choose_samples(dataset: Dataset, predictions: Path | None, per_track: int) -> list[str]:
-    """Ids of the samples to show: those predicted, or `per_track` evenly spread over every track."""
-    by_track: dict[str, list[str]] = {}
-    for row in dataset.rows("samples", ["sample_id", "track_id"]):
+def choose_samples(dataset: Dataset, predictions: Path | None, per_track: int) -> list[int]:
+    """Rows of `samples` to show, in order: those predicted, or `per_track` evenly spread over every track."""
+    by_track: dict[str, list[int]] = {}
+    for at, row in enumerate(dataset.rows("samples", ["sample_id", "track_id"])):
         if predictions is None or prediction_path(predictions, row["sample_id"]).is_file():
-            by_track.setdefault(row["track_id"], []).append(row["sample_id"])
-    chosen: list[str] = []
-    for ids in by_track.values():
-        places = np.linspace(0, len(ids) - 1, per_track + 2)[1:-1].round().astype(int)
-        chosen += [ids[place] for place in sorted(set(places.tolist()))] if len(ids) > per_track else ids
-    return chosen
+            by_track.setdefault(row["track_id"], []).append(at)
+    chosen: list[int] = []
+    for rows in by_track.values():
+        places = np.linspace(0, len(rows) - 1, per_track + 2)[1:-1].round().astype(int)
+        chosen += [rows[place] for place in sorted(set(places.tolist()))] if len(rows) > per_track else rows
+    return sorted(chosen)
 
 
-def _rows(dataset: Dataset, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    return (row for row in dataset.rows("samples") if row["sample_id"] in wanted)
+def _frame(cells: SampleCells, place: int, predictions: Path | None) -> tuple[dict[str, Any], list[Panel]]:
+    row = cells.row(place)
+    found = Prediction.load(prediction_path(predictions, row["sample_id"])) if predictions else None
+    with cells.drawn(place):
+        return row, _panels(row, found)
 
 
 def _panels(row: dict[str, Any], prediction: Prediction | None) -> list[Panel]:

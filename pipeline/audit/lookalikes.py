@@ -56,9 +56,7 @@ def lookalikes(tables: AuditTables) -> Lookalikes:
         places = np.linspace(0, len(part) - 1, _PICTURES + 2)[1:-1].round().astype(int)
         chosen += [(int(part[place]), at) for place in np.unique(places)]
     cells = SampleCells(tables.dataset)
-    hashes = np.array(
-        [picture_hash(decode_image(cells.row(row, columns=("image",))["image"])) for row, _ in chosen]
-    )
+    hashes = np.array([_hash_of(cells, row) for row, _ in chosen])
     owners = np.array([at for _, at in chosen])
     alike: dict[tuple[str, str], set[str]] = {}
     for at in range(len(hashes)):
@@ -70,6 +68,12 @@ def lookalikes(tables: AuditTables) -> Lookalikes:
                 alike.setdefault((first, second), set()).update((ours[1], theirs[1]))
     found = [(list(clips), sorted(sources)) for clips, sources in sorted(alike.items())]
     return Lookalikes(clips=found, compared=len(tracks), tracks=len(known))
+
+
+def _hash_of(cells: SampleCells, row: int) -> np.ndarray:
+    image = cells.row(row, columns=("image",))["image"]
+    with cells.drawn(row):
+        return picture_hash(decode_image(image))
 
 
 def picture_hash(picture: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from schemas.conventions import (
     VALID_ON_BODY,
     VALID_VISIBLE,
 )
+from schemas.errors import DecodeError
 
 VALIDITY_COLOURS: dict[str, tuple[int, int, int]] = {
     "valid": (0, 158, 115),
@@ -35,9 +36,20 @@ VALIDITY_COLOURS: dict[str, tuple[int, int, int]] = {
 """Colours that colour-blind people tell apart (Okabe and Ito)."""
 
 
+def stored_crop(row: dict[str, Any]) -> np.ndarray:
+    """(IMAGE_PX, IMAGE_PX, 3) uint8 RGB: the crop of a target or a reference. Raises DecodeError."""
+    picture = decode_image(row["image"])
+    if picture.shape[:2] != (IMAGE_PX, IMAGE_PX):
+        raise DecodeError(
+            f"an image cell holds {picture.shape[1]} x {picture.shape[0]} px, expected {IMAGE_PX} px square.",
+            remedy="Run `python -m pipeline verify` on the dataset.",
+        )
+    return picture
+
+
 def photo(row: dict[str, Any]) -> np.ndarray:
     """The crop of a target or a reference at map size."""
-    return cv2.resize(decode_image(row["image"]), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    return cv2.resize(stored_crop(row), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
 
 
 def depth_picture(depth_m: np.ndarray, camera: Camera, like_m: np.ndarray | None = None) -> np.ndarray:
@@ -60,7 +72,7 @@ def overlay(row: dict[str, Any]) -> np.ndarray:
     camera = Camera(row["K"], (IMAGE_PX, IMAGE_PX))
     depth = row["input_depth"]
     mask = depth > 0
-    picture = decode_image(row["image"]).copy()
+    picture = stored_crop(row).copy()
     light = _facing(depth, camera)[..., None]
     body = np.array([255.0, 190.0, 120.0]) * (0.2 + 0.8 * light)
     picture[mask] = (0.45 * picture + 0.55 * body)[mask].astype(np.uint8)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.dataset import SETTINGS_PATH, Dataset
+from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
+from schemas.documents import damaged, read_document
 from schemas.errors import DatasetError
 from schemas.tables import SAMPLES
 from schemas.views import PAIR_FACTS, View, holds, pair_facts, read_columns
@@ -193,11 +192,12 @@ def text_counts(table: pa.Table, name: str, mask: np.ndarray | None = None) -> d
 
 
 def _thresholds(dataset: Dataset) -> dict[str, float]:
+    path = dataset.root / SETTINGS_PATH
+    settings = read_document(path, remedy=SETTINGS_REMEDY) if path.exists() else {}
     try:
-        settings: dict[str, Any] = json.loads((dataset.root / SETTINGS_PATH).read_text())
-    except (OSError, ValueError):
-        settings = {}
-    return {
-        name: float(settings.get(section, {}).get(key, usual))
-        for name, (section, key, usual) in _THRESHOLDS.items()
-    }
+        return {
+            name: float(settings.get(section, {}).get(key, usual))
+            for name, (section, key, usual) in _THRESHOLDS.items()
+        }
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise damaged(path, error, remedy=SETTINGS_REMEDY) from error

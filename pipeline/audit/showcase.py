@@ -116,7 +116,10 @@ def overlays(tables: AuditTables, cells: SampleCells, count: int = 4) -> list[Ov
     found = []
     for kind, places in wanted.items():
         for place in places:
-            cell = cells.row(int(stored[place]), columns=("image", "K", "input_depth"))
+            row = int(stored[place])
+            cell = cells.row(row, columns=("image", "K", "input_depth"))
+            with cells.drawn(row):
+                picture = data_uri(pictures.overlay(cell))
             found.append(
                 Overlay(
                     kind=kind,
@@ -124,7 +127,7 @@ def overlays(tables: AuditTables, cells: SampleCells, count: int = 4) -> list[Ov
                     frame_index=tables.frames["frame_index"][int(place)].as_py(),
                     silhouette_iou=float(iou[place]),
                     reprojection_error=float(error[place]),
-                    picture=data_uri(pictures.overlay(cell)),
+                    picture=picture,
                 )
             )
     return found
@@ -177,10 +180,12 @@ def data_uri(picture: np.ndarray, side_px: int = _SHOWN_PX) -> str:
 def _card(tables: AuditTables, cells: SampleCells, row: int, kind: str) -> Card:
     names = ["track_id", "target_frame", "reference_frame", "reason"]
     pair = tables.pairs.slice(row, 1).select(names).to_pylist()[0]
-    target = cells.row(int(tables.sample_of_pair[row]), references=[pair["reference_frame"]])
+    place = int(tables.sample_of_pair[row])
+    target = cells.row(place, references=[pair["reference_frame"]])
     reference = target["references"][0] if target["references"] else None
     other = None if reference else _stored_frame(tables, cells, row)
-    panels: Sequence[tuple[str, np.ndarray]] = pair_panels(target, reference, other)
+    with cells.drawn(place):
+        panels: Sequence[tuple[str, np.ndarray]] = pair_panels(target, reference, other)
     return Card(
         row=row,
         kind=kind,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,8 @@ import pyarrow as pa
 
 from pipeline.audit.grouping import Grouping
 from pipeline.audit.scalars import AuditTables, codes, dictionary
-from schemas.errors import DatasetError
-
-SPLITS_PATH = "meta/splits.json"
-"""Where a dataset may record its splits: {"training": [source_id, ...], "validation": [...]}."""
+from schemas.dataset import SPLITS_PATH, SPLITS_REMEDY
+from schemas.documents import damaged, read_document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,15 +148,10 @@ def read_splits(tables: AuditTables, path: str | None) -> tuple[Splits, dict[str
     file = Path(path) if path else tables.dataset.root / SPLITS_PATH
     if not path and not file.is_file():
         return Splits(recorded=False, counts={}, in_several={}), {}
-    try:
-        named = {
-            str(split): [str(item) for item in items] for split, items in json.loads(file.read_text()).items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise DatasetError(
-            f"splits {file} cannot be read ({error}).",
-            remedy='Write {"training": ["source", ...], "validation": [...]}.',
-        ) from error
+    values = read_document(file, remedy=SPLITS_REMEDY)
+    if not all(isinstance(items, list) for items in values.values()):
+        raise damaged(file, "a split is no list of sources", remedy=SPLITS_REMEDY)
+    named = {split: [str(item) for item in items] for split, items in values.items()}
     split_of: dict[str, list[str]] = defaultdict(list)
     for split, sources in named.items():
         for source in dict.fromkeys(sources):

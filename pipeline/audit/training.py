@@ -10,9 +10,19 @@ import pyarrow.parquet as pq
 
 from pipeline.audit.sources import SourceRow
 from schemas.errors import DatasetError
+from schemas.shard import ARROW_ERRORS, short
 
 REPORT_NAME = "report.parquet"
-_COLUMNS = ["by", "group", "samples", "seen", "photo", "gradient_norm"]
+_COLUMNS = pa.schema(
+    [
+        pa.field("by", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("samples", pa.int64(), nullable=False),
+        pa.field("seen", pa.int64(), nullable=False),
+        pa.field("photo", pa.float64(), nullable=False),
+        pa.field("gradient_norm", pa.float64(), nullable=False),
+    ]
+)
 _KINDS = ("source_id", "mean_baseline_m", "valid_fraction", "track_id")
 
 
@@ -41,15 +51,7 @@ def training_rows(path: str, sources: list[SourceRow]) -> list[TrainingRow]:
     `path` is a checkpoint folder or the `report.parquet` in it. Raises DatasetError when it is neither.
     """
     file = Path(path) / REPORT_NAME if Path(path).is_dir() else Path(path)
-    try:
-        rows = pq.read_table(file, columns=_COLUMNS).to_pylist()
-        if file.suffix != ".parquet" or not set(_COLUMNS) <= set(pq.read_schema(file).names):
-            raise KeyError(f"its columns are not {', '.join(_COLUMNS)}")
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise DatasetError(
-            f"training report {file} cannot be read ({error}).",
-            remedy="Give the checkpoint folder that `python -m trainer fit --out` made.",
-        ) from error
+    rows = _rows_of(file)
     baselines = {row.source_id: row.median_baseline_m for row in sources}
     found = [
         TrainingRow(
@@ -59,3 +61,24 @@ def training_rows(path: str, sources: list[SourceRow]) -> list[TrainingRow]:
         if row["seen"] and row["by"] in _KINDS
     ]
     return sorted(found, key=lambda row: (_KINDS.index(row.by), -row.photo, row.group))
+
+
+def _rows_of(file: Path) -> list[dict]:
+    if file.suffix != ".parquet" or not file.is_file():
+        raise _refusal(file, "there is no such report")
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+            read = opened.read()
+        read.validate(full=True)
+        if set(_COLUMNS.names) <= set(read.column_names):
+            return list(read.select(_COLUMNS.names).cast(_COLUMNS).to_pylist())
+    except ARROW_ERRORS as error:
+        raise _refusal(file, short(error)) from error
+    raise _refusal(file, f"its columns are not {', '.join(_COLUMNS.names)}")
+
+
+def _refusal(file: Path, why: str) -> DatasetError:
+    return DatasetError(
+        f"training report {file} cannot be read ({why}).",
+        remedy="Give the checkpoint folder that `python -m trainer fit --out` made.",
+    )

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from pipeline.audit.pictures import stored_crop
 from pipeline.audit.sample_cells import SampleCells
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import MotionField, motion_field
@@ -17,7 +17,8 @@ from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
-from schemas.tables import TABLES
+from schemas.shard import Shard
+from schemas.tables import SAMPLES, TABLES
 from schemas.views import PAIR_FACTS, pair_facts, read_columns
 
 _FRAME_FACTS = ("pts_s", "kept", "reason", "reprojection_error", "silhouette_iou", "acceleration_mm")
@@ -140,10 +141,9 @@ class SceneReader:
         columns = ["frame_index", "body_vector", "K", *_FRAME_FACTS]
         found = {}
         for path in self._dataset.shards("frames"):
-            spec.check_file(path)
-            for cells in pq.read_table(
-                path, columns=columns, filters=pc.field("track_id") == track_id
-            ).to_pylist():
+            with Shard(spec, path) as shard:
+                rows = shard.filtered(columns, pc.field("track_id") == track_id).to_pylist()
+            for cells in rows:
                 row = spec.decode_row(cells)
                 found[row["frame_index"]] = row
         return found
@@ -152,25 +152,34 @@ class SceneReader:
         """The frame as a target, or else as a reference of some other."""
         row = self._targets.get((track_id, frame))
         if row is not None:
-            return self._cells.row(row, columns=("image", "K", "input_depth", "base_depth"))
+            return self._drawable(
+                row, self._cells.row(row, columns=("image", "K", "input_depth", "base_depth"))
+            )
         if not self._shown:
             self._shown = self._owners()
         owner = self._shown.get((track_id, frame))
         if owner is None:
             return None
         (stored,) = self._cells.row(owner, references=[frame])["references"]
-        return {"image": stored["image"], "K": stored["K"]}
+        return self._drawable(owner, {"image": stored["image"], "K": stored["K"]})
+
+    def _drawable(self, row: int, cells: dict[str, Any]) -> dict[str, Any]:
+        """The cells, once their picture is known to be one."""
+        with self._cells.drawn(row):
+            stored_crop(cells)
+        return cells
 
     def _owners(self) -> dict[tuple[str, int], int]:
         """A sample that holds the picture of a frame as its reference, for every such frame."""
         owners: dict[tuple[str, int], int] = {}
         row = 0
         for path in self._dataset.shards("samples"):
-            with pq.ParquetFile(path) as file:
-                for cells in file.read(columns=_OWNED).to_pylist():
-                    for reference in cells["references"]:
-                        owners.setdefault((cells["track_id"], reference["frame_index"]), row)
-                    row += 1
+            with Shard(SAMPLES, path) as shard:
+                rows = shard.table(_OWNED).to_pylist()
+            for cells in rows:
+                for reference in cells["references"]:
+                    owners.setdefault((cells["track_id"], reference["frame_index"]), row)
+                row += 1
         return owners
 
     def _pairs(self, track_id: str, frame: int) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from pipeline.studio.performance import Script
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.stage import Stage
 from pipeline.studio.wardrobe import LAG_S, Actor, Sliding
-from schemas.errors import DatasetError
+from schemas.documents import json_object, shown, whole_number
+from schemas.errors import DatasetError, SettingsError
 from schemas.settings import as_dict, from_dict
 
 FORMAT_VERSION = 1
@@ -158,11 +159,11 @@ class StudioClip:
     def load(cls, facts_path: Path) -> StudioClip:
         """The clip again, from what was noted beside its film. Its pictures may differ: backgrounds are not noted."""
         try:
-            facts = json.loads(facts_path.read_text())
+            facts = json_object(facts_path.read_bytes())
             if facts["format"] != "humandepth-studio" or facts["format_version"] != FORMAT_VERSION:
-                raise ValueError(f"format {facts['format']!r} version {facts['format_version']!r}")
-            return cls(int(facts["seed"]), from_dict(StudioSettings, facts["settings"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"format {shown(facts['format'])} version {shown(facts['format_version'])}")
+            return cls(whole_number(facts["seed"], "seed"), from_dict(StudioSettings, facts["settings"]))
+        except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise DatasetError(
                 f"{facts_path} does not describe a studio clip: {error}.",
                 remedy="Give the folder that `python -m pipeline studio` made.",

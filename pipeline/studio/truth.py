@@ -38,7 +38,13 @@ def truth_of(dataset: Dataset, studio: Path) -> Iterator[tuple[str, Truth]]:
     columns = ["sample_id", "track_id", "frame_index", "clip_id", "pts_s", "K"]
     for row in dataset.rows("samples", columns):
         clip = _clip(studio / f"{row['clip_id']}.json")
-        assumed_px = row["K"][0, 0] * sides[row["track_id"], row["frame_index"]] / IMAGE_PX
+        side = sides.get((row["track_id"], row["frame_index"]))
+        if side is None:
+            raise DatasetError(
+                f"{dataset.root}: `frames` holds no row for {row['sample_id']}.",
+                remedy="See what else is wrong: python -m pipeline verify.",
+            )
+        assumed_px = row["K"][0, 0] * side / IMAGE_PX
         _check_focal(row["sample_id"], assumed_px, clip)
         yield row["sample_id"], truth_at(clip, float(row["pts_s"]), row["K"], rasterizer)
 

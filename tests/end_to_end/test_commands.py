@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +19,9 @@ from pipeline.planning import plan
 from pipeline.run import run
 from pipeline.verification import reference_problems, verify
 from pipeline.video.source import clips_from_arguments
-from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, file_sha256, record_path
+from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, record_path, shard_path
 from schemas.errors import DatasetError
+from schemas.work_record import Pack, ShardFacts, WorkRecord
 from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
@@ -55,11 +57,10 @@ def rewrite(root: Path, table: str, unit: str, change) -> None:
     changed = change(pq.read_table(path))
     pq.write_table(changed, path)
     record = root / record_path(f"{unit}-s000-w000")
-    values = json.loads(record.read_text())
-    for shard in values["shards"]:
-        if shard["table"] == table:
-            shard |= {"rows": changed.num_rows, "bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    record.write_text(json.dumps(values))
+    made = WorkRecord.from_json(record.read_text())
+    others = tuple(shard for shard in made.shards if shard.table != table)
+    shard = ShardFacts.of(table, changed.num_rows, Pack.of(path, shard_path(table, made.unit_id)))
+    record.write_text(replace(made, shards=(*others, shard)).to_json())
 
 
 def with_column(table: pa.Table, name: str, values: list) -> pa.Table:

@@ -5,12 +5,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -18,11 +13,11 @@ import pytest
 from pipeline.assets import asset_path
 from pipeline.video.decode import decode
 from tests.fuzz.mutants import mutant
+from tests.fuzz.processes import read_all, read_in_a_process
 from tests.support.clips import counting_frames, even_times, moving_blob, write_clip
 
 MUTANTS = int(os.environ.get("FUZZ_MUTANTS", "50"))
-SECONDS_EACH = 20.0
-"""A mutant that takes longer hangs."""
+READING = "tests.fuzz.reading"
 
 
 @pytest.fixture(scope="module")
@@ -42,48 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def read_in_a_process(folder: Path, first: int, stop: int) -> tuple[list[dict], str]:
-    """Lines of `tests.fuzz.reading`, and what went wrong with the process itself ("" where nothing did)."""
-    command = [sys.executable, "-m", "tests.fuzz.reading", str(folder), str(first), str(stop)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    lines: queue.Queue[str | None] = queue.Queue()
-    errors: list[str] = []
-
-    def pump() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
-
-    def drain() -> None:
-        assert process.stderr is not None
-        errors.extend(process.stderr)
-
-    threads = [threading.Thread(target=target, daemon=True) for target in (pump, drain)]
-    for thread in threads:
-        thread.start()
-    rows: list[dict] = []
-    try:
-        while (line := lines.get(timeout=SECONDS_EACH + (20.0 if not rows else 0.0))) is not None:
-            rows.append(json.loads(line))
-    except queue.Empty:
-        process.kill()
-        return rows, f"hangs: {rows[-1] if rows else 'at the start'}"
-    code = process.wait()
-    threads[1].join(timeout=5)
-    return rows, "" if code == 0 else f"exit code {code} after {rows[-1:]}: {''.join(errors[-12:])}"
-
-
 def test_no_mutant_crashes_hangs_or_succeeds_silently(folder: Path) -> None:
-    done: list[dict] = []
-    broken: list[str] = []
-    first = 0
-    while first < MUTANTS:
-        rows, problem = read_in_a_process(folder, first, MUTANTS)
-        done += [row for row in rows if "outcome" in row]
-        if problem:
-            broken.append(problem)
-        first = max((row["number"] for row in rows), default=first) + 1
+    done, broken = read_all(READING, folder, MUTANTS, lambda row: "outcome" in row)
     assert not broken, "\n".join(broken)
     assert len(done) == MUTANTS
     outcomes = {row["outcome"] for row in done}
@@ -95,7 +50,9 @@ def test_no_mutant_crashes_hangs_or_succeeds_silently(folder: Path) -> None:
 
 
 def test_a_process_that_crashes_is_seen(folder: Path, tmp_path: Path) -> None:
-    rows, problem = read_in_a_process(tmp_path, 0, 1)  # no clips to mutate: an error that nobody expects
+    rows, problem = read_in_a_process(
+        READING, tmp_path, 0, 1
+    )  # no clips to mutate: an error that nobody expects
     assert not rows
     assert "exit code 1" in problem
 

@@ -86,6 +86,10 @@ def test_what_is_wrong_with_a_remote_dataset_is_named(memory: str) -> None:
     filesystem.pipe(record, b"{}")
     with pytest.raises(DatasetError, match="damaged"):
         open_dataset(memory)
-    filesystem.pipe("/bucket/dataset/meta/info.json", b"[]")
+    filesystem.pipe("/bucket/dataset/meta/info.json", b"{}")
     with pytest.raises(DatasetError, match="version None"):
         open_dataset(memory)
+    for damaged in (b"[]", b"\xff", b"{", b"[" * 100_000):
+        filesystem.pipe("/bucket/dataset/meta/info.json", damaged)
+        with pytest.raises(DatasetError, match=r"meta/info.json cannot be read"):
+            open_dataset(memory)

@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
@@ -24,6 +23,7 @@ from schemas.conventions import JOINT_COUNT, VECTOR_CAMERA, VECTOR_POSE
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
 from schemas.portraits import PORTRAITS
+from schemas.shard import Shard, naming
 from schemas.table import TableSpec
 from schemas.tables import SAMPLES
 from trainer.augment import ColourDraw
@@ -53,10 +53,9 @@ def read_pictures(roots: Sequence[str]) -> list[PictureRef]:
         is_file = Path(root).is_file()
         spec = PORTRAITS if is_file else SAMPLES
         for path in [Path(root)] if is_file else Dataset.open(root).shards("samples"):
-            spec.check_file(path)
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    ids = file.read_row_group(group, columns=["sample_id", "source_id"]).to_pylist()
+            with Shard(spec, path) as shard:
+                for group in shard.groups():
+                    ids = shard.group(group, ["sample_id", "source_id"]).to_pylist()
                     found += [
                         PictureRef(table=spec.name, path=str(path), row_group=group, row=row, **facts)
                         for row, facts in enumerate(ids)
@@ -117,7 +116,8 @@ class Pictures(TorchDataset):
         ref = self._refs[position]
         spec, mask_name = _table(ref.table)
         cells = self._row_group(ref, mask_name).slice(ref.row, 1).to_pylist()[0]
-        row = spec.decode_row(cells)
+        with naming(f"{ref.path}, row {ref.row} of row group {ref.row_group},"):
+            row = spec.decode_row(cells)
         mask = np.asarray(row[mask_name]) > 0
         image = cv2.imdecode(np.frombuffer(row["image"], np.uint8), cv2.IMREAD_COLOR)
         if image is None or image.shape[:2] != mask.shape:
@@ -134,9 +134,8 @@ class Pictures(TorchDataset):
     def _row_group(self, ref: PictureRef, mask_name: str) -> pa.Table:
         key = (ref.path, ref.row_group)
         if key not in self._groups:
-            with pq.ParquetFile(ref.path, memory_map=True) as file:
-                columns = ["image", "body_vector", mask_name]
-                self._groups[key] = file.read_row_group(ref.row_group, columns=columns)
+            with Shard(_table(ref.table)[0], ref.path, memory_map=True) as shard:
+                self._groups[key] = shard.group(ref.row_group, ["image", "body_vector", mask_name])
             if len(self._groups) > CACHED_GROUPS:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)

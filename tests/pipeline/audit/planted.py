@@ -12,16 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.sink import publish_text
-from schemas.dataset import (
-    INFO_PATH,
-    ShardFacts,
-    WorkRecord,
-    dataset_info,
-    file_sha256,
-    record_path,
-    shard_path,
-)
+from schemas.dataset import INFO_PATH, dataset_info, record_path, shard_path
 from schemas.tables import TABLES
+from schemas.work_record import Pack, ShardFacts, WorkRecord
 
 
 def write_tables(root: Path, tables: dict[str, dict[str, Any]], unit: str = "unit") -> Path:
@@ -33,12 +26,7 @@ def write_tables(root: Path, tables: dict[str, dict[str, Any]], unit: str = "uni
         path.parent.mkdir(parents=True, exist_ok=True)
         table = _filled(name, columns)
         pq.write_table(table, path)
-        shards.append(
-            ShardFacts(
-                table=name, path=shard_path(name, unit), rows=table.num_rows,
-                bytes=path.stat().st_size, sha256=file_sha256(path),
-            )
-        )  # fmt: skip
+        shards.append(ShardFacts.of(name, table.num_rows, Pack.of(path, shard_path(name, unit))))
     record = WorkRecord(unit_id=unit, fingerprint="f", outcome="kept", shards=tuple(shards))
     publish_text(record.to_json(), str(root), record_path(unit))
     return root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.cli import main
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.views import View, selected_references, view_names
+from schemas.work_record import Pack, ShardFacts, WorkRecord
 from tests.pipeline.audit.planted import made_up, write_tables
 from tests.support.datasets import write_dataset
 from tests.support.sample_rows import sample_row
@@ -216,10 +218,9 @@ def test_empty_and_older_datasets_end_with_a_clear_error(
     table = pq.read_table(path)
     facts = table.schema.metadata | {b"humandepth.version": b"0"}
     pq.write_table(table.replace_schema_metadata(facts), path)
-    record = json.loads((root / "meta/records/unit.json").read_text())
-    for shard in record["shards"]:
-        shard["bytes"] = (root / shard["path"]).stat().st_size
-    (root / "meta/records/unit.json").write_text(json.dumps(record))
+    record = WorkRecord.from_json((root / "meta/records/unit.json").read_text())
+    shards = [ShardFacts.of(s.table, s.rows, Pack.of(root / s.path, s.path)) for s in record.shards]
+    (root / "meta/records/unit.json").write_text(replace(record, shards=tuple(shards)).to_json())
     assert main(["audit", str(root), "--out", str(tmp_path / "a.html")]) == 1
     assert "holds table 'pairs' version '0', expected 'pairs' version" in capsys.readouterr().err
 
