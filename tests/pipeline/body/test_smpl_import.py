@@ -111,6 +111,40 @@ def test_landmarks_follow_a_body_of_another_shape_and_size() -> None:
     assert error.mean() < 0.006
 
 
+def denser_head(body: BodyModel) -> dict[str, np.ndarray]:
+    """The body with a vertex more on every edge of the head's faces, as SMPL-X has a finer head than SMPL."""
+    assert body.landmark_regressor is not None
+    faces = body.faces[(body.template[body.faces, 1] > body.joint_template[15, 1]).all(axis=1)]
+    edges = np.unique(
+        np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0
+    )
+
+    def more(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, array[edges].mean(axis=1)])
+
+    none = ((0, 0), (0, len(edges)))
+    return {
+        "v_template": more(body.template), "shapedirs": more(body.shapedirs), "weights": more(body.weights),
+        "f": body.faces, "J_regressor": np.pad(body.joint_regressor, none),
+        "landmark_regressor": np.pad(body.landmark_regressor, none),
+        "kintree_table": np.array([body.parents, range(24)]),
+    }  # fmt: skip
+
+
+def test_landmarks_do_not_depend_on_how_densely_a_surface_is_sampled() -> None:
+    body, rng = BodyModel.open_body(), np.random.default_rng(0)
+    denser = BodyModel(check_body(Path("denser"), denser_head(body)))
+    assert denser.vertex_count > body.vertex_count + 3000
+    pose, betas = rng.normal(0, 0.4, (10, 24, 3)), rng.normal(0, 1, (10, 10))
+    errors = []
+    for other in (body, denser):
+        assert other.landmark_regressor is not None
+        moved = transferred_landmarks(other, body) - other.landmark_regressor
+        errors.append(np.linalg.norm(moved @ other.vertices(pose, betas, np.zeros(3)), axis=-1).mean())
+    assert errors[0] < 0.004
+    assert errors[1] == pytest.approx(errors[0], abs=2e-4)
+
+
 def test_a_pickle_is_still_no_body_and_the_error_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="pipeline body import"):
         BodyModel.load(tmp_path / "SMPL_NEUTRAL.pkl")
