@@ -39,6 +39,13 @@ class _Unread:
         return OrderedDict()
 
 
+class _UnreadList:
+    """Stands in for a queue, which a file fills like a list."""
+
+    def __new__(cls, *arguments: object) -> Any:
+        return []
+
+
 class _Type:
     """A numpy dtype by its code; the byte order comes with its state."""
 
@@ -88,7 +95,7 @@ def _no_octets(*arguments: object) -> bytes:
 _KNOWN: dict[str, Any] = {
     "numpy.ndarray": _Array, "numpy.dtype": _Type, "numpy.core.multiarray._reconstruct": _Array,
     "numpy.core.multiarray.scalar": _scalar, "numpy.core.numeric._frombuffer": _from_buffer,
-    "builtins.bytes": _no_octets,
+    "builtins.bytes": _no_octets, "collections.deque": _UnreadList,
 }  # fmt: skip
 _DAMAGED = (
     OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,

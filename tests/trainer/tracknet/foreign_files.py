@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickletools
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,29 @@ def hmr_state(seed: int = 0) -> OrderedDict:
 def save(path: Path, contents: Any, *, zipped: bool = True) -> Path:
     """`torch.save`, in the container of today or in that from before torch 1.6, which SPIN's file has."""
     torch.save(contents, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+def as_from_a_gpu(path: Path) -> Path:
+    """A legacy file as `torch.save` wrote it on a GPU, which published ones come from."""
+    data = path.read_bytes()
+    for name in (b"FloatStorage", b"LongStorage"):
+        data = data.replace(b"ctorch\n" + name, b"ctorch.cuda\n" + name)
+    path.write_bytes(data.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
+    return path
+
+
+def as_from_python_2(path: Path) -> Path:
+    """A legacy file whose texts are Python 2's strings."""
+    data = path.read_bytes()
+    stream, written, at = io.BytesIO(data), bytearray(), 0
+    for _ in range(5):  # magic number, version, machine, contents, keys of the storages
+        for instruction, argument, place in pickletools.genops(stream):
+            if instruction.name == "BINUNICODE":
+                text = str(argument).encode()
+                written += data[at:place] + b"U" + bytes([len(text)]) + text
+                at = (place or 0) + 5 + len(text)
+    path.write_bytes(bytes(written) + data[at:])
     return path
 
 

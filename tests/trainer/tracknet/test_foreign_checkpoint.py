@@ -6,7 +6,8 @@ import argparse
 import os
 import pickle
 import subprocess
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.trainer.tracknet.foreign_files import (
     FEATURES,
     HIDDEN,
     WIDTH,
+    as_from_a_gpu,
+    as_from_python_2,
     hmr_forward,
     hmr_state,
     linear,
@@ -74,6 +77,16 @@ def test_spin_computes_what_it_computes_there(tmp_path: Path, zipped: bool) -> N
     with torch.no_grad():  # the ReLU it does not have would change its bodies
         other = loaded(tmp_path / "spin.pt", regressor_activation="relu")(images())
         assert (other - model(images())).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("origin", [as_from_a_gpu, as_from_python_2])
+def test_old_files_come_from_gpus_and_from_python_2(tmp_path: Path, origin: Callable[[Path], Path]) -> None:
+    state = spin_state()
+    path = origin(save(tmp_path / "spin.pt", {"model": state, "epoch": 3}, zipped=False))
+    assert path.read_bytes().count(
+        {"as_from_a_gpu": b"torch.cuda", "as_from_python_2": b"U\x0cconv1.weight"}[origin.__name__]
+    )
+    assert_same_as_spin(loaded(path), state)
 
 
 @torch.no_grad()
@@ -132,7 +145,7 @@ def test_what_lies_beside_the_weights_does_not_matter(tmp_path: Path, zipped: bo
         "model": state | {"init_shape": state["init_shape"].numpy(), "fc1.bias": torch.nn.Parameter(state["fc1.bias"])},
         "optimizer": optimizer.state_dict(), "epoch": np.int64(3), "best": np.float64(0.5), "loss": np.float32(2),
         "dataset_perm": np.arange(7), "hyper_parameters": Config(cfg=Recipe(), lr=1e-4), "path": Path("logs"),
-        "args": argparse.Namespace(gpu=0), "callbacks": defaultdict(list, a=[1]),
+        "args": argparse.Namespace(gpu=0), "callbacks": defaultdict(list, a=[1]), "last": deque([1.0, 2.0]),
         "names": np.array(["a", None], dtype=object), "rng": np.random.RandomState(0).get_state(),
     }  # fmt: skip
     path = save(tmp_path / "spin.pt", contents, zipped=zipped)

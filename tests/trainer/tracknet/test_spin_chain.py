@@ -14,7 +14,7 @@ from pipeline.toolbox import Toolbox
 from pipeline.tracking.network_tracker import NetworkTracker
 from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from tests.support.rendered_people import rendered, walking
-from tests.trainer.tracknet.foreign_files import save, spin_state
+from tests.trainer.tracknet.foreign_files import as_from_a_gpu, save, spin_state
 from tests.trainer.tracknet.made_up import write_pictures
 from trainer.cli import main
 from trainer.tracknet.checkpoint import load_tracknet
@@ -43,7 +43,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spin")
     body, spin = smpl_like_body(folder / "smpl.npz"), folder / "spin"
     pictures = write_pictures(folder / "pictures.parquet")
-    source = save(folder / "model_checkpoint.pt", {"model": spin_state(), "epoch": 3}, zipped=False)
+    source = as_from_a_gpu(
+        save(folder / "model_checkpoint.pt", {"model": spin_state(), "epoch": 3}, zipped=False)
+    )
     assert main(["tracknet", "convert", str(source), "--out", str(spin), "--set=network.image_px=64"]) == 0
     fit = [
         "tracknet",
