@@ -12,8 +12,10 @@ def add_commands(commands: Any) -> None:
     body = commands.add_parser("body", help="body models: a licensed SMPL file of your own, or the open body")
     actions = body.add_subparsers(title="actions", required=True, metavar="ACTION")
 
-    bring = actions.add_parser("import", help="SMPL's .pkl to an .npz for body.file; nothing in it is run")
-    bring.add_argument("file", help="SMPL_NEUTRAL.pkl, basicModel_f_lbs_10_207_0_v1.0.0.pkl, ...")
+    bring = actions.add_parser(
+        "import", help="a file of SMPL, SMPL-H or SMPL-X to an .npz for body.file; nothing in it is run"
+    )
+    bring.add_argument("file", help="SMPL_NEUTRAL.pkl, SMPLH_MALE.pkl, SMPLX_NEUTRAL.npz, ...")
     bring.add_argument("--out", help="the .npz to write (default: beside the file)")
     bring.add_argument(
         "--gender", choices=("male", "female", "neutral"), help="where the name does not say it"
@@ -62,9 +64,19 @@ def _import(options: argparse.Namespace) -> int:
     from pipeline.body.smpl_import import import_smpl
 
     source = Path(options.file)
-    out = Path(options.out) if options.out else source.with_suffix(".npz")
+    beside = (
+        source.with_name(f"{source.stem}_body.npz")
+        if source.suffix.lower() == ".npz"
+        else source.with_suffix(".npz")
+    )
+    out = Path(options.out) if options.out else beside
     facts = import_smpl(source, out, options.gender)
-    print(f"SMPL {facts.version}, {facts.gender}, sha256 {facts.sha256}")
+    print(f"{facts.name}, {facts.gender}, {facts.betas} shape coefficients (10 kept), sha256 {facts.sha256}")
+    print(
+        "not compared with the smplx package: pip install 'humandepth[smplx]' (licence: non-commercial research)"
+        if facts.difference_m is None
+        else f"posed vertices differ from those of the smplx package by at most {facts.difference_m:.1g} m"
+    )
     print(f"wrote {out}; use it with --set body.file={out}")
     return 0
 
@@ -138,10 +150,14 @@ def _portraits(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    import numpy as np
+
     from pipeline.body.model import open_body_path
+    from pipeline.body.npz_archive import write_npz
 
     out = Path(options.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(open_body_path().read_bytes())
+    with np.load(open_body_path(), allow_pickle=False) as archive:
+        write_npz(out, {name: archive[name] for name in archive.files} | {"kind": np.array("open")})
     print(f"wrote {out}")
     return 0

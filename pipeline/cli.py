@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="paper", help="`paper` (default) or `released`")
+    parser.add_argument("--preset", default="paper", help="`paper` (default), `paper-exact` or `released`")
     parser.add_argument(
         "--set",
         dest="overrides",

@@ -1,4 +1,4 @@
-"""Every constant of the pipeline, as frozen settings with units in their names. Presets `paper` and `released`."""
+"""Every constant of the pipeline, as frozen settings with units in their names. Presets: see `preset`."""
 
 from __future__ import annotations
 
@@ -247,17 +247,32 @@ class Settings:
 
 
 def preset(name: str) -> Settings:
-    """`paper` (the default) or `released` (what the authors' published demo does).
+    """`paper` (the default), `paper-exact` or `released` (what the authors' published demo does).
 
-    `paper` is the published description with one addition: bodies are refined, because without it their errors are what
-    a network learns (method, section 10). `refine.mode=off` is the publication to the letter.
+    The publication drops a pair whose mean baseline is below 0.5 m and a pixel that is not seen in both frames or whose
+    own baseline is below 0.05 m. `paper` adds four limits on pairs: `max_rotation_deg`, `max_baseline_over_depth`,
+    `min_valid_fraction`, and `max_references` 6; and it refines bodies, because without that their errors are what a
+    network learns (method, section 10). `paper-exact` leaves the four and refinement off: every candidate that passes
+    the two published rules is a reference. Frames are gated alike in all presets (`gates`): the publication's bodies
+    were checked by its authors, nobody checks those of a film from the web.
     """
     if name == "paper":
         return Settings()
+    if name == "paper-exact":
+        return replace(
+            Settings(),
+            refine=RefineSettings(mode="off"),
+            pairs=PairSettings(
+                max_references=2 * len(PairSettings().candidate_gaps_s),
+                max_rotation_deg=180.0,
+                max_baseline_over_depth=1000.0,
+                min_valid_fraction=0.0,
+            ),
+        )
     if name == "released":
         return replace(
             Settings(),
             refine=RefineSettings(mode="off"),
             rendering=RenderingSettings(smoothing_passes=4, surface_offset_m=0.026),
         )
-    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper' or 'released'.")
+    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper', 'paper-exact' or 'released'.")

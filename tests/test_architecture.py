@@ -36,7 +36,7 @@ ONLY_IN = {
         "pipeline/refine/light_kernels.py",
         "pipeline/refine/matching_kernel.py",
     ),
-    "smplx": (),
+    "smplx": ("pipeline/body/smplx_check.py",),
     "anny": ("pipeline/body/",),
     "av": ("pipeline/video/", "pipeline/doctor.py"),
     "scenedetect": ("pipeline/video/",),

@@ -26,8 +26,12 @@ _REGRESSOR_SUM_TOLERANCE = 1e-2
 _SPARSE_PARTS = ("data", "indices", "indptr", "shape")
 _KEYS = {
     "v_template", "shapedirs", "J_regressor", "weights", "kintree_table", "f", "posedirs", "landmark_regressor",
-    *(f"J_regressor_{part}" for part in _SPARSE_PARTS),
+    "kind", *(f"J_regressor_{part}" for part in _SPARSE_PARTS),
 }  # fmt: skip
+KINDS = ("smpl", "smplh", "smplx", "open")
+"""Whose body a file holds; one that does not say is SMPL's."""
+_MODELS = {52: "an SMPL-H file", 55: "an SMPL-X file"}
+"""By their number of joints."""
 _UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, MemoryError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error
 )  # fmt: skip
@@ -36,6 +40,7 @@ _CONVERT = (
     "Convert it once: python -m pipeline body import body.pkl --out body.npz reads the numbers without running "
     "anything; then give the .npz."
 )
+_IMPORT = "Import it once: python -m pipeline body import {} --out body.npz; then give that .npz."
 _SOURCE = "Use a body in SMPL layout (24 joints) saved with numpy.savez, or the open body that ships here."
 
 
@@ -59,6 +64,8 @@ class BodyArrays:
     """(V, 3, 207) metres per entry of the joints' rotation matrices minus the identity."""
     landmark_regressor: np.ndarray | None
     """(33, V), rows that sum to one."""
+    kind: str = "smpl"
+    """One of KINDS."""
 
 
 def read_body(path: Path) -> BodyArrays:
@@ -66,7 +73,8 @@ def read_body(path: Path) -> BodyArrays:
 
     Keys: v_template (V, 3), shapedirs (V, 3, C >= 10; further columns are cut), J_regressor (24, V) or its sparse
     parts J_regressor_{data, indices, indptr, shape} (columns compressed, as SMPL has it), weights (V, 24),
-    kintree_table (2, 24), f (F, 3), and optionally posedirs (V, 3, 207), landmark_regressor (33, V).
+    kintree_table (2, 24), f (F, 3), and optionally posedirs (V, 3, 207), landmark_regressor (33, V),
+    kind (a text: `smpl`, the default, `smplh`, `smplx` or `open`).
     Raises AssetError that names file, key, what was found and what was expected.
     """
     return check_body(path, _load(path))
@@ -127,6 +135,7 @@ class _Reader:
         shapedirs = self._floats("shapedirs", (count, 3, None))
         if shapedirs.shape[2] < BETA_COUNT:
             self._refuse("shapedirs", f"{shapedirs.shape[2]} columns", f"at least {BETA_COUNT}")
+        self._refuse_other_models()
         weights = self._floats("weights", (count, JOINT_COUNT))
         self._sums_to_one("weights", weights, _WEIGHT_SUM_TOLERANCE)
         if weights.min() < -1e-6:
@@ -140,7 +149,22 @@ class _Reader:
             faces=self._faces(count),
             posedirs=self._posedirs(count),
             landmark_regressor=self._landmark_regressor(count),
+            kind=self._kind(),
         )
+
+    def _refuse_other_models(self) -> None:
+        shape = np.shape(self._raw.get("weights", ()))
+        if len(shape) == 2 and shape[1] in _MODELS:
+            raise AssetError(
+                f"{self._path}: weights: found {shape[1]} joints, {_MODELS[shape[1]]}, expected {JOINT_COUNT}.",
+                remedy=_IMPORT.format(self._path),
+            )
+
+    def _kind(self) -> str:
+        given = self._raw.get("kind", np.array("smpl"))
+        if given.dtype.kind != "U" or given.shape != () or str(given) not in KINDS:
+            self._refuse("kind", repr(given.tolist()), f"one of {', '.join(KINDS)}")
+        return str(given)
 
     def _joint_regressor(self, count: int) -> np.ndarray:
         sparse = {part: f"J_regressor_{part}" for part in _SPARSE_PARTS}

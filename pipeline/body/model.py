@@ -6,6 +6,7 @@ Axes of the rest pose: x to the body's left, y up, z to the front, metres (see `
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,13 +53,15 @@ class BodyModel:
     """(V, 3, 207)."""
     landmark_regressor: np.ndarray | None
     """(33, V)."""
+    kind: str
+    """`smpl`, `smplh`, `smplx` or `open`."""
     joint_template: np.ndarray
     """(24, 3) joints of the mean shape."""
     joint_shapedirs: np.ndarray
     """(24, 3, 10)."""
 
     def __init__(self, arrays: BodyArrays, name: str = "body") -> None:
-        self._name = name
+        self._name, self.kind = name, arrays.kind
         self.template, self.shapedirs = arrays.template, arrays.shapedirs
         self.joint_regressor, self.weights = arrays.joint_regressor, arrays.weights
         self.parents, self.faces = arrays.parents, arrays.faces
@@ -84,6 +87,11 @@ class BodyModel:
     def vertex_count(self) -> int:
         """V."""
         return len(self.template)
+
+    @property
+    def shape_space(self) -> str:
+        """Whose betas it takes: `smpl` (SMPL-H's are the same), `smplx` or `open`."""
+        return "smpl" if self.kind == "smplh" else self.kind
 
     @property
     def landmark_joint_weights(self) -> np.ndarray:
@@ -192,7 +200,7 @@ class BodyModel:
 def _shipped_body(folder: Path) -> BodyModel:
     path = open_body_path(folder)
     check_sha256(path, folder / "open_body.json")
-    return BodyModel.load(path)
+    return BodyModel(replace(read_body(path), kind="open"), name=str(path))
 
 
 def open_body_path(folder: Path = _DATA) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,10 +46,9 @@ class Machine:
 
     def run(self) -> Any:
         """Follows the instructions up to STOP."""
-        for count, (instruction, argument, _) in enumerate(pickletools.genops(self.stream)):
+        for count, (name, argument) in enumerate(_instructions(self.stream)):
             if count > MAX_INSTRUCTIONS:
                 raise Refused(f"more than {MAX_INSTRUCTIONS} instructions")
-            name = instruction.name
             if name == "STOP":
                 return without_shells(self.stack.pop(), {})
             if name in _LITERALS:
@@ -57,7 +57,7 @@ class Machine:
                 _STEPS[name](self, argument)
             elif name not in ("PROTO", "FRAME"):
                 raise Refused(f"the instruction {name}, which numeric files do not need")
-        raise Refused("it ends without STOP")
+        raise AssertionError("the instructions end with STOP or an error")
 
     def marked(self) -> list[Any]:
         """What lies above the last mark, which is taken off too."""
@@ -136,6 +136,32 @@ class Machine:
         return array_from_bytes(raw, dtype, shape, is_fortran=state["order"] == "F")
 
 
+def _instructions(stream: io.BytesIO) -> Iterator[tuple[str, Any]]:
+    """Names and arguments up to STOP, as `pickletools.genops` has them, except for STRING: Python 2 wrote any bytes
+    there, quoted and escaped (protocol 0), where genops takes ASCII alone.
+    """
+    while True:
+        code = stream.read(1).decode("latin-1")
+        if code not in _OPCODES:
+            raise Refused(
+                "it ends without STOP" if not code else f"the instruction {code!r}, which does not exist"
+            )
+        opcode = _OPCODES[code]
+        if opcode.name == "STRING":
+            yield opcode.name, _quoted(stream)
+        else:
+            yield opcode.name, None if opcode.arg is None else opcode.arg.reader(stream)
+        if opcode.name == "STOP":
+            return
+
+
+def _quoted(stream: io.BytesIO) -> str:
+    line = stream.readline().strip()
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+        raise Refused("a string without its quotes")
+    return codecs.escape_decode(line[1:-1])[0].decode("latin-1")
+
+
 def _literal(name: str, argument: Any) -> Any:
     if name in _EMPTY:
         return _EMPTY[name]()
@@ -144,6 +170,7 @@ def _literal(name: str, argument: Any) -> Any:
     return argument
 
 
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict, "EMPTY_SET": list, "MARK": lambda: _MARK
 }  # fmt: skip

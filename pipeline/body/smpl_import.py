@@ -1,104 +1,113 @@
-"""A licensed SMPL file of the user's own, from the pickle its makers ship to the .npz that `BodyModel.load` takes."""
+"""A licensed body file of the user's own (SMPL, SMPL-H, SMPL-X), as the .npz that `BodyModel.load` takes."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.body.body_file import BodyArrays, check_body
-from pipeline.body.inert_pickle import dense_array, read_pickle
+from pipeline.body.body_file import check_body
+from pipeline.body.joint_merging import merged_joints
 from pipeline.body.landmark_transfer import transferred_landmarks
 from pipeline.body.model import BodyModel
+from pipeline.body.model_file import KIND_NAMES, REMEDY, Kind, kind_of, model_arrays, shape_count
 from pipeline.body.npz_archive import write_npz
+from pipeline.body.smplx_check import difference_from_smplx
 from schemas.conventions import BETA_COUNT
 from schemas.errors import AssetError
 
-VERTICES, FACES = 6890, 13776
 GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male", "neutral": "neutral"}
-_REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
-_REMEDY = (
-    "Give the file of SMPL (basicModel_*.pkl or SMPL_*.pkl) as its makers ship it, not of SMPL-H or SMPL-X."
-)
+
+SMPLX_TOLERANCE_M = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmplFacts:
     """What a file turned out to be."""
 
+    kind: Kind
     gender: str
-    version: str
-    """1.0 has 10 shape coefficients, 1.1 has 300."""
+    betas: int
+    """Shape coefficients of the file; the first ten are kept."""
     sha256: str
-    """Of the pickle."""
+    """Of the file."""
+    difference_m: float | None
+    """Largest distance of a posed vertex from the smplx package's; None where that is not installed."""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return KIND_NAMES[self.kind]
 
 
 def import_smpl(source: Path, out: Path, gender: str | None = None) -> SmplFacts:
-    """Reads SMPL's pickle as data (nothing runs), checks it, and writes its arrays as an .npz.
+    """Reads a model's file as data (nothing runs), checks it, and writes its arrays as an .npz of 24 joints.
 
-    SMPL has no regressor of BlazePose's 33 landmarks, which the default tracker fits to: it is taken over from the
-    open body (see `landmark_transfer`). `gender` replaces what the file's name says. Raises AssetError.
+    SMPL-H's and SMPL-X's hands and face are merged (see `joint_merging`); all vertices stay. None of the three has a
+    regressor of BlazePose's 33 landmarks, which the default tracker fits to: it is taken over from the open body (see
+    `landmark_transfer`). `gender` replaces what the file's name says. Raises AssetError.
     """
-    if source.suffix.lower() == ".npz":
-        raise AssetError(f"{source} is an .npz already.", remedy="Give it as body.file.")
-    raw = _arrays(source, read_pickle(source))
-    body = check_body(source, raw)
-    _check_topology(source, body)
-    facts = SmplFacts(
-        gender=_gender(source, gender),
-        version="1.1" if raw["shapedirs"].shape[2] > 10 else "1.0",
-        sha256=hashlib.sha256(source.read_bytes()).hexdigest(),
-    )
-    kept = {key: raw[key] for key in _REQUIRED} | {"shapedirs": raw["shapedirs"][..., :BETA_COUNT]}
-    kept["landmark_regressor"] = transferred_landmarks(BodyModel(body), BodyModel.open_body())
-    notes = {"gender": facts.gender, "version": facts.version, "source_sha256": facts.sha256}
+    raw = model_arrays(source)
+    kind = kind_of(source, raw)
+    kept = merged_body(source, kind, raw)
+    body = BodyModel(check_body(source, kept), str(source))
+    _check_surface(source, kind, body)
+    gender = _gender(source, gender)
+    with open(source, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    difference = difference_from_smplx(kind, raw, body)
+    if difference is not None and not difference <= SMPLX_TOLERANCE_M:
+        raise AssetError(
+            f"{source}: the smplx package poses this body otherwise, by up to {difference:.2g} m.",
+            remedy=REMEDY,
+        )
+    kept["landmark_regressor"] = transferred_landmarks(body, BodyModel.open_body())
+    betas = shape_count(kind, raw)
+    notes = {"gender": gender, "source_betas": str(betas), "source_sha256": digest}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_npz(out, kept | {key: np.array(text) for key, text in notes.items()}, level=1)
     BodyModel.load(out)
-    return facts
+    return SmplFacts(kind=kind, gender=gender, betas=betas, sha256=digest, difference_m=difference)
 
 
-def _arrays(source: Path, contents: object) -> dict[str, np.ndarray]:
-    if not isinstance(contents, dict):
+def merged_body(source: Path, kind: Kind, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a body file: 24 joints, ten shape coefficients, and whose they are. Raises AssetError."""
+    if raw["shapedirs"].ndim != 3 or raw["posedirs"].ndim != 3 or raw["kintree_table"].ndim != 2:
         raise AssetError(
-            f"{source} holds {type(contents).__name__}, expected a dictionary of arrays.", remedy=_REMEDY
+            f"{source}: shapedirs, posedirs and kintree_table have {raw['shapedirs'].ndim}, {raw['posedirs'].ndim} and "
+            f"{raw['kintree_table'].ndim} axes, expected 3, 3 and 2.",
+            remedy=REMEDY,
         )
-    arrays = {}
-    for key in _REQUIRED:
-        try:
-            arrays[key] = dense_array(contents[key])
-        except KeyError as error:
-            raise AssetError(
-                f"{source}: {key}: found {sorted(map(str, contents))}.", remedy=_REMEDY
-            ) from error
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise AssetError(f"{source}: {key}: {error}.", remedy=_REMEDY) from error
-    return arrays
+    arrays = dict(raw) if kind == "smpl" else merged_joints(source, raw)
+    return arrays | {"shapedirs": raw["shapedirs"][..., :BETA_COUNT], "kind": np.array(kind)}
 
 
-def _check_topology(source: Path, body: BodyArrays) -> None:
-    """SMPL's counts, and a closed surface of one piece: every edge belongs to two faces, in both directions."""
+def _check_surface(source: Path, kind: Kind, body: BodyModel) -> None:
+    """SMPL's and SMPL-H's surface is closed: every edge belongs to two faces, in both directions.
+
+    SMPL-X's is not (eyes and mouth have rims); its counts must do.
+    """
+    if kind == "smplx":
+        return
     vertices, faces = len(body.template), body.faces
-    if (vertices, len(faces)) != (VERTICES, FACES):
-        raise AssetError(
-            f"{source}: found {vertices} vertices and {len(faces)} faces, expected {VERTICES} and {FACES}.",
-            remedy=_REMEDY,
-        )
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     forward, backward = edges @ [vertices, 1], edges @ [1, vertices]
     if len(np.unique(forward)) != len(forward) or not np.array_equal(np.sort(forward), np.sort(backward)):
-        raise AssetError(f"{source}: f: the surface is not closed and oriented.", remedy=_REMEDY)
+        raise AssetError(f"{source}: f: the surface is not closed and oriented.", remedy=REMEDY)
 
 
 def _gender(source: Path, given: str | None) -> str:
+    """What the file's name says, else its folder's (SMPL-H for AMASS comes as neutral/model.npz)."""
     if given is not None:
         return given
-    found = {GENDERS[word] for word in re.split(r"[^a-z]+", source.stem.lower()) if word in GENDERS}
-    if len(found) != 1:
-        raise AssetError(
-            f"the name {source.name!r} does not say a gender.", remedy="Add --gender male, female or neutral."
-        )
-    return found.pop()
+    for name in (source.stem, source.resolve().parent.name):
+        found = {GENDERS[word] for word in re.split(r"[^a-z]+", name.lower()) if word in GENDERS}
+        if len(found) == 1:
+            return found.pop()
+    raise AssetError(
+        f"the name {source.name!r} does not say a gender.", remedy="Add --gender male, female or neutral."
+    )

@@ -30,6 +30,10 @@ class ArticulatedBody(Protocol):
     """What tracking needs of a body model (`pipeline.body.model.BodyModel` is one). All arrays float64, metres."""
 
     @property
+    def shape_space(self) -> str:
+        """Whose shape coefficients it takes: `open`, `smpl` or `smplx`."""
+
+    @property
     def joint_template(self) -> np.ndarray:
         """(24, 3)."""
 

@@ -105,7 +105,7 @@ class ImportedTracker:
                 "tracking.bodies.",
             )
         bodies = read_bodies(path)
-        space = "smpl" if self._settings.body.file else "open"
+        space = self._body.shape_space
         if bodies.shape_space not in (space, "none"):
             raise SourceError(
                 f"{path} has betas of {bodies.shape_space!r}, the body in use those of {space!r}.",

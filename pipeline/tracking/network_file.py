@@ -23,7 +23,7 @@ class NetworkFile:
     image_px: int
     """Side of the crops it takes."""
     shape_space: str
-    """Whose shape coefficients it gives: `open` or `smpl`."""
+    """Whose shape coefficients it gives: `open`, `smpl` or `smplx`."""
     crop_margin: float
     """Side of those crops over the longer side of the person."""
 

@@ -41,7 +41,7 @@ class NetworkTracker(LandmarkTracker):
                 "tracking.tracker=network needs a network.",
                 remedy="Name one: --set tracking.network=tracknet.onnx.",
             )
-        network, space = NetworkFile(Path(file)), "smpl" if self._settings.body.file else "open"
+        network, space = NetworkFile(Path(file)), self._body.shape_space
         if network.shape_space != space:
             raise SettingsError(
                 f"{file} gives shapes of {network.shape_space!r}, the body in use takes those of {space!r}.",

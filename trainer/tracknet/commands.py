@@ -25,16 +25,25 @@ def add_commands(commands: Any) -> None:
     fit.add_argument("--validate-on", nargs="+", default=[], help="other pictures to judge on")
     fit.add_argument("--backgrounds", help="folder of pictures to put behind people")
     fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
-    fit.add_argument("--from", dest="start_from", metavar="CHECKPOINT", help="begin with its weights")
+    fit.add_argument(
+        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with its weights and network settings"
+    )
     fit.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
     _add_settings(fit)
     fit.set_defaults(command=_fit)
 
-    convert = actions.add_parser("convert", help="a PyTorch file in SPIN's layout to a checkpoint folder")
-    convert.add_argument("file", help="a .pt file; only tensors and plain numbers are read")
+    convert = actions.add_parser(
+        "convert", help="a PyTorch file of SPIN, HMR or mmhuman3d to a checkpoint folder"
+    )
+    convert.add_argument("file", help="a .pt file; it is read as data, nothing in it is run")
     convert.add_argument("--out", required=True, help="checkpoint folder")
     convert.add_argument(
         "--mean", help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam"
+    )
+    convert.add_argument(
+        "--family",
+        choices=("spin", "hmr"),
+        help="whose arithmetic: `spin` has no ReLU in the regressor, `hmr` has (default: told from the file)",
     )
     _add_settings(convert)
     convert.set_defaults(command=_convert)
@@ -46,7 +55,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="hmr", help="`hmr` (default, ResNet-50) or `small`")
+    parser.add_argument("--preset", default="hmr", help="`hmr` (default, ResNet-50), `paper` or `small`")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -57,15 +66,22 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _settings(options: argparse.Namespace) -> Any:
+def _settings(options: argparse.Namespace, network: Any = None) -> Any:
+    """The preset, with the network of a checkpoint or file where one is given, and the overrides."""
+    from dataclasses import replace
+
     from schemas.settings import with_overrides
     from trainer.tracknet.config import tracknet_preset
 
-    return with_overrides(tracknet_preset(options.preset), options.overrides)
+    settings = tracknet_preset(options.preset)
+    return with_overrides(
+        settings if network is None else replace(settings, network=network), options.overrides
+    )
 
 
 def _fit(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
+    from trainer.tracknet.checkpoint import load_tracknet
     from trainer.tracknet.train import fit_tracknet
 
     if options.resume and options.start_from:
@@ -78,10 +94,11 @@ def _fit(options: argparse.Namespace) -> int:
             raise SettingsError(
                 f"--backgrounds {folder} holds no pictures.", remedy="Give JPEG or PNG files."
             )
+    given = options.out if options.resume else options.start_from
     fit_tracknet(
         options.pictures,
         options.out,
-        _settings(options),
+        _settings(options, load_tracknet(given).settings.network if given else None),
         options.body,
         held_out_roots=options.validate_on,
         backgrounds=backgrounds,
@@ -94,15 +111,19 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from schemas.settings import with_overrides
     from trainer.tracknet.checkpoint import save_tracknet
-    from trainer.tracknet.foreign_checkpoint import load_foreign
+    from trainer.tracknet.foreign_checkpoint import ForeignWeights, load_foreign
 
-    settings = with_overrides(_settings(options), ["network.shape_space=smpl"])
-    model, report = load_foreign(options.file, settings.network, options.mean)
+    weights = ForeignWeights.read(options.file, options.family)
+    settings = _settings(options, weights.settings(_settings(options).network))
+    network = settings.network
+    model, report = load_foreign(weights, network, options.mean)
     print("\n".join(report.lines()))
     save_tracknet(Path(options.out), model, None, settings, 0, {})
-    print(f"wrote {options.out}")
+    print(
+        f"wrote {options.out}: family {weights.family}, {network.rotation_form}, activation of the regressor "
+        f"{network.regressor_activation}, scaling {network.scaling}"
+    )
     return 0
 
 

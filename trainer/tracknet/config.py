@@ -1,4 +1,4 @@
-"""Settings of TrackNet. Presets `hmr` (ResNet-50 at 224, as published) and `small` (trains on a CPU)."""
+"""Settings of TrackNet. Presets `hmr` (ResNet-50 at 224), `paper` (HMR and loss to the letter), `small` (for a CPU)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ class NetworkSettings:
     """Blocks of 1x1, 3x3, 1x1 with four times as many channels out, or of two 3x3."""
     hidden: int = 1024
     """Units of the regressor's two layers."""
+    regressor_activation: Literal["relu", "none"] = "relu"
+    """What follows each of those layers, before dropout: ReLU as in the published HMR, or nothing as in SPIN, whose
+    weights compute other bodies with it. `tracknet convert` sets it by the file's family."""
     iterations: int = 3
     dropout: float = 0.5
     rotation_form: Literal["axis_angle", "rot6d"] = "rot6d"
     """What the regressor adds to: 72 axis-angle numbers (HMR), or 144 (SPIN and its kin)."""
     scaling: Literal["hmr", "imagenet"] = "imagenet"
     """x / 127.5 - 1, or ImageNet's mean and standard deviation."""
-    shape_space: Literal["open", "smpl"] = "open"
+    shape_space: Literal["open", "smpl", "smplx"] = "open"
     """Whose shape coefficients it gives: those of the bodies it was trained on. Converted files give SMPL's."""
 
     def __post_init__(self) -> None:
@@ -61,11 +64,19 @@ class PictureSettings:
     """Half of the pictures mirrored; left and right of the body change places."""
     colour_jitter: bool = True
     background: Literal["keep", "replace"] = "replace"
-    """`replace`: half of the pictures get another background behind the person (noise, or `backgrounds`)."""
+    """`replace`: a share of the pictures get another background behind the person (noise, or `backgrounds`)."""
+    background_per: Literal["picture", "sequence"] = "picture"
+    """Another background each time a picture is seen, or one for all pictures of a source, as in the paper."""
+    background_share: float = 0.5
+    """How many of the pictures, or of the sources, get another background."""
     occluder_share: float = 0.3
     """Share of pictures in which a rectangle hides part of the person."""
     validation_share: float = 0.1
     """Share of sources held out, chosen by a hash of their ids."""
+
+    def __post_init__(self) -> None:
+        share = self.background_share
+        _require(0 <= share <= 1, "pictures.background_share", share, "Give a share from 0 to 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +89,10 @@ class LossSettings:
     """Per squared entry of a joint's rotation matrix."""
     betas: float = 0.1
     """Share of the shape coefficients in L_para: a unit of beta is less than a unit of anything else."""
+    parameters: Literal["network", "theta85", "theta82"] = "network"
+    """What L_para compares. `network`: the numbers the regressor adds to, camera, pose and shape each by their mean.
+    `theta85`: the paper's L2 on the coefficients themselves, [s, tx, ty | 72 axis-angles | 10 betas], all alike
+    (`betas` does not count); `theta82`: without the camera."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +129,19 @@ class TrackNetSettings:
 
 
 def tracknet_preset(name: str) -> TrackNetSettings:
-    """`hmr` (the published shape) or `small` (0.8 M parameters)."""
+    """`hmr` (the published shape), `paper` (HMR's own numbers, loss and backgrounds too) or `small` (0.8 M parameters).
+
+    `paper` is section 3.1 to the letter where it is published: HMR regresses 85 coefficients, L_para is L2 on them, and
+    each sequence has one random background. The weights theta_p and theta_r are not published.
+    """
     if name == "hmr":
         return TrackNetSettings()
+    if name == "paper":
+        return TrackNetSettings(
+            network=NetworkSettings(rotation_form="axis_angle", scaling="hmr"),
+            pictures=PictureSettings(background_per="sequence", background_share=1.0),
+            losses=LossSettings(parameters="theta85"),
+        )
     if name == "small":
         return TrackNetSettings(
             network=NetworkSettings(
@@ -124,4 +149,4 @@ def tracknet_preset(name: str) -> TrackNetSettings:
             ),
             train=TrainSettings(max_steps=3000, learning_rate=1e-3, validate_every=250),
         )
-    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'hmr' or 'small'.")
+    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'hmr', 'paper' or 'small'.")

@@ -28,6 +28,7 @@ def facts_of(checkpoint: TrackNetCheckpoint) -> dict[str, Any]:
         "format_version": 1,
         "image_px": checkpoint.settings.network.image_px,
         "shape_space": checkpoint.settings.network.shape_space,
+        "regressor_activation": checkpoint.settings.network.regressor_activation,
         "crop_margin": checkpoint.settings.pictures.crop_margin,
     }
 

@@ -1,4 +1,4 @@
-"""Weights of other people's networks: PyTorch files in SPIN's layout, opened with safe types alone.
+"""Weights of other people's networks: PyTorch files of SPIN, HMR and mmhuman3d, read as data.
 
 {'model': {conv1.weight, bn1.*, layer1.*..layer4.*, fc1.*, fc2.*, decpose.*, decshape.*, deccam.*,
            init_pose (1, 144), init_shape (1, 10), init_cam (1, 3)}, ...}
@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,32 @@ from torch import Tensor
 
 from schemas.errors import CheckpointError
 from trainer.tracknet.config import NetworkSettings
+from trainer.tracknet.families import Family, family_of, network_settings, own_names
+from trainer.tracknet.inert_checkpoint import REMEDY, read_checkpoint
 from trainer.tracknet.model import TrackNet
 
-_ENCODER = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
-_REMEDY = "Give a PyTorch file in SPIN's layout: {'model': state_dict}, or the state_dict itself."
+_WRAPPERS = ("model", "state_dict", "network", "generator")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ForeignWeights:
+    """A file's tensors under TrackNet's names, float32."""
+
+    path: Path
+    family: Family
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def read(cls, path: str | Path, family: Family | None = None) -> ForeignWeights:
+        """The weights of a file; `family` replaces what its names and shapes say. Raises CheckpointError."""
+        path = Path(path)
+        tensors = own_names(path, _state_dict(path))
+        found = family_of(path, tensors)
+        return cls(path=path, family=family or found, tensors=tensors)
+
+    def settings(self, settings: NetworkSettings) -> NetworkSettings:
+        """The settings of the network that these weights belong to; what the file does not say is taken over."""
+        return network_settings(self.tensors, self.family, settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +64,14 @@ class LoadReport:
 
 
 def load_foreign(
-    path: str | Path, settings: NetworkSettings, mean_parameters: str | Path | None = None
+    weights: ForeignWeights, settings: NetworkSettings, mean_parameters: str | Path | None = None
 ) -> tuple[TrackNet, LoadReport]:
     """A network with the weights of a file, and what was missing or unexpected.
 
     `mean_parameters` is an .npz with pose (144,), shape (10,), cam (3,) for files without init_*. Raises
-    CheckpointError for a file that holds more than tensors and numbers, for a shape that differs, and where the whole
-    regressor or the whole encoder is missing.
+    CheckpointError for a shape that differs, and where the whole regressor or the whole encoder is missing.
     """
-    path = Path(path)
-    given = {_own_name(name): tensor for name, tensor in _state_dict(path).items()}
+    path, given = weights.path, dict(weights.tensors)
     if mean_parameters is not None:
         given |= _mean_tensors(Path(mean_parameters))
     model = TrackNet(settings)
@@ -67,7 +86,7 @@ def load_foreign(
     for part in ("encoder.", "fc1.", "decpose."):
         names = [name for name in own if name.startswith(part) and not name.endswith("num_batches_tracked")]
         if set(names) <= set(missing):
-            raise CheckpointError(f"{path} holds nothing of {part[:-1]!r}.", remedy=_REMEDY)
+            raise CheckpointError(f"{path} holds nothing of {part[:-1]!r}.", remedy=REMEDY)
     model.load_state_dict({name: given[name] for name in own if name in given}, strict=False)
     return model, LoadReport(
         loaded=tuple(name for name in own if name in given),
@@ -76,31 +95,34 @@ def load_foreign(
     )
 
 
-def _own_name(name: str) -> str:
-    """The encoder's weights lie at the top of SPIN's files, and below `module.` in those of several GPUs."""
-    name = name.removeprefix("module.").removeprefix("regressor.")
-    return f"encoder.{name}" if name.startswith(_ENCODER) else name
-
-
 def _state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        contents: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        # torch's own text would advise to run what is in the file
-        is_foreign = isinstance(error, pickle.UnpicklingError)
-        text = (str(error).splitlines() or [type(error).__name__])[0]
-        reason = "it holds more than tensors and plain numbers" if is_foreign else text
-        raise CheckpointError(f"{path} is not opened: {reason}.", remedy=_REMEDY) from None
-    for key in ("model", "state_dict"):
-        if isinstance(contents, dict) and isinstance(contents.get(key), dict):
-            contents = contents[key]
+    contents: Any = read_checkpoint(path)
+    while isinstance(contents, dict):
+        inner = next((contents[key] for key in _WRAPPERS if isinstance(contents.get(key), dict)), None)
+        if inner is None:
             break
+        contents = inner
     if not isinstance(contents, dict):
-        raise CheckpointError(f"{path} holds {type(contents).__name__}, no weights.", remedy=_REMEDY)
-    tensors = {str(name): value.float() for name, value in contents.items() if isinstance(value, Tensor)}
+        raise CheckpointError(f"{path} holds {type(contents).__name__}, no weights.", remedy=REMEDY)
+    tensors = {str(name): _float(value) for name, value in contents.items() if _is_plain(value)}
     if not tensors:
-        raise CheckpointError(f"{path} holds no tensors.", remedy=_REMEDY)
+        raise CheckpointError(f"{path} holds no tensors.", remedy=REMEDY)
     return tensors
+
+
+def _is_plain(value: Any) -> bool:
+    """A tensor that is laid out in the file; a view may claim any size."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and value.device.type == "cpu"
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
 
 
 def _mean_tensors(path: Path) -> dict[str, Tensor]:

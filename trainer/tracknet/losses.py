@@ -32,28 +32,44 @@ class TrackNetLosses:
 def losses_of(found: Bodies, truth: Tensor, body: TorchBody, settings: LossSettings) -> TrackNetLosses:
     """The loss of bodies against vectors (B, 85).
 
-    L_para: mean squared difference of s, tx, ty, of the pose's numbers and (times `betas`) of the shape's. The pose is
-    compared as the network holds it: rot6d, or axis-angles, where the truth takes the equivalent vector nearest to
-    what was found. L_J_pos: mean squared distance of the 24 joints about the body's origin, m^2. L_J_rot: mean
-    squared difference of the entries of the 24 local rotation matrices.
+    L_para: see `parameter_loss`. L_J_pos: mean squared distance of the 24 joints about the body's origin, m^2. L_J_rot:
+    mean squared difference of the entries of the 24 local rotation matrices.
     """
-    betas, camera = truth[:, VECTOR_BETAS], truth[:, VECTOR_CAMERA]
-    rotvec = truth[:, VECTOR_POSE].unflatten(-1, (JOINT_COUNT, 3))
-    true_rotations, rotations = rotation_from_rotvec(rotvec), found.rotations
-    if found.pose.shape[-1] == 3 * JOINT_COUNT:
-        pose = nearest_rotvec(rotvec, found.pose.detach().unflatten(-1, (JOINT_COUNT, 3))).flatten(-2)
-    else:
-        pose = six_from_rotation(true_rotations).flatten(-2)
-    parameters = (
-        (found.camera - camera).square().mean()
-        + (found.pose - pose).square().mean()
-        + settings.betas * (found.betas - betas).square().mean()
-    )
+    betas = truth[:, VECTOR_BETAS]
+    true_rotations = rotation_from_rotvec(truth[:, VECTOR_POSE].unflatten(-1, (JOINT_COUNT, 3)))
+    rotations = found.rotations
+    parameters = parameter_loss(found, truth, true_rotations, settings)
     joints, true_joints = body.joints(rotations, found.betas), body.joints(true_rotations, betas)
     positions = (joints - true_joints).square().sum(-1).mean()
     turned = (rotations - true_rotations).square().mean()
     total = parameters + settings.theta_p * positions + settings.theta_r * turned
     return TrackNetLosses(total=total, parameters=parameters, positions=positions, rotations=turned)
+
+
+def parameter_loss(found: Bodies, truth: Tensor, true_rotations: Tensor, settings: LossSettings) -> Tensor:
+    """L_para, a scalar, in one of two readings of the paper.
+
+    `network`: mean squared difference of s, tx, ty, of the pose's numbers as the network holds them (rot6d or
+    axis-angles) and (times `betas`) of the shape's. `theta85` and `theta82`: mean over the batch of
+    |theta - theta*|^2 / n, theta the n = 85 coefficients of the vector or the 82 behind the camera; n is part of the
+    weights, which are not published. Axis-angles of the truth are the equivalent ones nearest to what was found.
+    """
+    camera, betas, rotvec = truth[:, VECTOR_CAMERA], truth[:, VECTOR_BETAS], truth[:, VECTOR_POSE]
+    vector = found.vector if settings.parameters != "network" else None
+    if vector is None and found.pose.shape[-1] != 3 * JOINT_COUNT:
+        pose = six_from_rotation(true_rotations).flatten(-2)
+    else:
+        held = found.pose if vector is None else vector[:, VECTOR_POSE]
+        each = (-1, (JOINT_COUNT, 3))
+        pose = nearest_rotvec(rotvec.unflatten(*each), held.detach().unflatten(*each)).flatten(-2)
+    if vector is not None:
+        difference = vector - torch.cat([camera, pose, betas], dim=-1)
+        return difference[:, 0 if settings.parameters == "theta85" else VECTOR_POSE.start :].square().mean()
+    return (
+        (found.camera - camera).square().mean()
+        + (found.pose - pose).square().mean()
+        + settings.betas * (found.betas - betas).square().mean()
+    )
 
 
 def aligned(found: Tensor, truth: Tensor) -> Tensor:

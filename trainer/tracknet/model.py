@@ -90,14 +90,19 @@ class TrackNet(nn.Module):
         return (images - mean) / deviation
 
     def regress(self, features: Tensor) -> Bodies:
-        """Bodies of features (B, F)."""
+        """Bodies of features (B, F).
+
+        x = [features, theta], h = drop(a(fc2 drop(a(fc1 x)))), theta += [decpose h, decshape h, deccam h], with `a` the
+        setting `regressor_activation`; `iterations` times from [init_pose, init_shape, init_cam].
+        """
         count = features.shape[0]  # len() would fix the batch in an exported program
         pose, betas = self.init_pose.expand(count, -1), self.init_shape.expand(count, -1)
         camera = self.init_cam.expand(count, -1)
+        activate = nn.functional.relu if self.settings.regressor_activation == "relu" else nn.Identity()
         for _ in range(self.settings.iterations):
             x = torch.cat([features, pose, betas, camera], dim=1)
-            x = self.drop(torch.relu(self.fc1(x)))
-            x = self.drop(torch.relu(self.fc2(x)))
+            x = self.drop(activate(self.fc1(x)))
+            x = self.drop(activate(self.fc2(x)))
             pose, betas, camera = pose + self.decpose(x), betas + self.decshape(x), camera + self.deccam(x)
         return Bodies(pose=pose, betas=betas, camera=camera)
 

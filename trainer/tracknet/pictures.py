@@ -7,6 +7,7 @@ s' = s side / side' and t' = (2 p' / P' - 1) / s'. No camera is needed.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,8 +93,10 @@ class Pictures(TorchDataset):
         rng = np.random.default_rng([self._seed, epoch, position])
         image, mask, vector = self.row(position)
         settings, training = self._settings, self._training
-        if training and settings.background == "replace" and rng.uniform() < 0.5:
-            image = np.where(mask[..., None], image, self._background(rng, image.shape[0]))
+        if training and settings.background == "replace":
+            own = rng if settings.background_per == "picture" else self._of_sequence(position)
+            if own.uniform() < settings.background_share:
+                image = np.where(mask[..., None], image, self._background(own, image.shape[0]))
         crop = person_crop(mask, settings.crop_margin)
         if training:
             crop = jittered(crop, settings, rng)
@@ -140,6 +143,11 @@ class Pictures(TorchDataset):
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
         return self._groups[key]
+
+    def _of_sequence(self, position: int) -> np.random.Generator:
+        """The same draws for every picture of a source, whatever the epoch."""
+        source = hashlib.sha256(self._refs[position].source_id.encode()).digest()
+        return np.random.default_rng([self._seed, int.from_bytes(source[:8], "big")])
 
     def _background(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """(size, size, 3) uint8: a random part of a random picture, or smooth noise."""

@@ -42,27 +42,27 @@ def chumpy_array(values: np.ndarray) -> object:
     return made
 
 
-def sphere() -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (6890, 3) and faces (13776, 3) of a person-sized ellipsoid."""
-    polar = np.pi * np.arange(1, RINGS + 1) / (RINGS + 1)
-    turn = 2 * np.pi * np.arange(SEGMENTS) / SEGMENTS
+def sphere(rings: int = RINGS, segments: int = SEGMENTS) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (6890, 3) and faces (13776, 3) of a person-sized ellipsoid, or of another number of rings."""
+    polar = np.pi * np.arange(1, rings + 1) / (rings + 1)
+    turn = 2 * np.pi * np.arange(segments) / segments
     ring = np.stack(
         [
             np.sin(polar)[:, None] * np.cos(turn),
-            np.cos(polar)[:, None] * np.ones(SEGMENTS),
+            np.cos(polar)[:, None] * np.ones(segments),
             np.sin(polar)[:, None] * np.sin(turn),
         ],
         axis=-1,
     ).reshape(-1, 3)
     vertices = np.concatenate([[[0, 1, 0]], ring, [[0, -1, 0]]]) * [0.4, 0.9, 0.2]
     faces, last = [], len(vertices) - 1
-    for segment in range(SEGMENTS):
-        beside = (segment + 1) % SEGMENTS
+    for segment in range(segments):
+        beside = (segment + 1) % segments
         faces.append((0, 1 + beside, 1 + segment))
-        for row in range(RINGS - 1):
-            a, b = 1 + row * SEGMENTS + segment, 1 + row * SEGMENTS + beside
-            faces += [(a, b, a + SEGMENTS), (b, b + SEGMENTS, a + SEGMENTS)]
-        low = 1 + (RINGS - 1) * SEGMENTS
+        for row in range(rings - 1):
+            a, b = 1 + row * segments + segment, 1 + row * segments + beside
+            faces += [(a, b, a + segments), (b, b + segments, a + segments)]
+        low = 1 + (rings - 1) * segments
         faces.append((last, low + segment, low + beside))
     return vertices, np.array(faces)
 

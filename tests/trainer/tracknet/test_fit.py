@@ -287,6 +287,27 @@ def test_other_backgrounds_leave_the_person(table: Path, tmp_path: Path) -> None
     assert 0 < replaced < 8
 
 
+def test_one_background_for_each_sequence(table: Path) -> None:
+    """Every picture of a source has the same one, in every epoch; another source has another."""
+    still = PictureSettings(
+        flip=False, occluder_share=0, colour_jitter=False, scale_jitter=0, shift_jitter=0,
+        background_per="sequence", background_share=1.0,
+    )  # fmt: skip
+    refs = read_pictures([str(table)])
+    refs = [replace(ref, source_id="first" if at < 3 else "second") for at, ref in enumerate(refs[:6])]
+    pictures = Pictures(refs, still, 64, seed=0, training=True)
+    behind = [pictures[epoch, at][0][:, :, :8] for epoch, at in ((0, 0), (0, 1), (4, 2), (0, 3), (3, 5))]
+    assert torch.equal(behind[0], behind[1])
+    assert torch.equal(behind[0], behind[2])
+    assert torch.equal(behind[3], behind[4])
+    assert (behind[0] - behind[3]).abs().mean() > 0.02
+    half = Pictures(refs, replace(still, background_share=0.5), 64, seed=0, training=True)
+    for at in range(6):  # a sequence is changed as a whole or not at all
+        seen = [half[epoch, at][0][:, :, :8] for epoch in range(3)]
+        assert torch.equal(seen[0], seen[1])
+        assert torch.equal(seen[0], seen[2])
+
+
 def test_validation_of_a_network_that_says_the_mean(table: Path) -> None:
     model, body = TrackNet(SETTINGS.network), TorchBody.load(BODY_FILE)
     for layer in (model.decpose, model.decshape, model.deccam):

@@ -1,10 +1,16 @@
-"""Files in SPIN's layout load by name, with a report; anything but tensors and numbers is refused unexecuted."""
+"""Files of SPIN, HMR and mmhuman3d compute here what they compute there; nothing in a file is ever run."""
 
 from __future__ import annotations
 
+import argparse
 import os
+import pickle
+import subprocess
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,49 +18,161 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from schemas.errors import CheckpointError
-from tests.trainer.tracknet.made_up import NETWORK
+from tests.fuzz.mutants import mutant
+from tests.trainer.tracknet.foreign_files import (
+    BLOCKS,
+    FEATURES,
+    HIDDEN,
+    WIDTH,
+    as_from_a_gpu,
+    as_from_python_2,
+    hmr_forward,
+    hmr_state,
+    linear,
+    resnet_state,
+    save,
+    spin_forward,
+    spin_state,
+)
 from trainer.cli import main
 from trainer.tracknet.checkpoint import load_tracknet
-from trainer.tracknet.foreign_checkpoint import load_foreign
+from trainer.tracknet.config import NetworkSettings
+from trainer.tracknet.foreign_checkpoint import ForeignWeights, load_foreign
+from trainer.tracknet.inert_checkpoint import read_checkpoint
 from trainer.tracknet.model import TrackNet
 from trainer.tracknet.rotations import rotation_from_rotvec
 
-SPIN = replace(NETWORK, bottleneck=True, scaling="imagenet", image_px=64)
-"""SPIN's layout with narrow layers, so that files are small."""
+BASE = NetworkSettings(image_px=64)
+MUTANTS = int(os.environ.get("FUZZ_CHECKPOINTS", "200"))
 
 
-def spin_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random weights by SPIN's names: the encoder at the top."""
-    torch.manual_seed(seed)
-    state = TrackNet(SPIN).state_dict()
-    return {name.removeprefix("encoder."): torch.randn_like(value) if value.is_floating_point() else value
-            for name, value in state.items() if "running_var" not in name} | {
-        name.removeprefix("encoder."): value for name, value in state.items() if "running_var" in name
-    }  # fmt: skip
+def loaded(path: Path, **changes: Any) -> TrackNet:
+    weights = ForeignWeights.read(path)
+    return load_foreign(weights, replace(weights.settings(BASE), **changes))[0].eval()
 
 
-def test_a_file_gives_the_network_it_was_saved_from(tmp_path: Path) -> None:
+def images(count: int = 3) -> torch.Tensor:
+    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def assert_same_as_spin(model: TrackNet, state: dict) -> None:
+    rotations, shape, camera = spin_forward(state, images())
+    found = model(images())
+    for got, expected in (
+        (rotation_from_rotvec(found[:, 3:75].unflatten(1, (24, 3))), rotations),
+        (found[:, 75:], shape),
+        (found[:, :3], camera),
+    ):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_spin_computes_what_it_computes_there(tmp_path: Path, zipped: bool) -> None:
     state = spin_state()
-    original = TrackNet(SPIN).eval()
-    own = {
-        f"encoder.{name}" if name.startswith(("conv1", "bn1", "layer")) else name: value
+    model = loaded(save(tmp_path / "spin.pt", {"model": state, "epoch": 3}, zipped=zipped))
+    assert (model.settings.blocks, model.settings.width, model.settings.hidden) == (BLOCKS, WIDTH, HIDDEN)
+    assert (model.settings.regressor_activation, model.settings.shape_space) == ("none", "smpl")
+    assert_same_as_spin(model, state)
+    with torch.no_grad():  # the ReLU it does not have would change its bodies
+        other = loaded(tmp_path / "spin.pt", regressor_activation="relu")(images())
+        assert (other - model(images())).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("origin", [as_from_a_gpu, as_from_python_2])
+def test_old_files_come_from_gpus_and_from_python_2(tmp_path: Path, origin: Callable[[Path], Path]) -> None:
+    state = spin_state()
+    path = origin(save(tmp_path / "spin.pt", {"model": state, "epoch": 3}, zipped=False))
+    assert path.read_bytes().count(
+        {"as_from_a_gpu": b"torch.cuda", "as_from_python_2": b"U\x0cconv1.weight"}[origin.__name__]
+    )
+    assert_same_as_spin(loaded(path), state)
+
+
+@torch.no_grad()
+def test_hmr_computes_what_it_computes_there(tmp_path: Path) -> None:
+    state = hmr_state()
+    model = loaded(save(tmp_path / "hmr.pt", state))
+    assert (model.settings.regressor_activation, model.settings.scaling) == ("relu", "hmr")
+    torch.testing.assert_close(model(images()), hmr_forward(state, images()), atol=1e-5, rtol=0)
+    blocks = {f"regressor.fc_blocks.regressor_fc_{number}.": f"fc{number + 1}." for number in range(3)}
+    renamed = {
+        next((long + name[4:] for long, short in blocks.items() if name.startswith(short)), f"encoder.{name}"): value
+        for name, value in state.items() if name != "mean_theta"
+    }  # fmt: skip
+    renamed["regressor.mean_theta"] = state["mean_theta"]
+    again = loaded(save(tmp_path / "renamed.pt", renamed))
+    torch.testing.assert_close(again(images()), model(images()))
+
+
+def test_prefixes_of_other_frameworks_are_dropped(tmp_path: Path) -> None:
+    state = spin_state()
+    mmhuman = {
+        ("backbone." if name.startswith(("conv1", "bn1", "layer")) else "head.") + name: value
         for name, value in state.items()
     }
-    original.load_state_dict(own)
-    torch.save({"model": state, "epoch": 3}, tmp_path / "spin.pt")
-    model, report = load_foreign(tmp_path / "spin.pt", SPIN)
-    assert (report.missing, report.unexpected) == ((), ())
-    assert len(report.loaded) == len(own)
-    images = torch.rand(2, 3, 64, 64)
-    torch.testing.assert_close(model.eval()(images), original(images))
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    for contents in (
+        {"meta": {"epoch": 1}, "state_dict": mmhuman},
+        wrapped,
+        {"model": {"state_dict": state}},
+    ):
+        assert_same_as_spin(loaded(save(tmp_path / "file.pt", contents)), state)
+    save(tmp_path / "two.pt", mmhuman | {f"module.{name}": value for name, value in state.items()})
+    with pytest.raises(CheckpointError, match="more than one network"):
+        loaded(tmp_path / "two.pt")
+
+
+class Config(dict):
+    """A config object as yacs' and easydict's are: a dictionary of a class of its own."""
+
+
+class Recipe:
+    """An object with attributes."""
+
+    def __init__(self) -> None:
+        self.rate, self.kept = 0.1, Config(a=1)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_lies_beside_the_weights_does_not_matter(tmp_path: Path, zipped: bool) -> None:
+    state = spin_state()
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.Adam([parameter])
+    parameter.grad = torch.ones(3)
+    optimizer.step()
+    contents = {
+        "model": state | {"init_shape": state["init_shape"].numpy(), "fc1.bias": torch.nn.Parameter(state["fc1.bias"])},
+        "optimizer": optimizer.state_dict(), "epoch": np.int64(3), "best": np.float64(0.5), "loss": np.float32(2),
+        "dataset_perm": np.arange(7), "hyper_parameters": Config(cfg=Recipe(), lr=1e-4), "path": Path("logs"),
+        "args": argparse.Namespace(gpu=0), "callbacks": defaultdict(list, a=[1]), "last": deque([1.0, 2.0]),
+        "names": np.array(["a", None], dtype=object), "rng": np.random.RandomState(0).get_state(),
+    }  # fmt: skip
+    path = save(tmp_path / "spin.pt", contents, zipped=zipped)
+    assert_same_as_spin(loaded(path), state)
+    found = read_checkpoint(path)
+    assert (found["epoch"], found["best"], found["loss"]) == (3, 0.5, 2.0)
+    torch.testing.assert_close(found["dataset_perm"], torch.arange(7))
+    assert found["hyper_parameters"] == {"cfg": {}, "lr": 1e-4}
+    assert found["args"] == {}
+
+
+def test_arrays_of_every_order_come_back(tmp_path: Path) -> None:
+    arrays = {
+        "big-endian": np.arange(6, dtype=">f4").reshape(2, 3), "fortran": np.asfortranarray(np.eye(3)[:, :2]),
+        "bools": np.array([True, False]), "empty": np.zeros((0, 4)), "none": np.array(1.5),
+    }  # fmt: skip
+    found = read_checkpoint(save(tmp_path / "arrays.pt", arrays))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name].numpy(), array)
 
 
 def test_missing_and_unexpected_names_are_reported(tmp_path: Path) -> None:
     state = spin_state()
     del state["decshape.bias"]
     state |= {"fc.weight": torch.zeros(3), "avgpool.scale": torch.zeros(1)}
-    torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "spin.pt")
-    _, report = load_foreign(tmp_path / "spin.pt", SPIN)
+    weights = ForeignWeights.read(save(tmp_path / "spin.pt", state))
+    _, report = load_foreign(weights, weights.settings(BASE))
     assert report.missing == ("decshape.bias",)
     assert report.unexpected == ("avgpool.scale", "fc.weight")
     assert "1 missing: decshape.bias" in report.lines()
@@ -62,10 +180,10 @@ def test_missing_and_unexpected_names_are_reported(tmp_path: Path) -> None:
 
 def test_mean_parameters_come_from_their_own_file(tmp_path: Path) -> None:
     state = {name: value for name, value in spin_state().items() if not name.startswith("init_")}
-    torch.save({"model": state}, tmp_path / "spin.pt")
+    weights = ForeignWeights.read(save(tmp_path / "spin.pt", {"model": state}))
     means = {"pose": np.arange(144.0), "shape": np.arange(10.0), "cam": np.array([0.9, 0.1, 0.2])}
     np.savez(tmp_path / "smpl_mean_params.npz", **means)
-    model, report = load_foreign(tmp_path / "spin.pt", SPIN, tmp_path / "smpl_mean_params.npz")
+    model, report = load_foreign(weights, weights.settings(BASE), tmp_path / "smpl_mean_params.npz")
     assert report.missing == ()
     torch.testing.assert_close(model.init_cam, torch.tensor([[0.9, 0.1, 0.2]]))
     torch.testing.assert_close(model.init_pose[0], torch.arange(144.0))
@@ -81,56 +199,125 @@ def test_157_numbers_become_85(tmp_path: Path, angle: float) -> None:
         state[f"{name}.weight"] = 0 * state[f"{name}.weight"]
         state[f"{name}.bias"] = 0 * state[f"{name}.bias"]
     state["init_pose"] = torch.from_numpy(1.7 * matrices[..., :2].reshape(1, 144)).float()
-    torch.save({"model": state}, tmp_path / "spin.pt")
-    model, _ = load_foreign(tmp_path / "spin.pt", SPIN)
-    (found,) = model.eval()(torch.rand(1, 3, 64, 64)).detach()
+    model = loaded(save(tmp_path / "spin.pt", {"model": state}))
+    (found,) = model(images(1)).detach()
     back = rotation_from_rotvec(found[3:75].double().view(24, 3))
     np.testing.assert_allclose(back.numpy(), matrices, atol=1e-6)
     torch.testing.assert_close(found[75:], state["init_shape"][0])
 
 
-class Touch:
-    """Leaves a file behind when it is unpickled."""
+class Calls:
+    """Unpickles to a call."""
 
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
+    def __init__(self, function: Any, *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
 
-    def __reduce__(self):
-        return os.system, (f"touch {self.mark}",)
+    def __reduce__(self) -> Any:
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kind", ["system", "popen", "eval", "touch", "import"])
+def test_nothing_in_a_file_is_ever_run(tmp_path: Path, kind: str, zipped: bool) -> None:
+    """Files are refused, or read with the call as an empty dictionary."""
+    mark = tmp_path / "mark"
+    calls = {
+        "system": Calls(os.system, f"touch {mark}"), "popen": Calls(subprocess.call, ["touch", str(mark)]),
+        "eval": Calls(eval, f"open({str(mark)!r}, 'w')"), "touch": Calls(Path.touch, mark),
+        "import": Calls(__import__, "antigravity"),
+    }  # fmt: skip
+    path = save(tmp_path / "spin.pt", {"model": spin_state(), "extra": calls[kind]}, zipped=zipped)
+    if kind in ("system", "touch"):  # a module that torch blocks; a call of what a call gave
+        with pytest.raises(CheckpointError, match="more than tensors") as refusal:
+            read_checkpoint(path)
+        assert "weights_only" not in str(refusal.value)
+    else:
+        assert read_checkpoint(path)["extra"] == {}
+    assert not mark.exists()
+    if kind != "import":
+        pickle.loads(pickle.dumps(calls[kind]))
+        assert mark.exists()  # it is what it claims
+
+
+def test_names_declared_for_one_file_are_forgotten_after_it(tmp_path: Path) -> None:
+    path = save(tmp_path / "file.pt", {"a": Recipe()})
+    read_checkpoint(path)
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
 
 
 def test_what_is_not_a_file_of_weights_is_refused(tmp_path: Path) -> None:
-    mark, path = tmp_path / "mark", tmp_path / "spin.pt"
-    torch.save({"model": spin_state(), "extra": Touch(mark)}, path)
-    with pytest.raises(CheckpointError, match="it holds more than tensors") as refusal:
-        load_foreign(path, SPIN)
-    assert "weights_only" not in str(refusal.value)
-    assert not mark.exists()
+    path, state = tmp_path / "file.pt", spin_state()
+
+    def refused(contents: Any, message: str) -> None:
+        save(path, contents)
+        with pytest.raises(CheckpointError, match=message):
+            loaded(path)
+
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="is not opened"):
-        load_foreign(path, SPIN)
-    torch.save({"model": {"fc1.weight": torch.zeros(3, 3)}}, path)
-    with pytest.raises(CheckpointError, match=r"fc1.weight has shape \(3, 3\)"):
-        load_foreign(path, SPIN)
-    torch.save(
-        {"model": {name: value for name, value in spin_state().items() if name.startswith("fc")}}, path
-    )
-    with pytest.raises(CheckpointError, match="nothing of 'encoder'"):
-        load_foreign(path, SPIN)
+        loaded(path)
+    refused({"model": [1, 2]}, "holds no tensors")
+    refused([1, 2], "holds list, no weights")
+    refused({name: value for name, value in state.items() if name.startswith("fc")}, "nothing of 'encoder'")
+    refused(resnet_state(torch.Generator()), "nothing of 'fc1'")
+    refused(state | {"decpose.weight": torch.zeros(144, 3)}, r"decpose.weight has shape \(144, 3\)")
+    refused(state | {"fc1.weight": torch.zeros(HIDDEN, FEATURES + 99)}, "fc1 takes 99 numbers")
+    claimed = torch.zeros(1).as_strided((HIDDEN, FEATURES + 157), (0, 0))
+    refused(state | {"fc1.weight": claimed}, "nothing of 'fc1'")
 
 
-def test_the_converter_writes_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:
+    """With the remedy; HMR2.0's file holds a config object too."""
+    generator, one = torch.Generator().manual_seed(0), torch.zeros(2, 2)
+    cliff = spin_state() | linear(generator, "fc1", HIDDEN, FEATURES + 160)
+    hmr2 = {
+        "backbone.blocks.0.attn.qkv.weight": one, "smpl_head.decpose.weight": one, "smpl_head.init_body_pose": one,
+        "smpl_head.transformer.transformer.layers.0.0.fn.to_qkv.weight": one,
+    }  # fmt: skip
+    for contents, message in (
+        ({"model": {f"module.{name}": value for name, value in cliff.items()}}, "holds CLIFF"),
+        ({"state_dict": hmr2, "hyper_parameters": Config(cfg=Recipe())}, r"holds HMR2.0 \(4D-Humans"),
+        ({"model": {"module.encoder.stage2.0.branches.0.0.conv1.weight": one}}, "HRNet"),
+    ):
+        with pytest.raises(CheckpointError, match=message) as refusal:
+            loaded(save(tmp_path / "file.pt", contents))
+        assert "body convert" in refusal.value.remedy
+
+
+def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+    small = {
+        "model": OrderedDict(a=torch.ones(3), b=np.arange(4.0)),
+        "epoch": np.int64(1),
+        "cfg": Config(x=1),
+    }
+    files = [save(tmp_path / "a.pt", small, zipped=zipped).read_bytes() for zipped in (True, False)]
+    outcomes = {"read": 0, "refused": 0}
+    for number in range(MUTANTS):
+        _, data = mutant(files, number)
+        (tmp_path / "file.pt").write_bytes(data)
+        try:
+            read_checkpoint(tmp_path / "file.pt")
+            outcomes["read"] += 1
+        except CheckpointError:
+            outcomes["refused"] += 1
+    assert all(outcomes.values()), outcomes
+
+
+def test_the_converter_says_what_it_made_and_can_be_overruled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = spin_state()
-    torch.save({"model": state}, tmp_path / "spin.pt")
-    changes = [
-        f"--set=network.{name}={value}"
-        for name, value in (("blocks", "[1,1,1,1]"), ("width", 8), ("hidden", 64), ("image_px", 64))
-    ]
-    assert (
-        main(["tracknet", "convert", str(tmp_path / "spin.pt"), "--out", str(tmp_path / "own"), *changes])
-        == 0
-    )
-    assert "0 missing\n0 unexpected" in capsys.readouterr().out
-    assert load_tracknet(tmp_path / "own").settings.network.shape_space == "smpl"
-    model = load_tracknet(tmp_path / "own").model()
-    torch.testing.assert_close(model.state_dict()["decpose.weight"], state["decpose.weight"])
+    source = str(save(tmp_path / "spin.pt", {"model": state}, zipped=False))
+    own, other = tmp_path / "own", tmp_path / "other"
+    assert main(["tracknet", "convert", source, "--out", str(own), "--set=network.image_px=64"]) == 0
+    printed = capsys.readouterr().out
+    assert "0 missing\n0 unexpected" in printed
+    assert "family spin, rot6d, activation of the regressor none, scaling imagenet" in printed
+    checkpoint = load_tracknet(own)
+    assert checkpoint.settings.network.shape_space == "smpl"
+    assert_same_as_spin(checkpoint.model().eval(), state)
+    assert main(["tracknet", "convert", source, "--out", str(other), "--family", "hmr"]) == 0
+    assert load_tracknet(other).settings.network.regressor_activation == "relu"
+    changed = ["--set=network.regressor_activation=relu", "--set=network.hidden=32"]
+    assert main(["tracknet", "convert", source, "--out", str(tmp_path / "third"), *changed]) == 1

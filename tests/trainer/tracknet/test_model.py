@@ -11,7 +11,7 @@ from schemas.errors import AssetError, SettingsError
 from tests.trainer.tracknet.made_up import BODY_FILE, NETWORK, vector
 from trainer.model import parameter_count
 from trainer.tracknet.body import TorchBody
-from trainer.tracknet.config import LossSettings, NetworkSettings, tracknet_preset
+from trainer.tracknet.config import LossSettings, NetworkSettings, PictureSettings, tracknet_preset
 from trainer.tracknet.losses import aligned, losses_of
 from trainer.tracknet.model import Bodies, TrackNet
 from trainer.tracknet.rotations import rotation_from_rotvec, six_from_rotation
@@ -115,6 +115,41 @@ def test_each_term_in_closed_form(body: TorchBody) -> None:
     assert float(losses.positions) == pytest.approx(float(expected))
     # |turn - 1|_F^2 = 4 (1 - cos a), of 24 matrices of 9 entries
     assert float(losses.rotations) == pytest.approx(4 * (1 - np.cos(angle)) / (24 * 9))
+
+
+@pytest.mark.parametrize("form", ["rot6d", "axis_angle"])
+@pytest.mark.parametrize(("reading", "size"), [("theta85", 85), ("theta82", 82)])
+def test_l_para_as_l2_on_the_coefficients(body: TorchBody, form: str, reading: str, size: int) -> None:
+    found, truth = bodies(np.random.default_rng(4), 3, form)
+    settings = LossSettings(parameters=reading)
+    away = torch.zeros(85, dtype=torch.float64)
+    away[1], away[80], away[84] = 0.3, -0.5, 0.7  # ty, and two of the shape's
+    off = Bodies(pose=found.pose, betas=found.betas + away[75:], camera=found.camera + away[:3])
+    expected = float((away[85 - size :] ** 2).sum()) / size
+    assert float(losses_of(off, truth, body.double(), settings).parameters) == pytest.approx(
+        expected, rel=1e-6
+    )
+    # one joint bent by a further .2 about its own axis: |theta - theta*| = .2
+    length = truth[:, 12:15].norm(dim=1, keepdim=True)
+    bent = truth.clone()
+    bent[:, 12:15] *= (length + 0.2) / length
+    assert float(losses_of(found, bent, body.double(), settings).parameters) == pytest.approx(
+        0.04 / size, rel=1e-5
+    )
+    turned = truth.clone()  # the same body by another vector
+    turned[:, 12:15] *= 1 - 2 * torch.pi / length
+    assert float(losses_of(found, turned, body.double(), settings).parameters) < 1e-9
+
+
+def test_the_paper_preset_is_hmr_with_l2_on_its_coefficients() -> None:
+    settings = tracknet_preset("paper")
+    with torch.device("meta"):
+        model = TrackNet(settings.network)
+    assert model.fc1.weight.shape == (1024, 2048 + 85)
+    assert (settings.network.regressor_activation, settings.losses.parameters) == ("relu", "theta85")
+    assert (settings.pictures.background_per, settings.pictures.background_share) == ("sequence", 1.0)
+    with pytest.raises(SettingsError, match="background_share"):
+        PictureSettings(background_share=2.0)
 
 
 @pytest.mark.parametrize("form", ["rot6d", "axis_angle"])
