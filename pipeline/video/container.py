@@ -68,7 +68,7 @@ def _container(file: Path) -> Iterator[InputContainer]:
 
 
 def _film(file: Path, container: InputContainer) -> VideoStream:
-    tracks = [stream for stream in container.streams.video if not _disposition(stream) & _NEVER_FILM]
+    tracks = [stream for stream in container.streams.video if not stream.disposition.value & _NEVER_FILM]
     if not tracks:
         kinds: set[str] = {stream.type for stream in container.streams if stream.type != "video"}
         kinds |= {"cover pictures"} if container.streams.video else set()
@@ -85,11 +85,7 @@ def _film(file: Path, container: InputContainer) -> VideoStream:
 def _rank(stream: VideoStream) -> tuple[bool, int, int]:
     context = stream.codec_context
     pixels = context.width * context.height if context is not None else 0
-    return context is not None, _disposition(stream) & _DEFAULT, pixels
-
-
-def _disposition(stream: VideoStream) -> int:
-    return int(getattr(stream, "disposition", 0))  # PyAV 14.0 does not tell
+    return context is not None, stream.disposition.value & _DEFAULT, pixels
 
 
 @lru_cache(maxsize=16)

@@ -177,6 +177,7 @@ class _Packets:
             raise DecodeError(
                 f"{file}: truncated: breaks off inside packet {found.count}.", remedy=INCOMPLETE
             )
+        # Where the `mdat` box is of open length, only its index tells what is missing.
         listed = len(stream.index_entries) if "mp4" in container.format.name else 0
         if samples < listed:
             raise DecodeError(f"{file}: truncated: holds {samples} of {listed} packets.", remedy=INCOMPLETE)

@@ -102,7 +102,11 @@ def _elements_end(data: _Bytes) -> int:
         header = id_bytes + length_bytes
         kind = head[:id_bytes]
         if kind not in _ELEMENTS or length_bytes > 8 or len(head) < header:
-            is_cut = len(head) < header <= 12 and start >= film_end > 0
+            is_cut = (
+                len(head) < header
+                and start != segment_end
+                and any(name.startswith(kind) for name in _ELEMENTS)
+            )
             return max(segment_end, film_end, start + header if is_cut else 0)
         start += header
         length = int.from_bytes(head[id_bytes:header]) - (1 << (7 * length_bytes))
@@ -133,7 +137,7 @@ def _tags_end(data: _Bytes) -> int:
     """FLV: tags of 11 bytes and their data, each followed by 4 bytes that no film is in."""
     start, end = int.from_bytes(data.at(5, 4)) + 4, 0
     while len(head := data.at(start, 11)) > 0:
-        if head[0] & 0x1F not in (8, 9, 18):
+        if head[0] & 0xDF not in (8, 9, 18) or any(head[8:]):  # sound, film, data; with an empty stream id
             return end
         end = start + 11 + int.from_bytes(head[1:4]) if len(head) == 11 else start + 11
         start = end + 4
@@ -153,7 +157,9 @@ def _packets_end(data: _Bytes) -> int:
     for length, offset in ((188, 0), (192, 4), (204, 0)):
         if all(head[at : at + 1] == b"\x47" for at in range(offset, offset + 4 * length, length)):
             last = data.size - data.size % length
-            return last + length if data.at(last + offset, 1) == b"\x47" else last
+            begin = data.at(last, offset + 1)
+            is_cut = begin[offset:] == b"\x47" or (len(begin) <= offset and any(begin))
+            return last + length if is_cut else last
     return 0
 
 
@@ -163,6 +169,8 @@ def _packs_end(data: _Bytes) -> int:
     tail = data.at(base, _TAIL)
     at = tail.find(_PACK)
     while at >= 0 and (head := tail[at : at + 14]):
+        if len(head) < 3 and _PACK.startswith(head):
+            return base + at + 4
         if head[:3] != b"\0\0\1":
             at = tail.find(_PACK, at)  # padding between packs, or a packet without a length
         elif head[3:4] == b"\xb9":  # the end

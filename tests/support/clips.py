@@ -28,14 +28,15 @@ def write_clip(
     pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
     tags: dict[str, int] | None = None,
+    tick: Fraction = Fraction(1, 90_000),
+    container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Encodes `paint(0), paint(1), ...` shown at `start_s + times_s`; times are exact to 1/90000 s.
+    """Encodes `paint(0), paint(1), ...` shown at `start_s + times_s`; times are exact to `tick` seconds.
 
     `rotation_deg` is counter-clockwise, as the display matrix has it. `tags` sets colour attributes of the codec.
     """
-    tick = Fraction(1, 90_000)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=30)
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=1 / tick if tick > Fraction(1, 1000) else 30)
         stream.height, stream.width = paint(0).shape[:2]
         stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = tick
