@@ -9,38 +9,39 @@ jump. Both leave a regular trace where something moves, whatever the film shows:
   except around the pictures themselves. With r pictures a frame and x_i = r (i - phase), s_i is proportional to
   w_i = max(0, 1 - |x_i - round(x_i)| / r). Blends of two or more frames a picture can be told (r <= 1/2).
 
-Differences count above NOISE grey levels, in grey pictures of PICTURE_PX, where camera noise and coding leave less. A
-film at its true rate shows neither trace: all of its frames change and bend alike. Still passages tell nothing.
+Film at its true rate shows neither trace: all of its frames change and bend alike. Still passages tell nothing. What is
+compared are small grey pictures, above the noise that is left in them (`motion`).
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from pipeline.records import Frame
+from pipeline.video.motion import Changes
 from pipeline.video.rhythm import RATE_STEP, fitted, liveliest, thinned
 
-PICTURE_PX, NOISE = 96, 3.0
-MOTION = 0.005
-"""Mean change in grey levels above NOISE that counts as motion: a person a tenth of the picture high who walks."""
+SMALL_PX = 480
+REPEATED_PEAK, BLENDED_PEAK = {False: 15.0, True: 30.0}, {False: 10.0, True: 25.0}
+"""Peaks of change and of bend, in grey levels, from which frames tell anything; by whether the film is smaller than
+SMALL_PX. Encoders leave out, or average, what changes little from frame to frame, most of all in small pictures: true
+film then reaches 21 and 15 where someone moves slowly. New pictures of someone who walks reach 50 and 30."""
+IRREGULAR_PEAK = 40.0
+FILM_FPS = (24_000 / 1001, 24.0, 25.0, 30_000 / 1001, 30.0, 48.0, 50.0, 60_000 / 1001, 60.0)
+"""Blends are made by converters, of film at one of these rates; encoders average at any part of the stored rate."""
+_RATE_TOLERANCE = 0.004
+
 SLOWEST_FPS = 5.0
 MIN_PICTURES = 8
 """Pictures and frames between them that a shot must show in motion before it is judged."""
-
-CLEAR_MOTION = 0.05
-"""Irregular repeats are only spoken of where new pictures change so much."""
 
 _CORRELATION = 0.7
 _AGREEMENT = 0.95
 """Share of moving frames that a regular rhythm must explain."""
 _REPEATED, _FRESH = 0.1, 0.3
 """Below and above this share of the largest change around it a frame is a repeat or a new picture."""
-_SOME_REPEATS = 0.1
+_SOME_REPEATS, _MOST_REPEATS = 0.1, 0.8
 _STRAIGHT, _MOSTLY_STRAIGHT, _BENT = 0.1, 0.25, 0.4
 """Median and 9th decile of the bend of blends, and median of that of pictures, as shares of the largest around them;
 encoders that average frames at very low bit rates reach .01 and .35."""
@@ -60,60 +61,44 @@ class Cadence:
 AS_IT_IS = Cadence(sample_fps=None)
 
 
-class Motion:
-    """What changes from frame to frame, noted as frames pass; three small pictures are held."""
-
-    def __init__(self) -> None:
-        self.pts_s, self.change, self.bend = array("d"), array("d"), array("d")
-
-    def watching(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The same frames."""
-        before: list[np.ndarray] = []
-        for frame in frames:
-            grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-            shrink = PICTURE_PX / max(grey.shape)
-            size = tuple(max(1, round(side * shrink)) for side in grey.shape[::-1])
-            before = [
-                *before[-2:],
-                cv2.resize(grey, size, interpolation=cv2.INTER_AREA) if shrink < 1 else grey,
-            ]
-            self.pts_s.append(frame.pts_s)
-            self.change.append(_excess(before[-1] - before[-2]) if len(before) > 1 else 0.0)
-            self.bend.append(0.0)
-            if len(before) > 2:
-                self.bend[-2] = _excess(before[-1] - 2 * before[-2] + before[-3])
-            yield frame
-
-    def between(self, start_s: float, stop_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(times, change, bend) of the frames in [start_s, stop_s); what compares across their ends is 0."""
-        pts_s = np.frombuffer(self.pts_s)
-        first, after = np.searchsorted(pts_s, [start_s, stop_s])
-        change, bend = np.array(self.change[first:after]), np.array(self.bend[first:after])
-        change[:1], bend[:1], bend[-1:] = 0.0, 0.0, 0.0
-        return pts_s[first:after].copy(), change, bend
-
-
-def cadence_of(pts_s: np.ndarray, change: np.ndarray, bend: np.ndarray) -> Cadence:
-    """How a shot with frames at these times (T,) is to be sampled, from the `Motion` between them."""
-    if len(pts_s) < 2 * MIN_PICTURES:
+def cadence_of(seen: Changes, longer_side_px: int) -> Cadence:
+    """How a shot is to be sampled, from what changes in it and the size its film is stored with."""
+    if len(seen.pts_s) < 2 * MIN_PICTURES:
         return AS_IT_IS
-    fps = 1.0 / float(np.median(np.diff(pts_s)))
-    place = (pts_s - pts_s[0]) * fps
-    reach = int(np.clip(np.ceil(fps / SLOWEST_FPS / 2), 3, 16))
+    steps_s = np.diff(seen.pts_s)
+    # The mean, without pauses: the times of some containers are whole milliseconds.
+    fps = 1.0 / float(steps_s[steps_s < 1.5 * np.median(steps_s)].mean())
+    shot = _Shot(
+        place=(seen.pts_s - seen.pts_s[0]) * fps,
+        seen=seen,
+        fps=fps,
+        reach=int(np.clip(np.ceil(fps / SLOWEST_FPS / 2), 3, 16)),
+        small=longer_side_px < SMALL_PX,
+    )
     for rate_of, words in ((_rate_of_repeats, "repeated"), (_rate_of_blends, "blended")):
-        found = rate_of(place, change, bend, reach)
+        found = rate_of(shot)
         if found is not None and found[0] * fps >= SLOWEST_FPS:
             rate, tick = found
             note = f"{fps:.4g} fps with {words} frames, sampled at its true {rate * fps:.4g} fps"
-            return Cadence(sample_fps=rate * fps, start_s=float(pts_s[0]) + tick / fps, note=note)
-    return _irregular(change, fps, reach)
+            return Cadence(sample_fps=rate * fps, start_s=float(seen.pts_s[0]) + tick / fps, note=note)
+    return _irregular(shot)
 
 
-def _rate_of_repeats(
-    place: np.ndarray, change: np.ndarray, bend: np.ndarray, reach: int
-) -> tuple[float, float] | None:
-    """(pictures a frame, place of a tick) of frames at places (T,) in frames; None without a regular rhythm."""
-    fresh, told, moving = _fresh_frames(change, reach)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shot:
+    place: np.ndarray
+    """(T,) times in frames."""
+    seen: Changes
+    fps: float
+    reach: int
+    """Frames before and after that are compared with one: as many as a picture of SLOWEST_FPS lasts."""
+    small: bool
+
+
+def _rate_of_repeats(shot: _Shot) -> tuple[float, float] | None:
+    """(pictures a frame, place of a tick in frames); None without a regular rhythm."""
+    place = shot.place
+    fresh, told, moving = _fresh_frames(shot, REPEATED_PEAK[shot.small])
     if min(np.count_nonzero(told & fresh), np.count_nonzero(told & ~fresh)) < MIN_PICTURES:
         return None
     before = np.append(place[0] - 1.0, place[:-1])
@@ -130,13 +115,11 @@ def _rate_of_repeats(
     return rate, offset / rate
 
 
-def _rate_of_blends(
-    place: np.ndarray, change: np.ndarray, bend: np.ndarray, reach: int
-) -> tuple[float, float] | None:
+def _rate_of_blends(shot: _Shot) -> tuple[float, float] | None:
     """The same for blends: a tick lies a little less than half a frame before a picture."""
-    largest = _largest_around(bend, reach)
-    share = bend / np.maximum(largest, 1e-12)
-    moving = (largest > MOTION) & (_largest_around(change, reach) > MOTION)
+    place = shot.place
+    share = shot.seen.bend / np.maximum(_largest_around(shot.seen.bend, shot.reach), 1e-12)
+    moving = _largest_around(shot.seen.bend_peak, shot.reach) > BLENDED_PEAK[shot.small]
     moving[[0, -1]] = False
     if np.count_nonzero(moving & (share < _STRAIGHT)) < MIN_PICTURES:
         return None
@@ -147,12 +130,13 @@ def _rate_of_blends(
 
     span = liveliest(moving)
     length = span.stop - span.start
-    rates = np.arange(1 / reach, 0.5 + 1e-9, RATE_STEP / length)
+    rates = np.arange(1 / shot.reach, 0.5 + 1e-9, RATE_STEP / length)
     rate, offset, agreement = fitted(fit, rates, span, len(place))
     expected = _bend(_pictures(place, rate, np.array([offset])), rate)[0]
     straight, bent = share[moving & (expected < 0.05)], share[moving & (expected > 0.6)]
     if (
         rate > 0.52
+        or not any(abs(rate * shot.fps / known - 1) < _RATE_TOLERANCE for known in FILM_FPS)
         or agreement < _CORRELATION
         or min(len(straight), len(bent)) < MIN_PICTURES
         or np.median(straight) > _STRAIGHT
@@ -163,28 +147,23 @@ def _rate_of_blends(
     return rate, offset / rate - 0.4
 
 
-def _irregular(change: np.ndarray, fps: float, reach: int) -> Cadence:
-    fresh, told, _ = _fresh_frames(change, reach)
+def _irregular(shot: _Shot) -> Cadence:
+    fresh, told, _ = _fresh_frames(shot, IRREGULAR_PEAK)
     repeats = np.count_nonzero(told & ~fresh)
-    if (
-        repeats < MIN_PICTURES
-        or repeats < _SOME_REPEATS * told.sum()
-        or np.median(change[told & fresh]) < CLEAR_MOTION
-    ):
+    share = repeats / max(1, np.count_nonzero(told))
+    if repeats < MIN_PICTURES or not _SOME_REPEATS < share < _MOST_REPEATS:
         return AS_IT_IS
-    share = repeats / np.count_nonzero(told)
     return Cadence(
         sample_fps=None,
         note=f"{100 * share:.0f} % of frames repeat the one before in no regular rhythm: video.sample_fps="
-        f"{fps * (1 - share):.3g} leaves most of them out",
+        f"{shot.fps * (1 - share):.3g} leaves most of them out",
     )
 
 
-def _fresh_frames(change: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fresh_frames(shot: _Shot, least_peak: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(T,) bool each: new pictures, frames that are clearly new or clearly repeats, frames with motion around them."""
-    largest = _largest_around(change, reach)
-    share = change / np.maximum(largest, 1e-12)
-    moving = largest > MOTION
+    share = shot.seen.change / np.maximum(_largest_around(shot.seen.change, shot.reach), 1e-12)
+    moving = _largest_around(shot.seen.change_peak, shot.reach) > least_peak
     moving[0] = False
     return share > _FRESH, moving & ((share < _REPEATED) | (share > _FRESH)), moving
 
@@ -207,7 +186,3 @@ def _largest_around(values: np.ndarray, reach: int) -> np.ndarray:
     """(T,) the largest within `reach` frames before or after."""
     padded = np.pad(values, reach)
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=-1)
-
-
-def _excess(difference: np.ndarray) -> float:
-    return float(np.maximum(np.abs(difference) - NOISE, 0.0).mean())

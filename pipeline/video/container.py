@@ -36,6 +36,10 @@ _TEXT_OPTIONS: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
 
+# Other profiles have a base layer of ordinary, tagged video, which is what is read of them.
+_DOLBY_VISION = ("dvh1", "dvhe", "dva1", "dvav", "dav1")
+_UNTAGGED = 2
+
 NOT_A_VIDEO = "Give a video file (mp4, mov, mkv, webm, avi, ...)."
 INCOMPLETE = "Get the complete file again, or repair it with `ffmpeg -i IN -c copy OUT`."
 
@@ -51,6 +55,11 @@ def opened(file: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         stream = _film(file, container)
         if stream.codec_context is None:
             raise DecodeError(f"{file}: the video codec is not supported.", remedy="Re-encode it as H.264.")
+        if stream.codec_context.codec_tag in _DOLBY_VISION and stream.codec_context.colorspace == _UNTAGGED:
+            raise DecodeError(
+                f"{file}: Dolby Vision of profile 5, whose colours cannot be turned into RGB here.",
+                remedy="Export the film again as SDR, HDR10, HLG or Dolby Vision of profile 8.",
+            )
         check_size(file, stream.codec_context.width, stream.codec_context.height)
         # A picture may be larger than its container says: the decoder refuses it before it takes memory.
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}

@@ -12,9 +12,10 @@ import cv2
 from scenedetect import ContentDetector, FrameTimecode
 
 from pipeline.config import VideoSettings
-from pipeline.records import ClipRef, Frame, Segment
-from pipeline.video.cadence import AS_IT_IS, Cadence, Motion, cadence_of
+from pipeline.records import ClipRef, Frame, Segment, VideoFacts
+from pipeline.video.cadence import AS_IT_IS, Cadence, cadence_of
 from pipeline.video.decode import decode, probe
+from pipeline.video.motion import Motion
 from pipeline.video.source import local_path
 from schemas.errors import NothingKeptError, SourceError
 
@@ -62,7 +63,7 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
         )
         for shot, (start_s, stop_s) in enumerate(shots)
         if stop_s - start_s >= settings.min_shot_s - _ROUNDING_S
-        for cadence in [_cadence(motion, start_s, stop_s, settings)]
+        for cadence in [_cadence(motion, start_s, stop_s, video, settings)]
         for window, (window_start_s, window_end_s) in enumerate(
             equal_windows(start_s, stop_s, settings.max_unit_s)
         )
@@ -116,10 +117,12 @@ def frames_of(segment: Segment, settings: VideoSettings, path: str | None = None
     )
 
 
-def _cadence(motion: Motion, start_s: float, stop_s: float, settings: VideoSettings) -> Cadence:
+def _cadence(
+    motion: Motion, start_s: float, stop_s: float, video: VideoFacts, settings: VideoSettings
+) -> Cadence:
     if settings.cadence == "off" or settings.sample_fps is not None:
         return AS_IT_IS
-    return cadence_of(*motion.between(start_s, stop_s))
+    return cadence_of(motion.between(start_s, stop_s), max(video.width_px, video.height_px))
 
 
 def _noting_times(frames: Iterable[Frame], times_s: array[float]) -> Iterator[Frame]:
