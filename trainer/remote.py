@@ -65,6 +65,14 @@ class RemoteDataset:
                 )
         return [f"{self.root}/{file.path}" for file in files]
 
+    def text(self, relative: str) -> str | None:
+        """A document of the dataset; None where there is none."""
+        with _naming(self.root):
+            path = f"{self._path}/{relative}"
+            if self._filesystem.get_file_info(path).type == fs.FileType.NotFound:
+                return None
+            return _text(self._filesystem, path)
+
 
 def _text(filesystem: fs.FileSystem, path: str) -> str:
     with filesystem.open_input_stream(path) as stream:
