@@ -11,6 +11,7 @@ from typing import Any
 
 import pipeline
 import schemas
+from pipeline.body.model import open_body_path
 from pipeline.config import Settings
 from pipeline.records import ClipRef, Segment
 from pipeline.tracking.imported_bodies import bodies_path
@@ -70,6 +71,14 @@ def file_digest(path: str) -> str:
         raise AssetError(
             f"{path} cannot be read ({error}).", remedy="Check the path in the settings."
         ) from error
+
+
+def named_file_digests(settings: Settings) -> dict[str, str]:
+    """SHA-256 of the body (the open one too) and of the network, by the setting that names them."""
+    digests = {"body.file": file_digest(settings.body.file or str(open_body_path()))}
+    if settings.tracking.tracker == "network" and settings.tracking.network:
+        digests["tracking.network"] = file_digest(settings.tracking.network)
+    return digests
 
 
 def row_settings(settings: Settings) -> dict[str, Any]:

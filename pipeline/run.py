@@ -24,7 +24,7 @@ from pipeline.assets import asset_path
 from pipeline.card import publish_documents
 from pipeline.compaction import settle
 from pipeline.config import Settings
-from pipeline.fingerprint import check_named_files, row_settings
+from pipeline.fingerprint import check_named_files, named_file_digests, row_settings
 from pipeline.forgetting import without_forgotten
 from pipeline.isolation import close_idle
 from pipeline.progress import ProgressDisplay, read_note
@@ -37,7 +37,7 @@ from pipeline.summary import STAGES, RunCosts, RunSummary, write_summary
 from pipeline.toolbox import Toolbox, shared_toolbox, stored_settings
 from pipeline.units import STOP_NOTE, UnitWork, peak_mb
 from pipeline.video.source import checked_id
-from schemas.dataset import INFO_PATH, SETTINGS_PATH, dataset_info
+from schemas.dataset import FILES_PATH, INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, SettingsError, StorageError
 from schemas.settings import as_dict, with_overrides
 
@@ -177,6 +177,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
     with _storage_as_dataset_errors(), typed_storage_errors(root):
         publish_text(json.dumps(dataset_info(), indent=1) + "\n", root, INFO_PATH)
         publish_text(json.dumps(as_dict(settings), indent=1) + "\n", root, SETTINGS_PATH)
+        publish_text(json.dumps(named_file_digests(settings), indent=1) + "\n", root, FILES_PATH)
     return settings
 
 

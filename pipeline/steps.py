@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,11 +20,10 @@ from pipeline.rows import Emit, clip_row, failure_row, frame_row, unread_clip_ro
 from pipeline.samples import render_target, sample_row
 from pipeline.toolbox import Toolbox
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
-from pipeline.video.shots import frames_of, segments_of
-from pipeline.video.source import clips_from_arguments
+from pipeline.video.shots import frames_of
 from pipeline.views import Views
 from schemas.conventions import IMAGE_PX
-from schemas.errors import HumandepthError, NobodyFoundError, NothingKeptError
+from schemas.errors import HumandepthError, NothingKeptError
 
 Report = Callable[[str, int, int], None]
 """Takes a stage, how many steps of it are done, and how many there are (0 where nobody knows)."""
@@ -93,8 +92,8 @@ def render_segment(
     jpegs: dict[int, dict[int, bytes]] = {}
     if failure is None:
         try:
-            jpegs = _cropped_frames(tracked, settings, report, path)
-            tracked = _refined(tracked, jpegs, toolbox, settings, report)
+            jpegs = cropped_frames(tracked, settings, report, path)
+            tracked = refined(tracked, jpegs, toolbox, settings, report)
         except HumandepthError as error:
             failure = Failure.of("render", error)
         for track in tracked.tracks:
@@ -114,7 +113,7 @@ def render_segment(
     return counts
 
 
-def _refined(
+def refined(
     tracked: TrackedSegment,
     jpegs: dict[int, dict[int, bytes]],
     toolbox: Toolbox,
@@ -182,85 +181,6 @@ def _period_s(track: Track) -> float:
     return float(np.median(np.diff(track.pts_s))) if len(track.pts_s) > 1 else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PhotoBody:
-    """One person of a photo, as a sample without references."""
-
-    image: np.ndarray
-    """(IMAGE_PX, IMAGE_PX, 3) uint8 sRGB crop."""
-    K: np.ndarray
-    """(3, 3) intrinsics of the crop at IMAGE_PX."""
-    input_depth: np.ndarray
-    """(IMAGE_PX, IMAGE_PX) float32 metres, 0 = background."""
-    base_depth: np.ndarray
-    """(MAP_PX, MAP_PX) float32 metres, 0 = background."""
-
-
-def photo_bodies(
-    image: np.ndarray, *, focal_px: float | None = None, settings: Settings | None = None
-) -> list[PhotoBody]:
-    """Every person in one photo (H, W, 3) uint8 with the base depth of their body, by the steps videos go through.
-
-    Raises NobodyFoundError when there is nobody. Gates of `frames` do not apply: a photo has no other frame.
-    """
-    settings = settings or Settings()
-    settings = replace(settings, tracking=replace(settings.tracking, min_track_frames=1))
-    toolbox = Toolbox(settings)
-    frame = Frame(index=0, pts_s=0.0, image=image)
-    tracks = toolbox.tracker.track([frame], unit_id="photo", focal_px=focal_px)
-    if not tracks:
-        raise NobodyFoundError(
-            "nobody was found in the photo.", remedy="Use a photo with a person in full view."
-        )
-    bodies = []
-    for track in tracks:
-        crop = crop_image(image, track.crop_px[0], IMAGE_PX)
-        views = Views(track, {0: encode_jpeg(crop, 100)}, toolbox.body, toolbox.mesh, toolbox.rasterizer)
-        bodies.append(_photo_body(views, track, 0, crop))
-    return bodies
-
-
-def video_bodies(
-    path: str, *, focal_px: float | None = None, every: int = 1, settings: Settings | None = None
-) -> Iterator[tuple[str, PhotoBody]]:
-    """Every person in every `every`-th usable frame of a video, named `<track>/<frame>`, track after track.
-
-    Bodies are refined as `run` refines them, so that a video's depths are those that `run` would store.
-
-    Raises SourceError or DecodeError when it cannot be read, NobodyFoundError or NothingKeptError when nobody can be
-    used.
-    """
-    settings = settings or Settings()
-    toolbox, count = Toolbox(settings), 0
-    (clip,) = clips_from_arguments([path], focal_px)
-    for segment in segments_of(clip, settings.video):
-        tracked = track_segment(segment, toolbox, settings)
-        jpegs = _cropped_frames(tracked, settings, silent, None) if tracked.tracks else {}
-        for track in _refined(tracked, jpegs, toolbox, settings, silent).tracks:
-            views = Views(track, jpegs[track.person_index], toolbox.body, toolbox.mesh, toolbox.rasterizer)
-            for at in map(int, np.flatnonzero(track.kept)[::every]):
-                count += 1
-                image = decode_image(views.jpeg(at))
-                yield (
-                    f"{track.track_id}/{int(track.frame_index[at]):06d}",
-                    _photo_body(views, track, at, image),
-                )
-                views.forget_before(float(track.pts_s[at]) + 1e-6)
-    if not count:
-        raise NobodyFoundError(
-            f"{path}: nobody could be used in any frame.", remedy="Use a video with a person in full view."
-        )
-
-
-def _photo_body(views: Views, track: Track, at: int, image: np.ndarray) -> PhotoBody:
-    return PhotoBody(
-        image=image,
-        K=track.K[at],
-        input_depth=views.raster_at(at, IMAGE_PX).depth.astype(np.float32),
-        base_depth=views[at].raster.depth.astype(np.float32),
-    )
-
-
 def failed_clip(clip: ClipRef, error: HumandepthError, emit: Emit) -> UnitCounts:
     """Rows for an input that could not be cut into segments: it stays visible in `clips` and `failures`."""
     failure = Failure.of("probe", error)
@@ -275,7 +195,7 @@ def probe_unit_id(clip: ClipRef) -> str:
     return f"{clip.clip_id}-probe"
 
 
-def _cropped_frames(
+def cropped_frames(
     tracked: TrackedSegment, settings: Settings, report: Report, path: str | None
 ) -> dict[int, dict[int, bytes]]:
     """JPEG crops by person and frame index: one pass over the pixels, only kept frames, bounded by their bytes."""

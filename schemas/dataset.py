@@ -3,6 +3,7 @@
     README.md                    dataset card
     meta/info.json               format, conventions, tables with their columns
     meta/settings.json           resolved settings of the run that made it
+    meta/files.json              SHA-256 of the body and the network that the settings name, by setting
     meta/records/<unit>.json     one completion record per unit of work, written last
     meta/cuts/<clip>.json        where a clip was cut, so that a resumed run need not look again
     meta/tombstones/<id>.json    sources that were forgotten and never come back
@@ -33,6 +34,7 @@ from schemas.work_record import Pack, WorkRecord, file_sha256
 FORMAT_VERSION = 1
 INFO_PATH = "meta/info.json"
 SETTINGS_PATH = "meta/settings.json"
+FILES_PATH = "meta/files.json"
 RECORDS_PATH = "meta/records"
 CUTS_PATH = "meta/cuts"
 TOMBSTONES_PATH = "meta/tombstones"

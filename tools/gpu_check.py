@@ -33,9 +33,10 @@ from trainer.corrections import CorrectionTable
 from trainer.data import SampleRef
 from trainer.model import ReconNet, parameter_count
 from trainer.objective import losses_of
-from trainer.predict import Predictor, Subject
+from trainer.predictor import Predictor
 from trainer.processes import Processes, determinism
 from trainer.step import train_step
+from trainer.subject import Subject
 
 PRECISIONS = {
     "float32": ["train.precision=float32", "train.channels_last=false"],

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from schemas.errors import CheckpointError, HumandepthError
+from schemas.recipe import Recipe
 from schemas.settings import as_dict, from_dict
 from trainer.config import Settings
 from trainer.model import ReconNet
@@ -62,6 +63,8 @@ class Checkpoint:
     validation: dict[str, float]
     """The last validation's figures; empty where there was none."""
     progress: Progress
+    recipe: Recipe | None = None
+    """How the base depth was made that it was trained on, where its dataset said so."""
 
     def model(self) -> ReconNet:
         """The network with its weights. Raises CheckpointError when they belong to another architecture."""
@@ -115,11 +118,12 @@ def save_checkpoint(
     progress: Progress | None = None,
     corrections: dict[str, Tensor] | None = None,
     extent: dict[str, Any] | None = None,
+    recipe: Recipe | None = None,
 ) -> None:
     """Writes or replaces the checkpoint in a folder.
 
     `average` is the network with averaged weights, `corrections` what `CorrectionTable.tensors` gives, `extent` how
-    much of its plan the run has done.
+    much of its plan the run has done, `recipe` how the base depth it was trained on was made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -135,6 +139,7 @@ def save_checkpoint(
         "format_version": FORMAT_VERSION,
         "step": step,
         "extent": extent or {},
+        "recipe": recipe.as_dict() if recipe is not None else None,
         "validation": validation,
         "progress": asdict(progress or Progress()),
         "settings": as_dict(settings),
@@ -174,6 +179,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
             step=step,
             validation={str(name): float(value) for name, value in facts["validation"].items()},
             progress=from_dict(Progress, facts.get("progress", {})),
+            recipe=Recipe.of(**facts["recipe"]) if facts.get("recipe") else None,
         )
     except CheckpointError:
         raise

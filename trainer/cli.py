@@ -100,13 +100,30 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="depth of photos and videos, or of rows of a dataset")
     predict.add_argument("files", nargs="*", metavar="FILE", help="photos, videos, or folders of them")
-    predict.add_argument("--checkpoint", required=True)
+    predict.add_argument(
+        "--checkpoint", help="folder that `fit --out` made; without it, the base depth alone"
+    )
     predict.add_argument("--out", required=True, help="folder for the results")
     predict.add_argument("--dataset", help="predict rows of this dataset instead of photos")
     predict.add_argument(
         "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
     )
     predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
+    predict.add_argument(
+        "--preset",
+        help="`paper` or `released` of the pipeline, instead of how the checkpoint's dataset was made",
+    )
+    predict.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="SECTION.FIELD=VALUE",
+        action="append",
+        default=[],
+        help="change a setting of the pipeline, for example body.file=smpl.npz or tracking.bodies=FOLDER",
+    )
+    predict.add_argument(
+        "--allow-mismatch", action="store_true", help="accept another body or network than in training"
+    )
     predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
     predict.add_argument("--every", type=int, default=1, help="of a video, every so many usable frames")
     predict.add_argument(
@@ -207,15 +224,37 @@ def _predict(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
+    if options.dataset and (options.preset or options.overrides):
+        raise SettingsError(
+            "--preset and --set do not change the base depth that a dataset holds.",
+            remedy="Leave them out, or give files.",
+        )
     from trainer.checkpoint import load_checkpoint
-    from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_files
+    from trainer.predict import picture_bodies, subjects_of_files
+    from trainer.prediction_files import predict_into
+    from trainer.predictor import BaseDepth, DepthPredictor, Predictor
     from trainer.progress import PredictLines, warn
+    from trainer.subject import subjects_of_dataset
 
-    predictor = Predictor(load_checkpoint(options.checkpoint), options.device)
+    checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
+    predictor: DepthPredictor = BaseDepth()
+    if checkpoint is None:
+        warn("no checkpoint: the base depth alone is written, that of the bodies")
+    else:
+        predictor = Predictor(checkpoint, options.device)
     if options.dataset:
         subjects = subjects_of_dataset(options.dataset, options.sample_ids, options.per_track)
     else:
-        subjects = subjects_of_files(options.files, options.focal_px, every=options.every, warn=warn)
+        bodies = picture_bodies(
+            checkpoint.recipe if checkpoint else None,
+            preset=options.preset,
+            overrides=options.overrides,
+            allow_mismatch=options.allow_mismatch,
+            warn=warn,
+        )
+        if checkpoint is not None and checkpoint.recipe is None:
+            warn("the checkpoint does not say how its base depth was made: the pipeline's defaults are used")
+        subjects = subjects_of_files(options.files, bodies, options.focal_px, every=options.every, warn=warn)
     written = predict_into(
         Path(options.out),
         subjects,

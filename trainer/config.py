@@ -43,6 +43,9 @@ class DataSettings:
     """Training samples are moved by up to this share of the side, in whole pixels, the body inside; K follows."""
     weights: tuple[float, ...] = ()
     """Share of each dataset in what a run sees, in the order they are named; empty: by their numbers of samples."""
+    allow_unlike_recipes: bool = False
+    """Whether datasets may be mixed whose base depths were made in other ways (body, lens, mesh; `schemas/recipe.py`):
+    one network cannot learn what is missing from both."""
     workers: int = 1
     """Processes that load data while the network computes; 0 loads in the training process."""
     time_limit_s: float = 300.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,18 +21,55 @@ PNG_UNITS_PER_M = 5000
 MAX_SLOPE_DEG = 80.0
 """Neighbouring pixels are not joined by a face where the surface would lean more than this away from the camera."""
 
+FIGURE_PX = 512
+"""Figures of larger pictures show every n-th pixel."""
+
 
 def write_depth_files(stem: Path, prediction: Prediction, image: np.ndarray) -> list[Path]:
     """STEM-depth.png, STEM-normals.png, STEM.ply, STEM.glb, STEM.png; image (256, 256, 3) float32 RGB in [0, 1]."""
+    return write_picture_files(stem, prediction, image, [depth_mesh(prediction, image)])
+
+
+def write_picture_files(
+    stem: Path, prediction: Prediction, image: np.ndarray, meshes: Sequence[trimesh.Trimesh]
+) -> list[Path]:
+    """The same of a whole picture, image (H, W, 3), whose people's meshes are at hand.
+
+    The meshes are those of the crops: all cameras of a picture have one centre and the same axes.
+    """
+    import trimesh
+
     endings = ("-depth.png", "-normals.png", ".ply", ".glb", ".png")
     paths = [stem.with_name(stem.name + ending) for ending in endings]
     write_depth_png(paths[0], prediction.depth_m)
     write_normals_png(paths[1], normals(prediction.depth_m, prediction.K))
-    mesh = depth_mesh(prediction, image)
+    mesh = meshes[0] if len(meshes) == 1 else trimesh.util.concatenate(list(meshes))
     mesh.export(paths[2])
     viewer_mesh(mesh).export(paths[3])
-    write_figure(paths[4], prediction, image)
+    write_figure(paths[4], *_reduced(prediction, image))
     return paths
+
+
+def _reduced(prediction: Prediction, image: np.ndarray) -> tuple[Prediction, np.ndarray]:
+    """Every n-th pixel, so that a figure of a large picture takes no longer than one of a crop."""
+    step = max(1, max(prediction.depth_m.shape) // FIGURE_PX)
+    if step == 1:
+        return prediction, image
+    every = (slice(step // 2, None, step),) * 2
+    K = prediction.K.copy()
+    K[:2, 2] -= step // 2 - 0.5 * (
+        step - 1
+    )  # centres of the pixels that are left, before they are renumbered
+    K[:2] /= step
+    less = replace(
+        prediction, depth_m=prediction.depth_m[every], base_depth_m=prediction.base_depth_m[every], K=K
+    )
+    return less, image[every]
+
+
+def steepest_step(K: np.ndarray) -> float:
+    """Largest difference of depth between neighbouring pixels of one surface, over their depth."""
+    return float(np.tan(np.radians(MAX_SLOPE_DEG)) / K[0, 0])
 
 
 def write_depth_png(path: Path, depth_m: np.ndarray) -> None:
@@ -56,7 +95,7 @@ def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
         -1, 4
     )
     near = np.stack([depth[:-1, :-1], depth[:-1, 1:], depth[1:, :-1], depth[1:, 1:]], axis=-1).reshape(-1, 4)
-    steepest = np.tan(np.radians(MAX_SLOPE_DEG)) / prediction.K[0, 0]
+    steepest = steepest_step(prediction.K)
     whole = (corners >= 0).all(axis=1) & (np.ptp(near, axis=1) <= steepest * near.min(axis=1))
     a, b, c, d = corners[whole].T
     faces = np.concatenate([np.stack([a, c, b], axis=-1), np.stack([b, c, d], axis=-1)])

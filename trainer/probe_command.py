@@ -12,9 +12,9 @@ from schemas.prediction import prediction_path
 from schemas.truth import Truth
 from trainer.config import DataSettings, LossSettings
 from trainer.data import Samples, read_index
-from trainer.predict import chosen_positions
 from trainer.probe import ProbeSettings, probe
 from trainer.recovery import Recovery, mean_recovery, recovery
+from trainer.subject import chosen_positions
 
 
 def probe_into(

@@ -83,6 +83,14 @@ class RemoteDataset:
                 )
         return [f"{self.root}/{file.path}" for file in files]
 
+    def content(self, relative: str) -> bytes | None:
+        """What a document of the dataset holds; None where there is none."""
+        with _naming(self.root):
+            path = f"{self._path}/{relative}"
+            if self._filesystem.get_file_info(path).type == fs.FileType.NotFound:
+                return None
+            return _bytes(self._filesystem, path)
+
 
 def _bytes(filesystem: fs.FileSystem, path: str) -> bytes:
     with filesystem.open_input_stream(path) as stream:

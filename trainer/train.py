@@ -14,6 +14,7 @@ from typing import NoReturn
 import torch
 
 from schemas.errors import CheckpointError, SettingsError
+from schemas.recipe import Recipe
 from schemas.views import View
 from trainer.batch import Batch
 from trainer.checkpoint import FACTS_NAME, Checkpoint, Progress, load_checkpoint, save_checkpoint
@@ -28,7 +29,8 @@ from trainer.order import BatchOrder, Mix
 from trainer.panels import write_curves, write_picture
 from trainer.plan import EndedBy, Extent
 from trainer.processes import Processes, determinism, joined_processes
-from trainer.progress import FitDisplay
+from trainer.progress import FitDisplay, warn
+from trainer.recipes import common_recipe
 from trainer.remote import open_dataset
 from trainer.run_log import NonFiniteLossError, RunLog
 from trainer.step import learning_rate_factor, train_step, update_average
@@ -67,10 +69,12 @@ def fit(
         )
     with ExitStack() as stack:
         stopping = stack.enter_context(sigterm_stops())
+        datasets = [open_dataset(root) for root in roots]
+        recipe = common_recipe(datasets, allow_unlike=settings.data.allow_unlike_recipes, warn=warn)
         index = [
             ref
-            for number, root in enumerate(roots)
-            for ref in read_index(open_dataset(root), settings.data.where, number, view=settings.data.view)
+            for number, dataset in enumerate(datasets)
+            for ref in read_index(dataset, settings.data.where, number, view=settings.data.view)
         ]
         training, held_out = split(index, settings.data)
         counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
@@ -82,7 +86,7 @@ def fit(
         processes = stack.enter_context(joined_processes(device))
         stack.enter_context(determinism(settings.train.deterministic))
         mix = Mix.of(counts, settings.data.weights)
-        run = _Run(Path(out), settings, training, held_out, mix, processes, stopping)
+        run = _Run(Path(out), settings, training, held_out, mix, processes, stopping, recipe)
         run.start(resume=resume, start_from=start_from)
         if settings.data.view is not None:
             run.log.views(run.step, {root: View.load(root, settings.data.view) for root in roots})
@@ -101,9 +105,10 @@ class _Run:
         mix: Mix,
         processes: Processes,
         stopping: Stopping,
+        recipe: Recipe | None,
     ) -> None:
         self.out, self.settings, self.processes, self.mix = out, settings, processes, mix
-        self.stopping = stopping
+        self.stopping, self.recipe = stopping, recipe
         train, seed = settings.train, settings.train.seed
         torch.manual_seed(seed)
         self.model = ReconNet(settings.model).to(processes.device)
@@ -297,5 +302,6 @@ class _Run:
                 progress=self.progress,
                 corrections=self.corrections.tensors() if self.corrections is not None else None,
                 extent=asdict(self._extent(ended_by)),
+                recipe=self.recipe,
             )
             self.log.report.write(folder or self.out, sums)

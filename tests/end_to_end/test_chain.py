@@ -13,10 +13,11 @@ from apache_beam.coders import PickleCoder
 from pipeline.cli import main
 from pipeline.config import preset
 from pipeline.fingerprint import fingerprint
+from pipeline.photo import PictureBodies
 from pipeline.records import TrackedSegment, UnitCounts
 from pipeline.run import resolve, run
 from pipeline.sink import UnitSink
-from pipeline.steps import process_segment, video_bodies
+from pipeline.steps import process_segment
 from pipeline.toolbox import Toolbox
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
@@ -200,7 +201,7 @@ def test_a_videos_depths_for_prediction_are_those_of_the_dataset(demo_clip: Path
             rows[row["sample_id"]] = row
 
     process_segment(segment, Toolbox(settings), settings, keep)
-    bodies = dict(video_bodies(str(piece), settings=settings))
+    bodies = dict(PictureBodies(settings).of_video(str(piece)))
     assert rows
     assert set(rows) <= set(bodies)
     for name, row in rows.items():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import trimesh
-from PIL import Image
+from PIL import Image, ImageOps
 
-from pipeline.steps import PhotoBody
+from pipeline.photo import PhotoBody
 from schemas.errors import DatasetError, DecodeError, NobodyFoundError, SourceError
 from schemas.prediction import Prediction, prediction_path
 from tests.support.datasets import write_dataset
@@ -21,7 +23,11 @@ from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.config import ModelSettings, Settings
 from trainer.depth_files import PNG_UNITS_PER_M, depth_mesh, write_depth_png
 from trainer.model import ReconNet
-from trainer.predict import Predictor, predict_into, subjects_of_dataset, subjects_of_files
+from trainer.photo_file import read_photo
+from trainer.predict import subjects_of_files
+from trainer.prediction_files import predict_into
+from trainer.predictor import BaseDepth, Predictor
+from trainer.subject import subjects_of_dataset
 from trainer.surfaces import normals, surface_points
 from trainer.turntable import FRAMES, turntable, write_turntable
 
@@ -153,14 +159,78 @@ def test_normals_of_a_sphere_are_its_radii(sphere: Prediction) -> None:
     assert np.median(angle) < 0.5
 
 
+class Bodies:
+    """What finds people, in place of networks that a test has no pictures for: two in every photo that is not black."""
+
+    def of_photo(
+        self, image: np.ndarray, *, focal_px: float | None = None, name: str = "photo"
+    ) -> list[PhotoBody]:
+        if not image.any():
+            raise NobodyFoundError("nobody was found in the photo.", remedy="Use another.")
+        return [found_body(image.shape), found_body(image.shape)]
+
+    def of_video(
+        self, path: str, *, focal_px: float | None = None, every: int = 1
+    ) -> Iterator[tuple[str, PhotoBody]]:
+        if Path(path).stat().st_size:
+            raise DecodeError(f"{path} is no video.", remedy="Use another.")
+        yield from ((f"clip-s000-w000/p00/{at:06d}", found_body((90, 160), at)) for at in range(0, 4, every))
+
+
+def found_body(hw: tuple[int, ...], frame_index: int | None = None) -> PhotoBody:
+    depth = sphere_depth(512, RADIUS_M)
+    return PhotoBody(
+        image=np.zeros((512, 512, 3), np.uint8),
+        K=map_intrinsics(512),
+        input_depth=depth,
+        base_depth=depth[::2, ::2],
+        crop_px=np.array([hw[1] / 2, hw[0] / 2, max(hw)]),
+        box_px=np.array([0.0, 0.0, hw[1], hw[0]]),
+        picture_hw=(hw[0], hw[1]),
+        frame_index=frame_index,
+        pts_s=None if frame_index is None else frame_index / 30,
+    )
+
+
+BODIES: Any = Bodies()
+
+
 def test_files_that_are_no_photos(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not a photo")
     (tmp_path / "empty.jpg").write_bytes(b"")
-    for name in ("text.jpg", "empty.jpg"):
+    whole = cv2.imencode(".png", np.full((40, 40, 3), 200, np.uint8))[1].tobytes()
+    (tmp_path / "cut.png").write_bytes(whole[:40])
+    for name in ("text.jpg", "empty.jpg", "cut.png"):
         with pytest.raises(DecodeError, match=name):
-            list(subjects_of_files([str(tmp_path / name)]))
+            list(subjects_of_files([str(tmp_path / name)], BODIES))
     with pytest.raises(SourceError, match=r"missing\.jpg"):
-        list(subjects_of_files([str(tmp_path / "missing.jpg")]))
+        list(subjects_of_files([str(tmp_path / "missing.jpg")], BODIES))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.heic", "HEIC"), ("a.HEIF", "HEIF"), ("phone.jpg", "HEIC"), ("a.dng", "DNG")]
+)
+def test_photos_of_other_formats_are_called_by_their_name(tmp_path: Path, name: str, kind: str) -> None:
+    """A phone's HEIC file, whatever it is called."""
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200))
+    with pytest.raises(DecodeError, match=rf"{name} is a {kind} photo.*[Cc]onvert"):
+        read_photo(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_upright(tmp_path: Path, ending: str, orientation: int) -> None:
+    """As their EXIF orientation says: the white corner is where Pillow puts it."""
+    stored = np.zeros((40, 60, 3), np.uint8)
+    stored[:16, :24] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{ending}"
+    Image.fromarray(stored).save(path, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    found = read_photo(path)
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 2
 
 
 def test_a_turntable_turns_the_surface_and_comes_back(sphere: Prediction, tmp_path: Path) -> None:
@@ -178,38 +248,18 @@ def test_a_turntable_turns_the_surface_and_comes_back(sphere: Prediction, tmp_pa
         assert gif.n_frames == FRAMES
 
 
-def test_folders_and_videos_are_walked_and_what_fails_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def body() -> PhotoBody:
-        depth = sphere_depth(512, RADIUS_M)
-        return PhotoBody(
-            image=np.zeros((512, 512, 3), np.uint8),
-            K=map_intrinsics(512),
-            input_depth=depth,
-            base_depth=depth[::2, ::2],
-        )
-
-    def bodies(image: np.ndarray, *, focal_px: float | None = None) -> list[PhotoBody]:
-        if not image.any():
-            raise NobodyFoundError("nobody was found in the photo.", remedy="Use another.")
-        return [body(), body()]
-
-    def frames(
-        path: str, *, focal_px: float | None = None, every: int = 1
-    ) -> Iterator[tuple[str, PhotoBody]]:
-        yield from ((f"clip-s000-w000/p00/{at:06d}", body()) for at in range(0, 4, every))
-
-    monkeypatch.setattr("pipeline.steps.photo_bodies", bodies)
-    monkeypatch.setattr("pipeline.steps.video_bodies", frames)
+def test_folders_and_videos_are_walked_and_what_fails_is_left_out(tmp_path: Path) -> None:
     for name, value in (("one/a.jpg", 255), ("two/a.png", 255), ("two/empty.png", 0)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), value, np.uint8))
     (tmp_path / "clip.mp4").write_bytes(b"")
+    (tmp_path / "broken.mp4").write_bytes(b"1")
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "phone.heic").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("no picture")
     said: list[str] = []
-    names = [subject.name for subject in subjects_of_files([str(tmp_path)], every=2, warn=said.append)]
-    assert names == [
+    found = list(subjects_of_files([str(tmp_path)], BODIES, every=2, warn=said.append))
+    assert [subject.name for subject in found] == [
         "clip/p00/000000",
         "clip/p00/000002",
         "one-a.jpg-0",
@@ -217,13 +267,44 @@ def test_folders_and_videos_are_walked_and_what_fails_is_left_out(
         "two-a.png-0",
         "two-a.png-1",
     ]
-    (line,) = said
-    assert "empty.png" in line
+    places = [subject.placement for subject in found]
+    assert [place.frame_index for place in places if place] == [0, 2, None, None, None, None]
+    assert [place.picture_hw for place in places if place][1:3] == [(90, 160), (8, 8)]
+    assert [subject.picture is None for subject in found] == [True, True, False, False, False, False]
+    for name in ("broken.mp4", "cut.jpg", "empty.png", "phone.heic"):
+        assert sum(name in line for line in said) == 1
+    assert said[-1] == "3 of 6 files were left out"
     with pytest.raises(NobodyFoundError, match=r"empty\.png"):
-        list(subjects_of_files([str(tmp_path / "two/empty.png")]))
+        list(subjects_of_files([str(tmp_path / "two/empty.png")], BODIES))
     (tmp_path / "bare").mkdir()
     with pytest.raises(SourceError, match="no photo and no video"):
-        list(subjects_of_files([str(tmp_path / "bare")]))
+        list(subjects_of_files([str(tmp_path / "bare")], BODIES))
+
+
+def test_names_that_would_be_one_file_stay_apart(tmp_path: Path) -> None:
+    """Two people in a.jpg, two in a-0.jpg, two in "a 0.jpg", which is a_0 as a file; a photo named twice is one."""
+    for name in ("a.jpg", "a-0.jpg", "b 1.jpg", "b_1.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), 255, np.uint8))
+    subjects = subjects_of_files([str(tmp_path), str(tmp_path / "a.jpg")], BODIES)
+    written = predict_into(tmp_path / "out", subjects, BaseDepth(), only_npz=True)
+    assert len({path.name for path in written}) == 8
+    assert len(list((tmp_path / "out/full").iterdir())) == 4
+
+
+def test_an_empty_body_leaves_its_photo_out(tmp_path: Path) -> None:
+    class Outside(Bodies):
+        def of_photo(
+            self, image: np.ndarray, *, focal_px: float | None = None, name: str = "photo"
+        ) -> list[PhotoBody]:
+            seen, unseen = super().of_photo(image)
+            return [seen, replace(unseen, base_depth=np.zeros((256, 256)))]
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((8, 8, 3), 255, np.uint8))
+    said: list[str] = []
+    bodies: Any = Outside()
+    found = list(subjects_of_files([str(tmp_path / "a.png")], bodies, warn=said.append))
+    assert [subject.name for subject in found] == ["a-0"]
+    assert "a-1" in said[0]
 
 
 def test_names_never_leave_the_folder(tmp_path: Path) -> None:

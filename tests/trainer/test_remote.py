@@ -16,8 +16,8 @@ from tests.support.sphere_scene import sphere_row
 from tests.trainer.test_runs import SETTINGS, difference
 from trainer.config import DataSettings
 from trainer.data import Samples, read_index
-from trainer.predict import subjects_of_dataset
 from trainer.remote import RemoteDataset, open_dataset
+from trainer.subject import subjects_of_dataset
 from trainer.train import fit
 
 
