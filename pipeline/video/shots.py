@@ -26,7 +26,7 @@ MAX_PAUSE_S = 2.0
 
 
 def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
-    """The clip's segments: shots of at least `min_shot_s`, in equal windows of at most `max_unit_s`.
+    """The clip's segments: shots of at least `min_shot_s`, in equal windows of at most `longest_unit_s`.
 
     Neighbouring windows share their boundary, so every frame of a shot belongs to exactly one. Costs one pass over
     the pixels. Raises SourceError or DecodeError when the clip cannot be read to its end, NothingKeptError when
@@ -54,7 +54,7 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
         for shot, (start_s, stop_s) in enumerate(shots)
         if stop_s - start_s >= settings.min_shot_s
         for window, (window_start_s, window_end_s) in enumerate(
-            equal_windows(start_s, stop_s, settings.max_unit_s)
+            equal_windows(start_s, stop_s, settings.longest_unit_s(video.mean_fps))
         )
     ]
     if not segments:
