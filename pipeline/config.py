@@ -29,6 +29,14 @@ class VideoSettings:
     """Shots shorter than this are skipped."""
     max_unit_s: float = 20.0
     """Longer shots are split into windows of at most this length: the unit of work and of memory."""
+    max_unit_frames: int = 640
+    """... and of about as many frames, which are what takes memory (.6 MB each, where all are kept): 20 s at 30 frames
+    a second, 10 s at 60."""
+
+    def longest_unit_s(self, mean_fps: float) -> float:
+        """Seconds that the two bounds leave to a unit of a film of that many frames a second."""
+        fps = min(mean_fps, self.sample_fps or mean_fps)
+        return min(self.max_unit_s, self.max_unit_frames / fps)
 
     def __post_init__(self) -> None:
         _require(
@@ -38,6 +46,9 @@ class VideoSettings:
             "Give frames per second above 0, or null.",
         )
         _require(self.max_unit_s > 0, "video.max_unit_s", self.max_unit_s, "Give seconds above 0.")
+        _require(
+            self.max_unit_frames > 0, "video.max_unit_frames", self.max_unit_frames, "Give a number above 0."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def plan(
         )
         if not cut:
             all_cut = False
-            count = max(1, math.ceil(length_s / settings.video.max_unit_s))
+            count = max(1, math.ceil(length_s / settings.video.longest_unit_s(facts.mean_fps)))
             windows = [("", length_s / count)] * count
         left_s = sum(window_s for unit_id, window_s in windows if unit_id not in records)
         units += len(windows)

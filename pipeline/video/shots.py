@@ -31,7 +31,7 @@ _ROUNDING_S = 1e-6
 
 
 def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
-    """The clip's segments: shots of at least `min_shot_s`, in equal windows of at most `max_unit_s`.
+    """The clip's segments: shots of at least `min_shot_s`, in equal windows of at most `longest_unit_s`.
 
     Neighbouring windows share their boundary, so every frame of a shot belongs to exactly one. Costs one pass over
     the pixels. Raises SourceError or DecodeError when the clip cannot be read to its end, NothingKeptError when
@@ -65,7 +65,7 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
         if stop_s - start_s >= settings.min_shot_s - _ROUNDING_S
         for cadence in [_cadence(motion, start_s, stop_s, video, settings)]
         for window, (window_start_s, window_end_s) in enumerate(
-            equal_windows(start_s, stop_s, settings.max_unit_s)
+            equal_windows(start_s, stop_s, settings.longest_unit_s(video.mean_fps))
         )
     ]
     if not segments:

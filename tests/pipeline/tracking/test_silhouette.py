@@ -228,6 +228,15 @@ def test_cuts_by_the_image_are_no_outline(side):
     assert 0.1 < 1 - counts.mean() < 0.45
 
 
+def test_the_mask_is_where_the_segmentation_reaches_the_threshold():
+    seen = rectangle_seen()
+    seen.segmentation[1] = np.random.default_rng(4).integers(0, 256, seen.segmentation[1].shape)
+    silhouettes = silhouettes_of(seen, 0.6)
+    soft = cv2.resize(seen.segmentation[1], (MASK_PX, MASK_PX), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(silhouettes.mask(1), soft > 255 * 0.6)
+    assert silhouettes.is_seen.tolist() == [False, True]
+
+
 def test_a_mask_seen_nowhere():
     silhouettes = silhouettes_of(rectangle_seen(), 1.0)
     assert not silhouettes.is_seen.any()

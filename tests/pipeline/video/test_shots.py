@@ -79,6 +79,24 @@ def test_windows_split_every_frame_exactly_once(tmp_path):
     assert indices == list(range(105))
 
 
+def test_a_unit_has_no_more_frames_than_memory_is_there_for(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", moving_blob(px_per_frame=0.5), even_times(120, fps=60))
+    segments = segments_of(clip_of(path), replace(SETTINGS, max_unit_frames=45))
+    frames = [
+        sum(1 for _ in decode(path, start_s=part.start_s, end_s=part.end_s, max_side_px=16))
+        for part in segments
+    ]
+    assert len(frames) == 3
+    assert sum(frames) == 120
+    assert max(frames) <= 45
+    assert len(segments_of(clip_of(path), replace(SETTINGS, max_unit_frames=45, sample_fps=20.0))) == 1
+
+
+@pytest.mark.parametrize(("fps", "seconds"), [(10, 20), (30.02, 20), (60, 640 / 60), (240, 640 / 240)])
+def test_the_longest_unit_by_frames_a_second(fps, seconds):
+    assert VideoSettings().longest_unit_s(fps) == pytest.approx(seconds)
+
+
 def test_a_clips_own_window_is_kept(tmp_path):
     path = write_clip(tmp_path / "clip.mp4", scenes((RED, 40), (BLUE, 50)), even_times(90))
     segments = segments_of(clip_of(path, start_s=0.5, end_s=2.5), SETTINGS)
