@@ -6,6 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_HEADERS = (
+    *(b"stsz", b"stts", b"mvhd", b"tkhd", b"avc1", b"ctts", b"stco", b"mdhd"),
+    *(b"elst", b"trun", b"tfhd", b"avih", b"strh", b"idx1", b"00dc"),
+    *(
+        b"\x00\x00\x01\xba",
+        b"\x00\x00\x01\xb3",
+        b"\x15\x49\xa9\x66",
+        b"\x16\x54\xae\x6b",
+        b"\x1f\x43\xb6\x75",
+    ),
+)
+"""Where numbers stand that a reader believes: boxes of MP4, chunks of AVI, headers of MPEG, elements of Matroska."""
 KINDS = ("flip", "cut", "remove", "insert", "zero", "swap", "header", "splice")
 
 
@@ -35,11 +47,7 @@ def mutant(clips: Sequence[bytes], number: int) -> tuple[str, bytes]:
             clip[at : at + length],
         )
     elif kind == "header":  # numbers that lie: sizes, counts, rates
-        names = [
-            name
-            for name in (b"stsz", b"stts", b"mvhd", b"tkhd", b"avc1", b"ctts", b"stco", b"mdhd")
-            if name in clip
-        ]
+        names = [name for name in _HEADERS if name in clip]
         if names:
             at = clip.find(names[int(rng.integers(len(names)))])
         width = int(rng.integers(1, 64))

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assets import asset_path
-from pipeline.video.decode import decode
+from tests.fuzz.films import write_films
 from tests.fuzz.mutants import mutant
 from tests.fuzz.processes import read_all, read_in_a_process
-from tests.support.clips import counting_frames, even_times, moving_blob, write_clip
 
 MUTANTS = int(os.environ.get("FUZZ_MUTANTS", "50"))
 READING = "tests.fuzz.reading"
@@ -24,16 +22,7 @@ READING = "tests.fuzz.reading"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A piece of the demo clip and small ones of other codecs and containers."""
     place = tmp_path_factory.mktemp("fuzz")
-    some = [frame.image[:992:4, :1760:4] for frame in decode(asset_path("demo.mp4"), start_s=1.0, end_s=2.0)]
-    write_clip(place / "clip-demo.mp4", lambda at: some[at], even_times(len(some)), b_frames=2)
-    write_clip(place / "clip-blob.mp4", moving_blob(), even_times(24), rotation_deg=90)
-    write_clip(place / "clip-count.mkv", counting_frames(), even_times(24))
-    write_clip(
-        place / "clip-stills.mov", counting_frames(), even_times(24), codec="mjpeg", pix_fmt="yuvj420p"
-    )
-    write_clip(
-        place / "clip-uneven.mp4", moving_blob(), [0.0, 0.1, 0.11, 0.5, 0.6, 0.9, 1.0, 1.4], codec="libx265"
-    )
+    write_films(place)
     return place
 
 
