@@ -41,8 +41,8 @@ def model_arrays(source: Path) -> dict[str, np.ndarray]:
 
 def kind_of(source: Path, raw: Mapping[str, np.ndarray]) -> Kind:
     """Whose body the arrays are, by their counts of vertices, faces and joints. Raises AssetError."""
-    weights = raw["weights"]
-    found = (len(raw["v_template"]), len(raw["f"]), weights.shape[1] if weights.ndim == 2 else 0)
+    places = (("v_template", 0), ("f", 0), ("weights", 1))
+    found = tuple(raw[key].shape[axis] if raw[key].ndim == 2 else 0 for key, axis in places)
     for kind, counts in COUNTS.items():
         if found == counts:
             return kind
