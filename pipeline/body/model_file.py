@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.body.inert_pickle import MAX_BYTES, dense_array, read_pickle, read_pickled
+from pipeline.body.inert_pickle import dense_array, read_pickle, read_pickled
 from schemas.errors import AssetError
 
 Kind = Literal["smpl", "smplh", "smplx"]
@@ -21,6 +21,8 @@ COUNTS: dict[Kind, tuple[int, int, int]] = {
 }  # fmt: skip
 """Vertices, faces, joints."""
 REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+MAX_MEMBER_BYTES = 1 << 30
+"""One array of an .npz; the largest of SMPL-X's takes 122 million."""
 REMEDY = (
     "Give the file of SMPL (basicModel_*.pkl, SMPL_*.pkl), SMPL-H (SMPLH_*.pkl, model.npz) or SMPL-X (SMPLX_*.npz) as "
     "its makers ship it."
@@ -41,8 +43,8 @@ def model_arrays(source: Path) -> dict[str, np.ndarray]:
 
 def kind_of(source: Path, raw: Mapping[str, np.ndarray]) -> Kind:
     """Whose body the arrays are, by their counts of vertices, faces and joints. Raises AssetError."""
-    weights = raw["weights"]
-    found = (len(raw["v_template"]), len(raw["f"]), weights.shape[1] if weights.ndim == 2 else 0)
+    places = (("v_template", 0), ("f", 0), ("weights", 1))
+    found = tuple(raw[key].shape[axis] if raw[key].ndim == 2 else 0 for key, axis in places)
     for kind, counts in COUNTS.items():
         if found == counts:
             return kind
@@ -88,8 +90,8 @@ def _from_npz(source: Path) -> dict[str, np.ndarray]:
 
 def _member(archive: zipfile.ZipFile, key: str, name: str) -> np.ndarray:
     """One array; those of objects (a sparse regressor, say) hold a pickle, which is read as data."""
-    if archive.getinfo(f"{key}.npy").file_size > MAX_BYTES:
-        raise ValueError(f"more than {MAX_BYTES} bytes")
+    if archive.getinfo(f"{key}.npy").file_size > MAX_MEMBER_BYTES:
+        raise ValueError(f"more than {MAX_MEMBER_BYTES} bytes")
     data = archive.read(f"{key}.npy")
     try:
         return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)

@@ -14,7 +14,7 @@ from pipeline.body.body_file import check_body
 from pipeline.body.joint_merging import merged_joints
 from pipeline.body.landmark_transfer import transferred_landmarks
 from pipeline.body.model import BodyModel
-from pipeline.body.model_file import KIND_NAMES, REMEDY, Kind, kind_of, model_arrays, shape_count
+from pipeline.body.model_file import COUNTS, KIND_NAMES, REMEDY, Kind, kind_of, model_arrays, shape_count
 from pipeline.body.npz_archive import write_npz
 from pipeline.body.smplx_check import difference_from_smplx
 from schemas.conventions import BETA_COUNT
@@ -76,12 +76,22 @@ def import_smpl(source: Path, out: Path, gender: str | None = None) -> SmplFacts
 
 def merged_body(source: Path, kind: Kind, raw: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of a body file: 24 joints, ten shape coefficients, and whose they are. Raises AssetError."""
-    if raw["shapedirs"].ndim != 3 or raw["posedirs"].ndim != 3 or raw["kintree_table"].ndim != 2:
-        raise AssetError(
-            f"{source}: shapedirs, posedirs and kintree_table have {raw['shapedirs'].ndim}, {raw['posedirs'].ndim} and "
-            f"{raw['kintree_table'].ndim} axes, expected 3, 3 and 2.",
-            remedy=REMEDY,
+    vertices, _, joints = COUNTS[kind]
+    expected = {
+        "v_template": (vertices, 3), "J_regressor": (joints, vertices), "weights": (vertices, joints),
+        "kintree_table": (2, joints), "posedirs": (vertices, 3, 9 * (joints - 1)), "shapedirs": (vertices, 3, None),
+    }  # fmt: skip
+    for key, shape in expected.items():
+        found = raw[key]
+        fits = len(shape) == found.ndim and all(
+            want in (None, have) for want, have in zip(shape, found.shape)
         )
+        if not fits or found.dtype.kind not in "fiu":
+            wanted = ", ".join("any" if size is None else str(size) for size in shape)
+            raise AssetError(
+                f"{source}: {key}: found {found.dtype} of shape {found.shape}, expected numbers of shape ({wanted}).",
+                remedy=REMEDY,
+            )
     arrays = dict(raw) if kind == "smpl" else merged_joints(source, raw)
     return arrays | {"shapedirs": raw["shapedirs"][..., :BETA_COUNT], "kind": np.array(kind)}
 

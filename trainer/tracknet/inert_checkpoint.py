@@ -27,6 +27,8 @@ REMEDY = (
 )
 MAX_NAMES = 1000
 """Names of classes and functions in one file; Lightning's mention some fifty."""
+MAX_PICKLE_BYTES = 256 << 20
+"""Of the pickle in a zip, which holds everything but the tensors' numbers; ResNet-50's takes 40 kB."""
 _LEGACY_PICKLES = 4
 """Pickles at the head of a file from before torch 1.6: magic number, version, machine, contents; then raw numbers."""
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
@@ -121,9 +123,7 @@ def read_checkpoint(path: Path) -> Any:
             return _plain(torch.load(path, map_location="cpu", weights_only=True), {})
     except _DAMAGED as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
-        if isinstance(
-            error, pickle.UnpicklingError
-        ):  # torch's own text would advise to run what is in the file
+        if isinstance(error, pickle.UnpicklingError):  # torch's own text advises to run what is in the file
             text = "it holds more than tensors and plain data"
         raise CheckpointError(f"{path} is not opened: {text.rstrip('.')}.", remedy=REMEDY) from None
 
@@ -152,6 +152,8 @@ def _pickles_of(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 if member.endswith("data.pkl"):
+                    if archive.getinfo(member).file_size > MAX_PICKLE_BYTES:
+                        raise ValueError(f"its pickle has more than {MAX_PICKLE_BYTES} bytes")
                     with archive.open(member) as stream:
                         yield stream, 1  # type: ignore[misc]  # ZipExtFile reads as BinaryIO does
     else:

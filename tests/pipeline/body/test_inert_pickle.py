@@ -21,7 +21,6 @@ from pipeline.body.inert_pickle import dense_array, read_pickle
 from pipeline.body.inert_values import Inert
 from schemas.errors import AssetError
 from tests.fuzz.mutants import mutant
-from tests.pipeline.body.python2_pickles import Python2Pickle
 from tests.pipeline.body.smpl_files import chumpy_array, pretended_chumpy
 
 MUTANTS = int(os.environ.get("FUZZ_PICKLES", "300"))
@@ -55,39 +54,6 @@ def test_plain_contents_come_back(tmp_path: Path, protocol: int) -> None:
         assert np.asarray(found[key]).shape == np.asarray(CONTENTS[key]).shape
     assert found["ordered"].keys() == {"a", "b"}
     np.testing.assert_array_equal(found["ordered"]["b"], [1, 1])
-
-
-def test_strings_of_protocol_0_hold_any_bytes(tmp_path: Path) -> None:
-    every = bytes(range(256))
-    values = [
-        every,
-        b"it's",
-        b'"',
-        b"\\",
-        b"",
-        b"a\nb",
-        2**40,
-        -5,
-        True,
-        False,
-        1.5,
-        None,
-        (1, [2, {"k": b"\xff"}]),
-    ]
-    found = read_pickle(written(tmp_path, Python2Pickle().bytes_of(values)))
-    assert [item.encode("latin-1") for item in found[:6]] == values[:6]
-    assert found[6:12] == values[6:12]
-    assert [type(item) for item in found[8:10]] == [bool, bool]
-    assert found[12] == (1, [2, {"k": "\xff"}])
-    array = np.arange(7, dtype=np.float64) / 3
-    found = read_pickle(
-        written(tmp_path, Python2Pickle().bytes_of({"a": array, "f": np.asfortranarray(np.eye(2, 3))}))
-    )
-    np.testing.assert_array_equal(found["a"], array)
-    np.testing.assert_array_equal(found["f"], np.eye(2, 3))
-    for damaged in (b"S'abc\n.", b"Sabc\n.", b"S'\n.", b"S'a\"\n.", b"S'\\x4'\n."):
-        with pytest.raises(AssetError):
-            read_pickle(written(tmp_path, damaged))
 
 
 def test_shared_and_nested_objects_keep_their_arrays(tmp_path: Path) -> None:

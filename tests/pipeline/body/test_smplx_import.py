@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import smplx
 import torch
+from scipy import sparse
 from smplx.utils import Struct
 from smplx.vertex_ids import vertex_ids
 
@@ -137,6 +138,20 @@ def test_a_pickle_gives_the_same_body(
         np.testing.assert_array_equal(getattr(other, name), getattr(body, name))
 
 
+def test_an_array_of_objects_in_an_npz_is_read_as_data(kind: str, source: Path, body: BodyModel) -> None:
+    """Some files hold the sparse regressor itself, which numpy would unpickle."""
+    with np.load(source, allow_pickle=True) as archive:
+        contents = {name: archive[name] for name in archive.files}
+    regressor = np.empty((), object)
+    regressor[()] = sparse.csc_matrix(contents["J_regressor"])
+    path = source.parent / f"{KINDS[kind][0]}_sparse.npz"
+    np.savez(path, **(contents | {"J_regressor": regressor}))
+    import_smpl(path, source.parent / "from_objects.npz")
+    np.testing.assert_array_equal(
+        BodyModel.load(source.parent / "from_objects.npz").joint_regressor, body.joint_regressor
+    )
+
+
 def test_unconverted_they_are_refused_by_name(kind: str, source: Path) -> None:
     name = {"smplh": "52 joints, an SMPL-H file", "smplx": "55 joints, an SMPL-X file"}[kind]
     with pytest.raises(AssetError, match=name) as refusal:
@@ -163,8 +178,11 @@ def test_what_is_neither_is_refused(tmp_path: Path) -> None:
     other[0, 30] = 4
     refused("joint 30 hangs on joint 4", kintree_table=other)
     refused("6890 vertices, 13776 faces, 16 joints", weights=np.zeros((6890, 16)))
+    refused("0 vertices", v_template=np.array(1.0))
     refused("shapedirs: found 9 columns", shapedirs=small["shapedirs"][..., :9])
-    refused("axes, expected 3, 3 and 2", posedirs=np.zeros((3, 459)))
+    refused(r"posedirs: found float64 of shape \(3, 459\)", posedirs=np.zeros((3, 459)))
+    refused(r"J_regressor: .* expected numbers of shape \(52, 6890\)", J_regressor=np.zeros((24, 6890)))
+    refused("kintree_table: found <U1", kintree_table=np.full((2, 52), "a"))
     write_model(tmp_path / "model.npz", "smplh", arrays)
     with pytest.raises(AssetError, match="does not say a gender"):
         import_smpl(tmp_path / "model.npz", tmp_path / "out.npz")

@@ -18,6 +18,7 @@ from tests.trainer.tracknet.foreign_files import as_from_a_gpu, save, spin_state
 from tests.trainer.tracknet.made_up import write_pictures
 from trainer.cli import main
 from trainer.tracknet.checkpoint import load_tracknet
+from trainer.tracknet.export import facts_of
 from trainer.tracknet.rotations import rotation_from_rotvec
 
 FEW = [
@@ -70,6 +71,7 @@ def test_fine_tuning_keeps_what_spin_computes(tuned: Path) -> None:
     before, after = load_tracknet(tuned / "spin"), load_tracknet(tuned / "tuned")
     assert after.settings.network == before.settings.network
     assert after.settings.network.regressor_activation == "none"
+    assert facts_of(after)["regressor_activation"] == "none"  # and in the exported file
     assert not torch.equal(before.model().fc1.weight, after.model().fc1.weight)
 
 
