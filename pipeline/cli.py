@@ -14,12 +14,14 @@ from pipeline.inspection.command import view as view_command
 from pipeline.logs import quieten_libraries
 from pipeline.studio.commands import add_commands as add_studio_commands
 from schemas.errors import HumandepthError
+from schemas.escaping import escape_on_terminal
 
 _DESCRIPTION = "From video clips to a Parquet dataset for learning the depth of people."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 2 usage, 1 error, 3 some clips failed, 4 nothing, 5 too few kept."""
+    escape_on_terminal()
     arguments, beam_args = _split_beam_arguments(list(sys.argv[1:] if argv is None else argv))
     options = _parser().parse_args(arguments)
     options.beam_args = beam_args

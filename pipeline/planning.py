@@ -19,6 +19,7 @@ from pipeline.video.decode import probe
 from pipeline.video.source import local_path
 from schemas.dataset import CUTS_PATH, SUMMARY_PATH, Dataset
 from schemas.errors import DatasetError, HumandepthError
+from schemas.escaping import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def print_plan(found: Plan) -> None:
         f"time: {duration(3600 * found.hours)} with {found.workers} worker(s)\n"
         f"disk: {found.gigabytes:.2f} GB\n"
         f"memory: {found.memory_mb} MB\n"
-        f"based on {escape(found.basis)}"
+        f"based on {escape(shown(found.basis))}"
     )
 
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline.video.address import is_web, local_path
 from schemas.dataset import RECORDS_PATH, Pack, ShardFacts, WorkRecord, file_sha256, record_path, shard_path
 from schemas.errors import SourceError, StorageError
+from schemas.escaping import unescaped
 from schemas.table import TableWriter
 from schemas.tables import TABLES
 
@@ -88,24 +90,25 @@ def publish_text(text: str, root: str, relative: str) -> None:
         spool.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spool) as folder:
         local = Path(folder) / "text"
-        local.write_text(text)
+        local.write_text(text, encoding="utf-8")
         publish_file(local, root, relative)
 
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[str]:
-    """A local path of a clip: the path itself, or a temporary copy of what lies in a bucket Beam can read.
+    """A local path of a clip's uri: its own, or a temporary copy of what lies in a bucket Beam can read.
 
     Raises SourceError when the bucket or the object cannot be read.
     """
-    if not is_remote(uri) or uri.startswith("file://"):
-        yield uri
+    address = unescaped(uri)
+    if not is_remote(address) or address.lower().startswith("file://") or is_web(address):
+        yield str(local_path(uri))
         return
     with tempfile.TemporaryDirectory(prefix="humandepth-clip-") as spool:
-        path = Path(spool) / Path(uri).name
+        path = Path(spool) / Path(address).name
         try:
             with (
-                _buckets().open(uri, compression_type=_UNCOMPRESSED) as source,
+                _buckets().open(address, compression_type=_UNCOMPRESSED) as source,
                 open(path, "wb") as sink,
             ):
                 shutil.copyfileobj(source, sink)
@@ -269,7 +272,7 @@ def _sha256_of(path: str, changed_ns: int, inode: int) -> str:
 
 def _read_text(path: str) -> str:
     if not is_remote(path):
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     with _buckets().open(path, compression_type=_UNCOMPRESSED) as file:
         return file.read().decode()
 

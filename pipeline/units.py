@@ -36,6 +36,7 @@ from pipeline.video.decode import probe
 from pipeline.video.shots import segments_of
 from schemas.dataset import CUTS_PATH, RECORDS_PATH
 from schemas.errors import HumandepthError, StorageError
+from schemas.escaping import escaped
 
 STOP_NOTE = "stop.note"
 """In the progress folder: why a worker stopped the whole run, for the driver to say."""
@@ -158,7 +159,10 @@ def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
         video = probe(path)
         if asdict(video) == known["video"]:
             return [Segment(clip=clip, **values | {"video": video}) for values in known["segments"]]
-    found = [replace(part, clip=clip) for part in segments_of(replace(clip, uri=path), work.settings.video)]
+    found = [
+        replace(part, clip=clip)
+        for part in segments_of(replace(clip, uri=escaped(path)), work.settings.video)
+    ]
     values = [
         {name: getattr(part, name) for name in ("unit_id", "shot_index", "start_s", "end_s")}
         for part in found

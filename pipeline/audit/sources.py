@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.audit.grouping import Grouping
 from pipeline.audit.scalars import AuditTables, codes, dictionary
 from schemas.errors import DatasetError
+from schemas.escaping import shown
 
 SPLITS_PATH = "meta/splits.json"
 """Where a dataset may record its splits: {"training": [source_id, ...], "validation": [...]}."""
@@ -153,7 +154,8 @@ def read_splits(tables: AuditTables, path: str | None) -> tuple[Splits, dict[str
         return Splits(recorded=False, counts={}, in_several={}), {}
     try:
         named = {
-            str(split): [str(item) for item in items] for split, items in json.loads(file.read_text()).items()
+            shown(split): [shown(item) for item in items]
+            for split, items in json.loads(file.read_text(encoding="utf-8")).items()
         }
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DatasetError(
