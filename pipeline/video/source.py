@@ -94,6 +94,10 @@ def _clips_of(text: str) -> Iterator[_Named]:
             yield _Named(clip=clip, origin=str(path), row=number)
     elif os.path.isdir(path):
         yield from (_named(str(video), text) for video in _videos_under(path))
+    elif path.suffix.lower() in PHOTO_SUFFIXES and os.path.isfile(path):
+        raise LeadsNowhere(
+            f"{text}: a photo is not a video.", remedy=_about_photos(Counter([path.suffix.lower()])).strip()
+        )
     elif os.path.exists(path):
         yield _named(str(path), text)
     elif glob.has_magic(text):

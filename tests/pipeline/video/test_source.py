@@ -297,6 +297,9 @@ def test_files_of_a_folder_that_are_not_taken_are_mentioned(tmp_path, caplog):
     with pytest.raises(SourceError, match=r"no video files, only 5 file\(s\) \(2 \.heic") as caught:
         clips_from_arguments([str(tmp_path)])
     assert "trainer predict" in caught.value.remedy
+    with pytest.raises(SourceError, match=r"1\.HEIC: a photo") as caught:
+        clips_from_arguments([str(tmp_path / "1.HEIC")])
+    assert "trainer predict" in caught.value.remedy
 
 
 def test_names_of_any_kind_lead_to_their_file(tmp_path):
