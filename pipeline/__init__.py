@@ -1,1 +1,3 @@
 """Video clips in; bodies, motion fields, depth and validity maps out, as Parquet."""
+
+from pipeline.kernel_cache import KERNELS_ARE_CACHED as KERNELS_ARE_CACHED  # before anything imports numba

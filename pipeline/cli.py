@@ -9,26 +9,40 @@ from collections.abc import Sequence
 from pipeline.audit.command import add_arguments
 from pipeline.audit.command import audit as audit_command
 from pipeline.body_commands import add_commands as add_body_commands
+from pipeline.download.command import add_arguments as add_download_arguments
+from pipeline.download.command import download as download_command
 from pipeline.inspection.command import add_arguments as add_view_arguments
 from pipeline.inspection.command import view as view_command
 from pipeline.logs import quieten_libraries
+from pipeline.run_commands import add_commands as add_run_commands
+from pipeline.run_commands import add_settings
 from pipeline.studio.commands import add_commands as add_studio_commands
 from schemas.errors import HumandepthError
+from schemas.escaping import escape_on_terminal, shown
+from schemas.places import about_argument, existing_path, file_to_write, plain_path
 
 _DESCRIPTION = "From video clips to a Parquet dataset for learning the depth of people."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 2 usage, 1 error, 3 some clips failed, 4 nothing, 5 too few kept."""
+    escape_on_terminal()
     arguments, beam_args = _split_beam_arguments(list(sys.argv[1:] if argv is None else argv))
-    options = _parser().parse_args(arguments)
-    options.beam_args = beam_args
     quieten_libraries()
+    options = argparse.Namespace()
     try:
+        options = _parser().parse_args(arguments)
+        options.beam_args = beam_args
         return int(options.command(options))
     except HumandepthError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        known = about_argument(error, vars(options).values())
+        if known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
+        return known.exit_code
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in ("schemas", "pipeline"):
             raise
@@ -60,57 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         "download",
         help="fetch YouTube ids or web addresses into a folder, with an archive of what was fetched",
     )
-    download.add_argument(
-        "addresses", nargs="+", help="YouTube ids, https:// addresses of videos or play lists"
-    )
-    download.add_argument("--out", required=True, help="folder; goes on where an earlier download stopped")
-    download.add_argument("--rate-mb-per-s", type=float, default=4.0, help="at most this fast (default 4)")
-    download.add_argument("--pause-s", type=float, default=5.0, help="pause between videos (default 5)")
-    download.add_argument("--max-gb", type=float, default=4.0, help="refuse larger files (default 4)")
-    download.add_argument(
-        "--max-height-px", type=int, default=1080, help="largest picture height (default 1080)"
-    )
-    download.add_argument(
-        "--allow-private", action="store_true", help="also http:// and servers in private networks"
-    )
-    download.set_defaults(command=_download)
+    add_download_arguments(download)
+    download.set_defaults(command=download_command)
 
-    run = commands.add_parser(
-        "run", help="preprocess clips into a dataset; goes on where an earlier run stopped"
-    )
-    run.add_argument(
-        "inputs", nargs="+", help="video files, folders, globs, or a manifest (.csv, .jsonl, .parquet)"
-    )
-    run.add_argument("--out", required=True, help="dataset folder, or a bucket Beam can write to")
-    run.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
-    run.add_argument("--focal-px", type=float, help="focal length of the full image in pixels, where known")
-    run.add_argument(
-        "--retry-failed",
-        nargs="?",
-        const="",
-        metavar="REASON",
-        help="try failed units again: those of a reason (see the table `failures`), or all",
-    )
-    run.add_argument(
-        "--view",
-        metavar="DATASET:NAME",
-        help="take a saved view's limits as the gates of this run; refused where no setting says the same",
-    )
-    run.add_argument(
-        "--settings-from",
-        choices=("dataset", "command"),
-        help="where the folder was made with other settings: go on with its own, or make it again with these",
-    )
-    _add_settings(run)
-    run.set_defaults(command=_run)
-
-    plan = commands.add_parser("plan", help="what a run would cost: units, hours, bytes, memory")
-    plan.add_argument("inputs", nargs="+", help="as for `run`")
-    plan.add_argument("--out", help="the dataset folder that is to be made or gone on with")
-    plan.add_argument("--like", help="a dataset whose measured costs are taken")
-    plan.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
-    _add_settings(plan)
-    plan.set_defaults(command=_plan)
+    add_run_commands(commands)
 
     audit = commands.add_parser("audit", help="what was kept, what was dropped, and why")
     add_arguments(audit)
@@ -119,11 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     gallery = commands.add_parser(
         "gallery", help="a page of pictures: photo, body, depth, motion, validity, refined depth"
     )
-    gallery.add_argument("dataset")
+    gallery.add_argument("dataset", type=plain_path)
     gallery.add_argument(
-        "--out", required=True, help="HTML file to write, or a JPEG or PNG with the same pictures"
+        "--out",
+        type=file_to_write,
+        required=True,
+        help="HTML file to write, or a JPEG or PNG with the same pictures",
     )
-    gallery.add_argument("--predictions", help="folder of `python -m trainer predict`")
+    gallery.add_argument("--predictions", type=existing_path, help="folder of `python -m trainer predict`")
     gallery.add_argument("--per-track", type=int, default=3, help="frames shown of every person (default 3)")
     gallery.set_defaults(command=_gallery)
 
@@ -138,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("--start-s", type=float, help="begin at this time of the clip")
     inspect.add_argument("--end-s", type=float, help="stop at this time of the clip")
-    _add_settings(inspect)
+    add_settings(inspect)
     inspect.set_defaults(command=_inspect)
 
     view = commands.add_parser("view", help="one frame or pair of a dataset as .png, .gif or .rrd")
@@ -149,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "verify",
         help="rehash every shard, check columns and references between tables, render some rows again",
     )
-    verify.add_argument("dataset")
+    verify.add_argument("dataset", type=plain_path)
     verify.add_argument("--render", type=int, default=8, help="samples to render again (default 8; 0: none)")
     verify.add_argument(
         "--view", metavar="NAME", help="also check what a saved view keeps, and render samples of it again"
@@ -157,12 +127,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(command=_verify)
 
     forget = commands.add_parser("forget", help="remove every row of a source, for good")
-    forget.add_argument("dataset")
+    forget.add_argument("dataset", type=plain_path)
     forget.add_argument("--source", required=True, metavar="ID", help="the `source_id`")
     forget.set_defaults(command=_forget)
 
     compact = commands.add_parser("compact", help="put small shards together: the same rows in fewer files")
-    compact.add_argument("dataset")
+    compact.add_argument("dataset", type=plain_path)
     compact.add_argument("--megabytes", type=float, default=256, help="size of a file (default 256)")
     compact.set_defaults(command=_compact)
 
@@ -178,18 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="paper", help="`paper` (default), `paper-exact` or `released`")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting",
-    )
-
-
 def _fetch(options: argparse.Namespace) -> int:
     from pipeline.assets import fetch
 
@@ -197,78 +155,11 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
-def _download(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from pipeline.download.collection import Collection
-    from pipeline.download.video_site import YtDlpSite
-    from schemas.errors import SettingsError
-
-    for name in ("rate_mb_per_s", "max_gb", "max_height_px"):
-        if not getattr(options, name) > 0:
-            flag = "--" + name.replace("_", "-")
-            raise SettingsError(f"{flag} cannot be {getattr(options, name)}.", remedy="Give a value above 0.")
-    site = YtDlpSite(
-        rate_mb_per_s=options.rate_mb_per_s,
-        max_gb=options.max_gb,
-        max_height_px=options.max_height_px,
-        allow_private=options.allow_private,
-    )
-    outcome = Collection(Path(options.out)).download(
-        options.addresses, site, pause_s=max(0.0, options.pause_s), allow_private=options.allow_private
-    )
-    had = len(outcome.fetched) + len(outcome.already_there)
-    print(
-        f"{len(outcome.fetched)} fetched, {len(outcome.already_there)} already there, {len(outcome.failures)} failed"
-    )
-    print(f"next: python -m pipeline run {options.out}/clips.jsonl --out dataset")
-    return 0 if not outcome.failures else 3 if had else 1
-
-
-def _run(options: argparse.Namespace) -> int:
-    from pipeline.audit.gates import overrides_from_name
-    from pipeline.config import preset
-    from pipeline.run import pipeline_options, run
-    from pipeline.summary import print_run
-    from pipeline.video.source import clips_from_arguments
-    from schemas.settings import with_overrides
-
-    settings = with_overrides(
-        preset(options.preset), [*overrides_from_name(options.view), *options.overrides]
-    )
-    pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
-    clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
-    summary = run(
-        clips,
-        options.out,
-        settings,
-        workers=options.workers,
-        beam_args=options.beam_args,
-        retry=options.retry_failed,
-        isolated=True,
-        settings_from=options.settings_from,
-    )
-    print_run(summary, options.out)
-    return summary.exit_code_for(settings.run.max_failed_share)
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from pipeline.config import preset
-    from pipeline.planning import plan, print_plan
-    from pipeline.video.source import clips_from_arguments
-    from schemas.settings import with_overrides
-
-    settings = with_overrides(preset(options.preset), options.overrides)
-    clips = clips_from_arguments(options.inputs)
-    print_plan(plan(clips, settings, out=options.out, like=options.like, workers=options.workers))
-    return 0
-
-
 def _forget(options: argparse.Namespace) -> int:
     from pipeline.forgetting import forget
 
     units = forget(options.dataset, options.source)
-    print(f"{options.dataset}: {units} unit(s) of source {options.source!r} removed")
+    print(f"{shown(options.dataset)}: {units} unit(s) of source {options.source!r} removed")
     return 0
 
 
@@ -276,7 +167,9 @@ def _compact(options: argparse.Namespace) -> int:
     from pipeline.compaction import compact_dataset
 
     done = compact_dataset(options.dataset, int(options.megabytes * 2**20))
-    print(f"{options.dataset}: {done.files_before} files before, {done.files_after} now, the same rows")
+    print(
+        f"{shown(options.dataset)}: {done.files_before} files before, {done.files_after} now, the same rows"
+    )
     return 0
 
 
@@ -292,10 +185,10 @@ def _gallery(options: argparse.Namespace) -> int:
     from pipeline.audit.gallery import write_gallery
     from schemas.dataset import Dataset
 
-    shown = write_gallery(
+    drawn = write_gallery(
         Dataset.open(options.dataset), options.out, options.predictions, per_track=options.per_track
     )
-    print(f"wrote {options.out} ({shown} frames)")
+    print(f"wrote {shown(options.out)} ({drawn} frames)")
     return 0
 
 
@@ -320,8 +213,8 @@ def _inspect(options: argparse.Namespace) -> int:
     if not made.tracks:
         print("nobody was tracked")
     print(
-        f"wrote {made.film} ({made.frames} frames), {made.sheet}"
-        + (f", {made.recording}" if made.recording else "")
+        f"wrote {shown(made.film)} ({made.frames} frames), {shown(made.sheet)}"
+        + (f", {shown(made.recording)}" if made.recording else "")
     )
     return 0
 
@@ -331,9 +224,9 @@ def _verify(options: argparse.Namespace) -> int:
 
     report = verify(options.dataset, render=options.render, view=options.view)
     for problem in report.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"error: {shown(problem)}", file=sys.stderr)
     if not report.problems:
-        print(f"{options.dataset}: {report.units} units, content hash {report.content_hash}")
+        print(f"{shown(options.dataset)}: {report.units} units, content hash {report.content_hash}")
         if options.view:
             print(f"view {options.view}: keeps {report.samples} samples with {report.references} references")
         print(f"{report.rendered} of {report.samples} samples rendered again: {report.render_note}")

@@ -9,16 +9,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from pipeline.assets import asset_path, cache_folder
+from pipeline.kernel_cache import KERNEL_CACHE, KERNEL_CACHE_STAYS
 from pipeline.rendering.choice import gl_platform, make_rasterizer
 from schemas.errors import HumandepthError
+from schemas.escaping import shown
 
 LEAST_MEMORY_GB = 2.0
 LEAST_DISK_GB = 2.0
+COMPILE_S = 30
+"""What compiling every kernel once takes one core."""
 _PACKAGES = (
     "numpy",
     "pyarrow",
@@ -50,6 +55,10 @@ def examine() -> list[Finding]:
     for name, check in _CHECKS:
         try:
             findings += list(check())
+        except HumandepthError as error:
+            findings.append(
+                Finding(what=name, works=False, detail=error.message, remedy=error.remedy, is_fatal=True)
+            )
         except Exception as error:
             findings.append(
                 Finding(what=name, works=False, detail=repr(error), remedy="Report this.", is_fatal=True)
@@ -62,7 +71,7 @@ def print_findings(findings: list[Finding]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     for finding in findings:
         mark = "ok     " if finding.works else ("MISSING" if finding.is_fatal else "limited")
-        console.print(f"{mark}  {finding.what}: {escape(finding.detail)}")
+        console.print(f"{mark}  {finding.what}: {escape(shown(finding.detail))}")
         if not finding.works:
             console.print(f"         {escape(finding.remedy)}")
 
@@ -116,6 +125,20 @@ def _rasterizers() -> Iterator[Finding]:
     yield Finding(what="rasteriser", works=True, detail=f"rendering.rasterizer=auto means {name} here")
 
 
+def _kernels() -> Iterator[Finding]:
+    place = "nowhere can be written: every process compiles them again"
+    if KERNEL_CACHE is not None:
+        place = f"kept in {KERNEL_CACHE}" + ("" if KERNEL_CACHE_STAYS else ", among the temporary files")
+    yield Finding(
+        what="compiled kernels",
+        works=KERNEL_CACHE_STAYS,
+        detail=place,
+        remedy=f"Works, but compiling takes about {COMPILE_S} s of one core "
+        + ("whenever that folder is emptied" if KERNEL_CACHE is not None else "in every process")
+        + ": set NUMBA_CACHE_DIR to a folder that stays and can be written.",
+    )
+
+
 def _memory() -> Iterator[Finding]:
     free_gb = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     yield Finding(
@@ -127,12 +150,18 @@ def _memory() -> Iterator[Finding]:
 
 
 def _disks() -> Iterator[Finding]:
-    places = {
-        "temporary files": tempfile.gettempdir(),
-        "this folder": os.getcwd(),
-        "models": str(cache_folder()),
+    places: dict[str, tuple[Callable[[], str | Path], str]] = {
+        "temporary files": (tempfile.gettempdir, "Free some space, or set TMPDIR to another folder."),
+        "this folder": (os.getcwd, "Free some space, or give --out on another disk."),
+        "models": (cache_folder, "Free some space, or set HUMANDEPTH_CACHE to another folder."),
     }
-    for what, path in places.items():
+    for what, (place, remedy) in places.items():
+        try:
+            path = os.path.abspath(place())
+        except (OSError, HumandepthError) as error:
+            detail = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+            yield Finding(what=f"disk for {what}", works=False, detail=detail, remedy=remedy, is_fatal=True)
+            continue
         while not os.path.exists(path):
             path = os.path.dirname(path)
         free_gb, writable = shutil.disk_usage(path).free / 1e9, os.access(path, os.W_OK)
@@ -140,7 +169,7 @@ def _disks() -> Iterator[Finding]:
             what=f"disk for {what}",
             works=writable and free_gb >= LEAST_DISK_GB,
             detail=f"{path}: {free_gb:.1f} GB free{'' if writable else ', not writable'}",
-            remedy="Free some space or set TMPDIR, HUMANDEPTH_CACHE or --out to another disk.",
+            remedy=remedy,
         )
 
 
@@ -149,6 +178,7 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("models", _models),
     ("codecs", _codecs),
     ("rasterisers", _rasterizers),
+    ("compiled kernels", _kernels),
     ("memory", _memory),
     ("disks", _disks),
 )

@@ -5,6 +5,14 @@ from __future__ import annotations
 import logging
 
 from schemas.errors import StorageError
+from schemas.escaping import shown
+
+
+class _OneLine(logging.Formatter):
+    """The message alone, with the names in it made harmless; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return shown(super().formatMessage(record))
 
 
 def quieten_libraries() -> None:
@@ -14,7 +22,7 @@ def quieten_libraries() -> None:
     ours = logging.getLogger("pipeline")
     if not ours.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_OneLine("%(message)s"))
         ours.addHandler(handler)
         ours.setLevel(logging.WARNING)
         ours.propagate = False

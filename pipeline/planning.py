@@ -19,8 +19,9 @@ from pipeline.sink import is_remote, read_json
 from pipeline.video.decode import probe
 from pipeline.video.source import local_path
 from schemas.dataset import SUMMARY_PATH, Dataset, document_remedy
-from schemas.documents import damaged, shown
+from schemas.documents import abbreviated, damaged
 from schemas.errors import DatasetError, HumandepthError
+from schemas.escaping import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,7 @@ def print_plan(found: Plan) -> None:
         f"time: {duration(3600 * found.hours)} with {found.workers} worker(s)\n"
         f"disk: {found.gigabytes:.2f} GB\n"
         f"memory: {found.memory_mb} MB\n"
-        f"based on {escape(found.basis)}"
+        f"based on {escape(shown(found.basis))}"
     )
 
 
@@ -154,7 +155,7 @@ def _number(root: str, values: dict[str, Any], name: str) -> float:
     value = values.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**63:
         path = Path(root) / SUMMARY_PATH
-        raise damaged(path, f"{name} is {shown(value)}", remedy=document_remedy(SUMMARY_PATH))
+        raise damaged(path, f"{name} is {abbreviated(value)}", remedy=document_remedy(SUMMARY_PATH))
     return float(value)
 
 

@@ -94,7 +94,7 @@ class Totals:
                 continue
             self._sums.update(
                 done=1,
-                failed=note.get("outcome") != "kept",
+                failed=int(note.get("outcome") != "kept"),
                 pairs_kept=_whole(note, "pairs_kept"),
                 pairs_dropped=_whole(note, "pairs_dropped"),
             )

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import PairStatistics
 from schemas.errors import HumandepthError
+from schemas.escaping import is_plain
 
 PERSON_PX = 128
 """Side of the outline that a track carries for each frame, over its crop."""
@@ -22,6 +23,7 @@ class ClipRef:
     clip_id: str
     """Letters, digits, '.', '_' and '-': it becomes part of file names."""
     uri: str
+    """Path or address as an escaped name (`schemas.escaping`): storable as it is, and it opens its file everywhere."""
     source_id: str
     """What splits are made by: clips cut from one video share it."""
     start_s: float | None = None
@@ -29,6 +31,13 @@ class ClipRef:
     focal_px: float | None = None
     """Focal length of the full image in pixels, when known."""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("uri", "licence"):
+            if not is_plain(getattr(self, name)):
+                raise ValueError(
+                    f"ClipRef {name} {getattr(self, name)!r} holds what cannot be stored: use schemas.escaping.escaped."
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +119,8 @@ class Track:
     """(T,) why a frame is gated out; empty strings where it is kept."""
     tracked_vector: np.ndarray | None = None
     """(T, 85) what the tracker found, where refinement has changed `vector` since."""
+    has_own_focal: bool = False
+    """Whether the bodies came with the focal length of the film, as those of other programs may."""
     person: tuple[bytes, ...] | None = None
     """(T,) the cells of each crop that show the person, by the segmentation, as `packed_person` packs them; None where
     the tracker has none. About 250 bytes a frame."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from pipeline.records import ClipRef, Failure, Segment, Track, UnitCounts, Verdict
+from schemas.escaping import shown
 
 Row = dict[str, Any]
 Emit = Callable[[str, Mapping[str, Any]], None]
@@ -72,16 +73,17 @@ def pair_row(
     }
 
 
-def clip_row(segment: Segment, counts: UnitCounts, frames_read: int) -> Row:
-    """Row of `clips` for one unit of work."""
-    return _clip_row(segment.clip, counts) | {
+def clip_row(segment: Segment, counts: UnitCounts, frames_read: int, tracks: Sequence[Track] = ()) -> Row:
+    """Row of `clips` for one unit of work. Bodies that brought the film's focal length along count as `given`."""
+    brought = bool(tracks) and all(track.has_own_focal for track in tracks)
+    return _clip_row(segment.clip, counts, is_focal_given=brought) | {
         "input_sha256": segment.video.sha256,
         "shot_index": segment.shot_index,
         "start_s": segment.start_s,
         "end_s": segment.end_s,
         "width_px": segment.video.width_px,
         "height_px": segment.video.height_px,
-        "notes": "; ".join(filter(None, [segment.video.notes, segment.notes])),
+        "notes": shown("; ".join(filter(None, [segment.video.notes, segment.notes]))),
         "frames_read": frames_read,
     }
 
@@ -111,14 +113,14 @@ def failure_row(clip: ClipRef, unit_id: str, failure: Failure) -> Row:
     } | asdict(failure)
 
 
-def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
+def _clip_row(clip: ClipRef, counts: UnitCounts, is_focal_given: bool = False) -> Row:
     return {
         "source_id": clip.source_id,
         "clip_id": clip.clip_id,
         "unit_id": counts.unit_id,
         "uri": clip.uri,
         "licence": clip.licence,
-        "focal_source": "assumed" if clip.focal_px is None else "given",
+        "focal_source": "assumed" if clip.focal_px is None and not is_focal_given else "given",
         "tracks": counts.tracks,
         "frames_kept": counts.frames_kept,
         "pairs_kept": counts.pairs_kept,

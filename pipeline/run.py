@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -33,12 +32,14 @@ from pipeline.rendering import resolve_backend
 from pipeline.run_lock import LOCK_PATH, RunLock
 from pipeline.sink import SPOOL, is_remote, join, publish_text, read_json, spool_folder, typed_storage_errors
 from pipeline.stopping import WorkerGuard, stop_signals
-from pipeline.summary import STAGES, RunCosts, RunSummary, write_summary
+from pipeline.summary import COUNTED, STAGES, RunCosts, RunSummary, with_focal_lengths, write_summary
+from pipeline.temporary import all_temporary_files_in, owned_folder
 from pipeline.toolbox import Toolbox, shared_toolbox, stored_settings
 from pipeline.units import STOP_NOTE, UnitWork, peak_mb
 from pipeline.video.source import checked_id
 from schemas.dataset import FILES_PATH, INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, SettingsError, StorageError
+from schemas.escaping import shown
 from schemas.settings import as_dict, with_overrides
 
 
@@ -87,6 +88,7 @@ def run(
         if local:
             with _storage_as_dataset_errors(), typed_storage_errors(root):
                 settle(root)
+                summary = with_focal_lengths(summary, root)
                 write_summary(summary, root)
                 publish_documents(root)
                 spool_folder(root).rmdir()
@@ -104,13 +106,16 @@ def _carry_out(
 ) -> PipelineResult:
     on_this_machine = not beam_args
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="humandepth-progress-"))
+        temporary = stack.enter_context(owned_folder("run"))
+        folder = temporary / "progress"
+        folder.mkdir()
         if on_this_machine:
-            stack.enter_context(ProgressDisplay(folder, len(clips)))
+            stack.enter_context(all_temporary_files_in(temporary))
+            stack.enter_context(ProgressDisplay(str(folder), len(clips)))
             stack.callback(close_idle)
-            stack.enter_context(WorkerGuard())
-            stack.enter_context(stop_signals(work.root, lock))
-            work = replace(work, progress_folder=folder)
+            stack.enter_context(WorkerGuard(temporary))
+            stack.enter_context(stop_signals(work.root, lock, temporary))
+            work = replace(work, progress_folder=str(folder))
         runner = _QuietRunner() if _runner_name(beam_args) == "FnApiRunner" else _runner_name(beam_args)
         job = beam.Pipeline(runner=runner, options=options)
         graph.build(
@@ -125,7 +130,7 @@ def _carry_out(
             result = job.run()
             result.wait_until_finish()
         except Exception as error:
-            note = read_note(Path(folder) / STOP_NOTE)
+            note = read_note(folder / STOP_NOTE)
             if note is None:
                 raise
             raise DatasetError(str(note["message"]), remedy=str(note["remedy"])) from error
@@ -188,10 +193,10 @@ def _held(root: str) -> Iterator[RunLock]:
         _refuse_other_folder(root)
     with RunLock(root) as lock:
         if lock.stale is not None:
-            print(
-                f"{root}: process {lock.stale.get('pid')} ended without finishing; going on where it stopped.",
-                file=sys.stderr,
+            said = (
+                f"{root}: process {lock.stale.get('pid')} ended without finishing; going on where it stopped."
             )
+            print(shown(said), file=sys.stderr)
         yield lock
 
 
@@ -251,8 +256,7 @@ def _counters(result: PipelineResult) -> Counter[str]:
 
 def _summary(result: PipelineResult, costs: RunCosts) -> RunSummary:
     found = _counters(result)
-    counts = [name for name in RunSummary.__dataclass_fields__ if name != "costs"]
-    return RunSummary(**{name: found.get(name.replace("_", "-"), 0) for name in counts}, costs=costs)
+    return RunSummary(**{name: found.get(name.replace("_", "-"), 0) for name in COUNTED}, costs=costs)
 
 
 def _costs(result: PipelineResult, wall_s: float, workers: int) -> RunCosts:

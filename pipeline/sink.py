@@ -11,17 +11,21 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline.temporary import owned_folder
+from pipeline.video.address import is_web, local_path
 from schemas.dataset import RECORDS_PATH, document_remedy, record_path, shard_path
 from schemas.documents import damaged, json_object
 from schemas.errors import SourceError, StorageError
-from schemas.table import TableWriter
+from schemas.escaping import unescaped
+from schemas.places import made_parent
+from schemas.table import TableSpec, TableWriter
 from schemas.tables import TABLES
 from schemas.work_record import Pack, ShardFacts, WorkRecord, file_sha256
 
@@ -89,24 +93,36 @@ def publish_text(text: str, root: str, relative: str) -> None:
         spool.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spool) as folder:
         local = Path(folder) / "text"
-        local.write_text(text)
+        local.write_text(text, encoding="utf-8")
         publish_file(local, root, relative)
+
+
+def write_table(table: TableSpec, rows: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """Writes rows to one file of its own, which appears with all of them or not at all, and returns their number."""
+    spool = made_parent(path).with_name(f".{path.name}.part")
+    try:
+        count = table.write(rows, spool)
+        os.replace(spool, path)
+    finally:
+        spool.unlink(missing_ok=True)
+    return count
 
 
 @contextmanager
 def local_copy(uri: str) -> Iterator[str]:
-    """A local path of a clip: the path itself, or a temporary copy of what lies in a bucket Beam can read.
+    """A local path of a clip's uri: its own, or a temporary copy of what lies in a bucket Beam can read.
 
     Raises SourceError when the bucket or the object cannot be read.
     """
-    if not is_remote(uri) or uri.startswith("file://"):
-        yield uri
+    address = unescaped(uri)
+    if not is_remote(address) or address.lower().startswith("file://") or is_web(address):
+        yield str(local_path(uri))
         return
-    with tempfile.TemporaryDirectory(prefix="humandepth-clip-") as spool:
-        path = Path(spool) / Path(uri).name
+    with owned_folder("clip") as spool:
+        path = spool / Path(address).name
         try:
             with (
-                _buckets().open(uri, compression_type=_UNCOMPRESSED) as source,
+                _buckets().open(address, compression_type=_UNCOMPRESSED) as source,
                 open(path, "wb") as sink,
             ):
                 shutil.copyfileobj(source, sink)
@@ -133,9 +149,8 @@ class UnitSink:
             spool = None if is_remote(root) else spool_folder(root)
             if spool is not None:
                 spool.mkdir(parents=True, exist_ok=True)
-            self._spool = tempfile.TemporaryDirectory(
-                prefix="humandepth-", dir=spool, ignore_cleanup_errors=True
-            )
+            self._tidying = ExitStack()
+            self._spool = self._tidying.enter_context(owned_folder("unit", spool))
 
     def emit(self, table: str, row: Mapping[str, Any]) -> None:
         """Adds one row to the unit's shard of a table."""
@@ -147,7 +162,7 @@ class UnitSink:
             self._writers[table].add(row)
 
     def _local(self, table: str) -> Path:
-        return Path(self._spool.name) / f"{table}.parquet"
+        return self._spool / f"{table}.parquet"
 
     def _publish(self) -> WorkRecord:
         discard_unit(self._root, self._unit_id)
@@ -181,7 +196,7 @@ class UnitSink:
                 with typed_storage_errors(self._root):
                     self._publish()
         finally:
-            self._spool.cleanup()
+            self._tidying.close()
 
 
 @contextmanager

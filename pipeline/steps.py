@@ -109,7 +109,7 @@ def render_segment(
     if failure is not None:
         counts = replace(counts, outcome=failure.reason)
         emit("failures", failure_row(segment.clip, segment.unit_id, failure))
-    emit("clips", clip_row(segment, counts, tracked.frames_read))
+    emit("clips", clip_row(segment, counts, tracked.frames_read, tracked.tracks))
     return counts
 
 

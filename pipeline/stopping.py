@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from pipeline.isolation import end_descendants
@@ -21,6 +22,9 @@ WORKER_DIED = 70
 
 class WorkerGuard:
     """Ends the job when a worker process dies: Beam's runner would wait for it for ever."""
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
 
     def __enter__(self) -> None:
         self._before = threading.excepthook
@@ -35,6 +39,7 @@ class WorkerGuard:
                     flush=True,
                 )
                 end_descendants()
+                shutil.rmtree(self._temporary, ignore_errors=True)
                 os._exit(WORKER_DIED)
 
         threading.excepthook = hook
@@ -44,8 +49,11 @@ class WorkerGuard:
 
 
 @contextmanager
-def stop_signals(root: str, lock: RunLock | None) -> Iterator[None]:
-    """SIGINT and SIGTERM drop the units at work, which leave nothing, and end the process with 128 + signal."""
+def stop_signals(root: str, lock: RunLock | None, temporary: Path) -> Iterator[None]:
+    """SIGINT and SIGTERM drop the units at work, which leave nothing, and end the process with 128 + signal.
+
+    Nothing else can tidy up then: the `temporary` folder goes too.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,6 +62,7 @@ def stop_signals(root: str, lock: RunLock | None) -> Iterator[None]:
         end_descendants()
         if not is_remote(root):
             shutil.rmtree(spool_folder(root), ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:
             lock.release()
         name = signal.Signals(number).name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 from pipeline.progress import duration
 from pipeline.sink import is_remote, publish_text
 from schemas.dataset import SUMMARY_PATH, Dataset
+from schemas.escaping import shown
 
 TOO_MANY_FAILED = 5
 """Exit code when a larger share of units failed than `run.max_failed_share` allows."""
@@ -28,6 +29,11 @@ STAGES = {
     "render": "motion and maps",
     "write": "writing shards",
 }
+COUNTED = (
+    "units_kept", "units_failed", "units_skipped", "samples", "frames_read", "frames_kept", "pairs_kept",
+    "pairs_dropped",
+)  # fmt: skip
+"""Fields of a summary that the graph counts."""
 _SHOWN_FAILURES = 50
 
 
@@ -56,6 +62,10 @@ class RunSummary:
     frames_kept: int
     pairs_kept: int
     pairs_dropped: int
+    clips_read: int = 0
+    """Clips in the dataset that could be read, whichever run read them."""
+    clips_with_assumed_focal: int = 0
+    """Those of them whose focal length nothing said: their depths are metres only as far as the assumption holds."""
     costs: RunCosts | None = None
 
     @property
@@ -71,6 +81,16 @@ class RunSummary:
         if self.units_kept and self.units_failed > max_failed_share * units:
             return TOO_MANY_FAILED
         return self.exit_code
+
+
+def with_focal_lengths(summary: RunSummary, root: str) -> RunSummary:
+    """The summary with what the table `clips` of a local dataset says about focal lengths."""
+    assumed: dict[str, bool] = {}
+    for row in Dataset.open(root).rows("clips", ["clip_id", "focal_source", "frames_read"]):
+        if row["frames_read"]:
+            is_assumed = row["focal_source"] == "assumed"
+            assumed[row["clip_id"]] = assumed.get(row["clip_id"], False) or is_assumed
+    return replace(summary, clips_read=len(assumed), clips_with_assumed_focal=sum(assumed.values()))
 
 
 def write_summary(summary: RunSummary, root: str) -> None:
@@ -103,7 +123,7 @@ def print_run(summary: RunSummary, root: str) -> None:
     """Counts, where the time went, and a line per failure with its remedy."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(
-        f"{escape(root)}: {summary.units_kept} unit(s) kept ({summary.units_skipped} finished before), "
+        f"{escape(shown(root))}: {summary.units_kept} unit(s) kept ({summary.units_skipped} finished before), "
         f"{summary.units_failed} failed; now {summary.samples} samples, {summary.pairs_kept} pairs kept and "
         f"{summary.pairs_dropped} dropped by this run"
     )
@@ -113,6 +133,11 @@ def print_run(summary: RunSummary, root: str) -> None:
         console.print(
             f"{duration(costs.wall_s)} with {costs.workers} worker(s), {summary.frames_read} frames read; "
             f"the largest process used {costs.peak_mb} MB"
+        )
+    if summary.clips_with_assumed_focal:
+        console.print(
+            f"focal length assumed for {summary.clips_with_assumed_focal} of {summary.clips_read} clip(s): depths and "
+            "baselines scale with it. Where it is known give --focal-px, or focal_px in the manifest."
         )
     if is_remote(root):
         return
@@ -124,7 +149,7 @@ def print_run(summary: RunSummary, root: str) -> None:
                 file=sys.stderr,
             )
             break
-        print(f"failed: {row['uri']}: {row['message']} {row['remedy']}", file=sys.stderr)
+        print(shown(f"failed: {row['uri']}: {row['message']} {row['remedy']}"), file=sys.stderr)
 
 
 def _stage_table(summary: RunSummary) -> Table:

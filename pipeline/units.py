@@ -34,6 +34,7 @@ from pipeline.video.decode import probe
 from pipeline.video.shots import segments_of
 from schemas.dataset import RECORDS_PATH
 from schemas.errors import HumandepthError, StorageError
+from schemas.escaping import escaped
 
 STOP_NOTE = "stop.note"
 """In the progress folder: why a worker stopped the whole run, for the driver to say."""
@@ -155,7 +156,10 @@ def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
         video = probe(path)
         if asdict(video) == known["video"]:
             return [Segment(clip=clip, **values | {"video": video}) for values in known["segments"]]
-    found = [replace(part, clip=clip) for part in segments_of(replace(clip, uri=path), work.settings.video)]
+    found = [
+        replace(part, clip=clip)
+        for part in segments_of(replace(clip, uri=escaped(path)), work.settings.video)
+    ]
     values = [
         {name: value for name, value in asdict(part).items() if name not in ("clip", "video")}
         for part in found

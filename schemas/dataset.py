@@ -25,7 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from schemas.documents import damaged, read_document, shown, text_of
+from schemas.documents import abbreviated, damaged, read_document, text_of
 from schemas.errors import DatasetError
 from schemas.shard import REMAKE, footer_sha256, short
 from schemas.tables import TABLES
@@ -92,8 +92,8 @@ def check_info(root: str | Path, info: Any) -> None:
     facts = info if isinstance(info, dict) else {}
     if facts.get("format") != "humandepth" or facts.get("format_version") != FORMAT_VERSION:
         raise DatasetError(
-            f"{root}/{INFO_PATH} has format {shown(facts.get('format'))} version {shown(facts.get('format_version'))}, "
-            f"expected 'humandepth' version {FORMAT_VERSION}.",
+            f"{root}/{INFO_PATH} has format {abbreviated(facts.get('format'))} version "
+            f"{abbreviated(facts.get('format_version'))}, expected 'humandepth' version {FORMAT_VERSION}.",
             remedy="Use the humandepth version that wrote it.",
         )
 
@@ -220,7 +220,7 @@ def read_tombstone(path: Path) -> str:
     try:
         source_id = text_of(read_document(path, remedy=remedy).get("source_id"), "source_id")
         if Path(tombstone_path(source_id)).name != path.name:
-            raise ValueError(f"its name is not that of source {shown(source_id)}")
+            raise ValueError(f"its name is not that of source {abbreviated(source_id)}")
     except ValueError as error:
         raise damaged(path, error, remedy=remedy) from error
     return source_id

@@ -53,18 +53,18 @@ def damaged(path: Path | str, why: object, *, remedy: str) -> DatasetError:
 def whole_number(value: Any, name: str) -> int:
     """A count or size out of a document. Raises ValueError for anything but an integer from 0 to 2^63 - 1."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise ValueError(f"{name} is {shown(value)}, expected a whole number")
+        raise ValueError(f"{name} is {abbreviated(value)}, expected a whole number")
     return value
 
 
 def text_of(value: Any, name: str) -> str:
     """A text out of a document. Raises ValueError for anything else."""
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {shown(value)}, expected a text")
+        raise ValueError(f"{name} is {abbreviated(value)}, expected a text")
     return value
 
 
-def shown(value: Any) -> str:
+def abbreviated(value: Any) -> str:
     """A value in a message, whatever its size."""
     try:
         text = repr(value)

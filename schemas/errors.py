@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from schemas.escaping import shown
+
 
 class HumandepthError(Exception):
     """An expected failure: what was wrong, with the value, and what to do about it.
@@ -15,9 +17,11 @@ class HumandepthError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message, self.remedy = (
+            shown(message),
+            shown(remedy),
+        )  # they quote names, and are stored and printed
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}"
@@ -101,9 +105,8 @@ class StorageError(Exception):
     """
 
     def __init__(self, message: str, *, remedy: str) -> None:
-        super().__init__(f"{message} {remedy}")
-        self.message = message
-        self.remedy = remedy
+        self.message, self.remedy = shown(message), shown(remedy)
+        super().__init__(f"{self.message} {self.remedy}")
 
     def __reduce__(self):
         return (_rebuild_storage, (self.message, self.remedy))

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from schemas.documents import json_value, shown
+from schemas.documents import abbreviated, json_value
 from schemas.errors import SettingsError
 
 SettingsT = TypeVar("SettingsT")
@@ -43,7 +43,7 @@ def from_dict(kind: type[SettingsT], values: Any) -> SettingsT:
     hints = get_type_hints(kind)
     if not isinstance(values, dict):
         raise SettingsError(
-            f"{kind.__name__} is {shown(values)}, expected an object.",
+            f"{kind.__name__} is {abbreviated(values)}, expected an object.",
             remedy="Write {name: value, ...}.",
         )
     known: dict[str, Any] = {}
@@ -91,7 +91,7 @@ def _checked(value: Any, hint: Any, path: str) -> Any:
         return _converted(value, hint)
     name = getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
     raise SettingsError(
-        f"setting {path!r} takes {name}, got {shown(value)}.",
+        f"setting {path!r} takes {name}, got {abbreviated(value)}.",
         remedy="See `settings` in the README for names and types.",
     )
 

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from schemas.column import Column
 from schemas.dataset import Dataset
-from schemas.documents import damaged, read_document, shown, text_of
+from schemas.documents import abbreviated, damaged, read_document, text_of
 from schemas.errors import DatasetError, SettingsError
 from schemas.shard import Shard
 from schemas.table import TableSpec
@@ -111,7 +111,7 @@ class View:
                 raise ValueError("it is not a view of version 1")
             unknown = values.keys() - {"name", "pairs", "samples"}
             if unknown:
-                raise ValueError(f"it has unknown names: {shown(', '.join(sorted(unknown)))}")
+                raise ValueError(f"it has unknown names: {abbreviated(', '.join(sorted(unknown)))}")
             return cls(
                 name=text_of(values.get("name"), "name"),
                 pairs=_text_or_none(values.get("pairs"), "pairs"),

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.documents import shown
+from schemas.documents import abbreviated
 from schemas.errors import SettingsError
 from schemas.table import TableSpec
 
@@ -153,6 +153,6 @@ def _constant(node: ast.expr, text: str) -> Any:
 
 def _unreadable(text: str, why: str) -> SettingsError:
     return SettingsError(
-        f"filter {shown(text)}: {why}.",
+        f"filter {abbreviated(text)}: {why}.",
         remedy="Write for example: mean_baseline_m >= 0.6 and valid_fraction >= 0.2",
     )

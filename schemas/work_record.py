@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.documents import json_object, json_sha256, shown, text_of, whole_number
+from schemas.documents import abbreviated, json_object, json_sha256, text_of, whole_number
 from schemas.shard import footer_sha256
 from schemas.tables import TABLES
 
@@ -88,7 +88,7 @@ class ShardFacts:
         )
         for path in (facts.path, facts.file.path):
             if path.split("/")[0] != facts.table:
-                raise ValueError(f"{shown(path)} is no file of table {shown(facts.table)}")
+                raise ValueError(f"{abbreviated(path)} is no file of table {abbreviated(facts.table)}")
         return facts
 
 
@@ -119,14 +119,14 @@ class WorkRecord:
             raise ValueError("its content is not what was written: the hash in it differs")
         shards = values.pop("shards", None)
         if not isinstance(shards, list):
-            raise ValueError(f"shards is {shown(shards)}, expected a list")
+            raise ValueError(f"shards is {abbreviated(shards)}, expected a list")
         attempts = whole_number(values.pop("attempts", 1), "attempts")
         names = ("unit_id", "fingerprint", "outcome")
         texts = {name: text_of(values.pop(name, None), name) for name in names}
         if values:
-            raise ValueError(f"unknown names {shown(', '.join(values))}")
+            raise ValueError(f"unknown names {abbreviated(', '.join(values))}")
         if not texts["unit_id"] or "/" in texts["unit_id"] or "\0" in texts["unit_id"]:  # names its files
-            raise ValueError(f"unit_id is {shown(texts['unit_id'])}")
+            raise ValueError(f"unit_id is {abbreviated(texts['unit_id'])}")
         return cls(shards=tuple(map(ShardFacts.from_values, shards)), attempts=attempts, **texts)
 
 
@@ -141,18 +141,18 @@ def checked_path(value: Any) -> str:
     path = text_of(value, "path")
     table, _, name = path.partition("/")
     if table not in TABLES or not name.endswith(".parquet") or "/" in name or "\0" in name:
-        raise ValueError(f"{shown(path)} is no place of a shard")
+        raise ValueError(f"{abbreviated(path)} is no place of a shard")
     return path
 
 
 def _file_facts(values: Mapping[str, Any]) -> dict[str, Any]:
     unknown = values.keys() - {"path", "bytes", "sha256", "footer_sha256"}
     if unknown:
-        raise ValueError(f"unknown names {shown(', '.join(sorted(unknown)))}")
+        raise ValueError(f"unknown names {abbreviated(', '.join(sorted(unknown)))}")
     hashes = {name: text_of(values.get(name, ""), name) for name in ("sha256", "footer_sha256")}
     for name, value in hashes.items():
         if not _SHA256.fullmatch(value) and (value or name == "sha256"):
-            raise ValueError(f"{name} is {shown(value)}, expected 64 hexadecimal digits")
+            raise ValueError(f"{name} is {abbreviated(value)}, expected 64 hexadecimal digits")
     return {
         "path": checked_path(values.get("path")),
         "bytes": whole_number(values.get("bytes"), "bytes"),
@@ -161,5 +161,5 @@ def _file_facts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mapping(values: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
-        raise ValueError(f"{what} is {shown(values)}, expected an object")
+        raise ValueError(f"{what} is {abbreviated(values)}, expected an object")
     return values

@@ -16,14 +16,15 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "mana
 
 # layer of each part of `pipeline`: a module may import its own layer or lower ones
 LAYERS = {
-    "errors": 0, "logs": 0, "heap": 0, "config": 0, "geometry": 1, "records": 2, "assets": 2,
+    "errors": 0, "logs": 0, "kernel_cache": 0, "temporary": 0, "heap": 0, "config": 0,
+    "geometry": 1, "records": 2, "assets": 2,
     "body": 3, "tracking": 4, "rendering": 3, "video": 3,
     "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "nobody": 5, "steps": 6, "photo": 8,
     "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7, "studio": 9, "inspection": 7, "download": 4,
     "croissant": 7, "cuts": 7, "body_commands": 7, "portraits": 7, "run_lock": 7, "isolation": 7, "packs": 8,
     "units": 8, "compaction": 8, "verification": 8, "forgetting": 8, "stopping": 9, "planning": 9, "doctor": 9,
     "beam_worker": 10,
-    "graph": 8, "run": 9, "summary": 9, "cli": 10, "__main__": 11, "__init__": 0,
+    "graph": 8, "run": 9, "run_commands": 9, "summary": 9, "cli": 10, "__main__": 11, "__init__": 0,
 }  # fmt: skip
 ONLY_IN = {
     "apache_beam": ("pipeline/graph.py", "pipeline/sink.py", "pipeline/run.py"),

@@ -15,6 +15,16 @@ from types import FrameType
 from typing import NoReturn
 
 from schemas.errors import HumandepthError
+from schemas.escaping import escape_on_terminal, shown
+from schemas.places import (
+    about_argument,
+    file_to_write,
+    folder_to_write,
+    made_parent,
+    plain_file_to_write,
+    plain_folder_to_write,
+    plain_path,
+)
 from trainer.tracknet.commands import add_commands as add_tracknet_commands
 
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
@@ -22,16 +32,24 @@ _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 2 wrong usage, 1 any other error."""
-    options = _parser().parse_args(argv)
+    escape_on_terminal()
     # Read when torch loads its threads. Threads that spin while they wait make a step ten times slower on a machine
     # that has anything else to do (measured: 16 s against 1.5 s with three other processes on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    options = argparse.Namespace()
     try:
         with sigterm_exits():
+            options = _parser().parse_args(argv)
             return int(options.command(options))
     except HumandepthError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        known = about_argument(error, vars(options).values())
+        if known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
+        return known.exit_code
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in ("schemas", "trainer"):
             raise
@@ -70,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train ReconNet on a dataset")
     fit.add_argument(
         "datasets",
+        type=plain_path,
         nargs="+",
         help="folders that `python -m pipeline run --out` made, or gs://, s3://, ... of them",
     )
@@ -81,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--where", help="only samples for which this holds: setting data.where")
     fit.add_argument("--truth", help="folder with true depth of held-out samples: setting data.truth")
-    fit.add_argument("--out", required=True, help="checkpoint folder")
+    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
     fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
     fit.add_argument(
         "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
@@ -103,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--checkpoint", help="folder that `fit --out` made; without it, the base depth alone"
     )
-    predict.add_argument("--out", required=True, help="folder for the results")
-    predict.add_argument("--dataset", help="predict rows of this dataset instead of photos")
+    predict.add_argument("--out", type=plain_folder_to_write, required=True, help="folder for the results")
+    predict.add_argument("--dataset", type=plain_path, help="predict rows of this dataset instead of photos")
     predict.add_argument(
         "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
     )
@@ -139,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
     )
-    evaluate.add_argument("--out", help="JSON with the means and every image")
+    evaluate.add_argument("--out", type=file_to_write, help="JSON with the means and every image")
     evaluate.add_argument(
         "--also",
         action="append",
@@ -159,8 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     probe = commands.add_parser(
         "probe", help="what the losses carry: offsets of single samples optimised directly, without a network"
     )
-    probe.add_argument("dataset")
-    probe.add_argument("--out", required=True, help="folder for one npz per sample")
+    probe.add_argument("dataset", type=plain_path)
+    probe.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
     probe.add_argument("--truth", help="folder that `pipeline truth` wrote: also say what was recovered")
     probe.add_argument(
         "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
@@ -181,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
     export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", required=True, help="NAME.onnx or NAME.pt2")
+    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
     export.set_defaults(command=_export)
 
     add_tracknet_commands(commands)
@@ -211,7 +230,7 @@ def _fit(options: argparse.Namespace) -> int:
         start_from=options.start_from,
         device=options.device,
     )
-    print(f"wrote {options.out}")
+    print(f"wrote {shown(options.out)}")
     return 0
 
 
@@ -264,7 +283,7 @@ def _predict(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         report=PredictLines(),
     )
-    print(f"wrote {len(written)} prediction(s) into {options.out}")
+    print(f"wrote {len(written)} prediction(s) into {shown(options.out)}")
     return 0
 
 
@@ -284,8 +303,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     results = evaluate(Path(options.predictions), Path(options.truth), others)
     print(report(results))
     if options.out:
-        write_evaluation(Path(options.out), results)
-        print(f"wrote {options.out}")
+        write_evaluation(made_parent(options.out), results)
+        print(f"wrote {shown(options.out)}")
     return 0
 
 
@@ -327,6 +346,6 @@ def _export(options: argparse.Namespace) -> int:
     makers = {".onnx": export_onnx, ".pt2": export_torch}
     if path.suffix not in makers:
         raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
-    difference_m = makers[path.suffix](load_checkpoint(options.checkpoint), path)
-    print(f"wrote {path}; it differs from the network by at most {1000 * difference_m:.2g} mm")
+    difference_m = makers[path.suffix](load_checkpoint(options.checkpoint), made_parent(path))
+    print(f"wrote {shown(path)}; it differs from the network by at most {1000 * difference_m:.2g} mm")
     return 0

@@ -6,23 +6,30 @@ import argparse
 
 from schemas.dataset import Dataset
 from schemas.errors import SettingsError
+from schemas.escaping import shown
+from schemas.places import file_to_write, plain_path
 from schemas.views import View
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `python -m pipeline audit` takes."""
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", type=plain_path)
     parser.add_argument(
         "other",
+        type=plain_path,
         nargs="?",
         metavar="DATASET_B",
         help="another dataset, to set beside it through the same views",
     )
     parser.add_argument(
-        "--out", metavar="REPORT.HTML", help="write everything as one page that needs no network"
+        "--out",
+        type=file_to_write,
+        metavar="REPORT.HTML",
+        help="write everything as one page that needs no network",
     )
     parser.add_argument(
         "--json",
+        type=file_to_write,
         metavar="FILE",
         help="also write every figure to this file (look-alike pictures only with --out)",
     )
@@ -51,7 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--splits", help='JSON file {"training": [source, ...], "validation": [...]} to check'
     )
     parser.add_argument(
-        "--training", metavar="CHECKPOINT", help="a training on this dataset: which data its losses dislike"
+        "--training",
+        type=plain_path,
+        metavar="CHECKPOINT",
+        help="a training on this dataset: which data its losses dislike",
     )
 
 
@@ -75,7 +85,7 @@ def audit(options: argparse.Namespace) -> int:
         if options.other:
             both[options.other] = read_tables(Dataset.open(options.other))
         for path, each in both.items():
-            named = f"{path}, " if options.other else ""
+            named = f"{shown(path)}, " if options.other else ""
             sides.append(side_of(each, f"{named}as made", edges))
             sides += [side_of(each.seen_through(view), f"{named}view {view.name}", edges) for view in views]
     figures = figures_of(
@@ -90,11 +100,11 @@ def audit(options: argparse.Namespace) -> int:
         write_figures(figures, options.json)
     if options.out:
         write_report(figures, tables, options.out, pairs_shown=options.pictures)
-        print(f"wrote {options.out}")
+        print(f"wrote {shown(options.out)}")
     else:
         print("the same as one page with sliders and pictures: --out REPORT.html; every figure: --json FILE")
     if options.save_view:
-        print(f"wrote {views[0].save(dataset.root)}")
+        print(f"wrote {shown(views[0].save(dataset.root))}")
     return 0
 
 

@@ -130,6 +130,28 @@ def focal_lengths(sources: list[SourceRow]) -> Iterator[Finding]:
         )
 
 
+def assumed_focal_lengths(tables: AuditTables) -> tuple[int, int]:
+    """How many clips rest on an assumed focal length, and how many were read."""
+    read = np.asarray(tables.clips["frames_read"].to_numpy()) > 0
+    names = np.asarray(tables.clips["clip_id"].to_pylist(), object)
+    assumed = np.asarray(tables.clips["focal_source"].to_pylist(), object) == "assumed"
+    return len(set(names[read & assumed])), len(set(names[read]))
+
+
+def assumed_focal(tables: AuditTables) -> Iterator[Finding]:
+    """Clips whose focal length nothing said."""
+    assumed, read = assumed_focal_lengths(tables)
+    if assumed:
+        yield Finding(
+            slug="assumed-focal-length",
+            level="note",
+            weight=assumed / read,
+            text=f"The focal length of {assumed} of {read} clip(s) is assumed: their depths and baselines are metres "
+            "only as far as it is right.",
+            remedy="Where it is known give focal_px in the manifest, or --focal-px.",
+        )
+
+
 def empty_masks(tables: AuditTables) -> Iterator[Finding]:
     """Kept pairs or samples without a single valid pixel."""
     valid, depth = tables.number("valid_fraction"), tables.number("target_depth_m")

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from pipeline.audit.baselines import (
     percentiles,
     within_noise,
 )
+from pipeline.audit.faults import assumed_focal_lengths
 from pipeline.audit.finding import Finding
 from pipeline.audit.findings import find
 from pipeline.audit.funnel import Stage, funnel
@@ -42,6 +42,7 @@ from pipeline.audit.sources import (
 from pipeline.audit.tracks import TrackFigures, track_figures
 from pipeline.audit.training import TrainingRow, training_rows
 from schemas.dataset import Dataset
+from schemas.places import made_parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,8 @@ class AuditFigures:
     clips: int
     units: int
     units_kept: int
+    clips_with_assumed_focal: tuple[int, int]
+    """How many clips rest on an assumed focal length, of how many that were read."""
     failures: dict[str, int]
     findings: list[Finding]
     """Warnings, worst first."""
@@ -150,6 +153,7 @@ def figures_of(
         clips=stages[0].count,
         units=tables.clips.num_rows,
         units_kept=text_counts(tables.clips, "outcome").get("kept", 0),
+        clips_with_assumed_focal=assumed_focal_lengths(tables),
         failures=text_counts(tables.failures, "reason"),
         findings=find(tables, sources, same, recorded, licences(tables), rows),
         funnel=stages,
@@ -207,7 +211,7 @@ def write_figures(figures: AuditFigures, path: str) -> None:
     """Every figure as JSON, one a line; what is unknown is null, never NaN."""
     # Indented JSON would be written by Python's slow encoder: 1.4 s of an audit of a million pairs.
     lines = (f'"{name}": {json.dumps(value, allow_nan=False)}' for name, value in plain(figures).items())
-    Path(path).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    made_parent(path).write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def plain(value: Any) -> Any:

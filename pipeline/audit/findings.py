@@ -37,6 +37,7 @@ def find(
         *faults.duplicates(duplicates, max(1, len(sources))),
         *faults.splits(splits, max(1, len(sources))),
         *faults.focal_lengths(sources),
+        *faults.assumed_focal(tables),
         *faults.empty_masks(tables),
         *_misaligned(tables),
         *_pairs(tables),

@@ -14,6 +14,7 @@ from pipeline.audit import pictures
 from pipeline.audit.sample_cells import SampleCells
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
+from schemas.escaping import shown
 from schemas.prediction import Prediction, prediction_path
 
 Panel = tuple[str, np.ndarray]
@@ -39,6 +40,11 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
     """
     folder = Path(predictions) if predictions else None
     chosen = choose_samples(dataset, folder, per_track)
+    if not chosen and folder is not None:
+        raise DatasetError(
+            f"{folder} holds no prediction of a sample of {dataset.root}.",
+            remedy="Give the folder of `python -m trainer predict --dataset`.",
+        )
     if not chosen:
         raise DatasetError(
             f"{dataset.root} holds no sample to show.", remedy="Run the pipeline on clips with people first."
@@ -49,7 +55,7 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
     if Path(out).suffix.lower() in (".jpg", ".jpeg", ".png"):
         Path(out).write_bytes(_sheet([panels for _, panels in frames], Path(out).suffix.lower()))
     else:
-        Path(out).write_text(_page(dataset.root.name, frames))
+        Path(out).write_text(_page(shown(dataset.root.name), frames), encoding="utf-8")
     return len(chosen)
 
 

@@ -61,12 +61,14 @@ def page(
         "by_source": sorted(figures.by_source, key=lambda item: -item.pairs)[:_SHOWN_SOURCES],
         "sides": figures.sides,
     }
-    return Template((folder / "page.html").read_text()).substitute(
+    return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
         title=sections.escaped(figures.dataset),
         seen=sections.escaped(seen),
-        style=(folder / "page.css").read_text(),
-        libraries="".join(f"<script>{(folder / name).read_text()}</script>" for name in LIBRARIES),
-        script=(folder / "charts.js").read_text() + (folder / "page.js").read_text(),
+        style=(folder / "page.css").read_text(encoding="utf-8"),
+        libraries="".join(
+            f"<script>{(folder / name).read_text(encoding='utf-8')}</script>" for name in LIBRARIES
+        ),
+        script="".join((folder / name).read_text(encoding="utf-8") for name in ("charts.js", "page.js")),
         data=script_json(data),
         sides=_sides(figures),
         warnings=sections.warnings_section(figures),

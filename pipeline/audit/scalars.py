@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
 from schemas.documents import damaged, read_document
 from schemas.errors import DatasetError
+from schemas.escaping import shown
 from schemas.tables import SAMPLES
 from schemas.views import PAIR_FACTS, View, holds, pair_facts, read_columns
 
@@ -43,6 +44,7 @@ _CLIPS = [
     "uri",
     "licence",
     "input_sha256",
+    "focal_source",
     "shot_index",
     "start_s",
     "end_s",
@@ -158,7 +160,7 @@ def read_tables(dataset: Dataset, view: View | None = None) -> AuditTables:
             f"{dataset.root} holds no finished unit.", remedy="Run the pipeline into it first."
         )
     tables = AuditTables(
-        name=dataset.root.resolve().name,
+        name=shown(dataset.root.resolve().name),
         dataset=dataset,
         clips=read_columns(dataset, "clips", _CLIPS),
         frames=read_columns(dataset, "frames", _FRAMES),

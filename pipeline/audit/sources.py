@@ -14,6 +14,7 @@ from pipeline.audit.grouping import Grouping
 from pipeline.audit.scalars import AuditTables, codes, dictionary
 from schemas.dataset import SPLITS_PATH, SPLITS_REMEDY
 from schemas.documents import damaged, read_document
+from schemas.escaping import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ def read_splits(tables: AuditTables, path: str | None) -> tuple[Splits, dict[str
     values = read_document(file, remedy=SPLITS_REMEDY)
     if not all(isinstance(items, list) for items in values.values()):
         raise damaged(file, "a split is no list of sources", remedy=SPLITS_REMEDY)
-    named = {split: [str(item) for item in items] for split, items in values.items()}
+    named = {shown(split): [shown(item) for item in items] for split, items in values.items()}
     split_of: dict[str, list[str]] = defaultdict(list)
     for split, sources in named.items():
         for source in dict.fromkeys(sources):

@@ -84,7 +84,7 @@ class Collection:
             return {}
         known = {each.name for each in fields(Fetched)}
         found = {}
-        for line in self._archive.read_text(encoding="utf-8").splitlines():
+        for line in self._archive.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 values = json.loads(line)
                 entry = Fetched(**{name: value for name, value in values.items() if name in known})

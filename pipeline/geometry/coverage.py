@@ -6,6 +6,8 @@ import math
 
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 
 @njit(inline="always", error_model="numpy")
 def edge_side(ax, ay, bx, by, x, y):
@@ -13,7 +15,7 @@ def edge_side(ax, ay, bx, by, x, y):
     return (bx - ax) * (y - ay) - (by - ay) * (x - ax)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_covered(vertices, faces, mask):
     """Sets the cells of mask (H, W) whose centres (+0.5) lie in a triangle of vertices (V, 2), faces (F, 3).
 

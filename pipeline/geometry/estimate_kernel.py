@@ -5,9 +5,10 @@ from __future__ import annotations
 from numba import njit
 
 from pipeline.geometry.pixels import corner, plane_side
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_vertex_weights(face_id, barycentric, target, reference, faces, weight, same_side):
     """Adds every body pixel's barycentric weights to its corners' weight (V,), and to same_side (V,) where the
     triangle turns the same side to the reference camera as to the target camera."""

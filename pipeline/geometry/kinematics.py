@@ -15,6 +15,8 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 SMALL_SQUARE = 1e-6
 """Squared angle below which the coefficients of Rodrigues' formula come from their series."""
 
@@ -30,7 +32,7 @@ def rodrigues(square):
     return first, second, (math.cos(angle) - first) / square, (first - 2 * second) / square
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_rotations(axis_angle, rotation):
     """rotation (N, 3, 3) = I + A [a]x + B [a]x^2 of axis_angle (N, 3), with A and B of `rodrigues`."""
     for n in range(axis_angle.shape[0]):
@@ -44,7 +46,7 @@ def fill_rotations(axis_angle, rotation):
         rotation[n, 1, 2], rotation[n, 2, 1] = second * y * z - first * x, second * y * z + first * x
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_rotation_slopes(axis_angle, by_rotation, by_axis_angle):
     """Derivative by axis_angle (N, 3) of a number whose derivative by the rotations is G = by_rotation (N, 3, 3).
 
@@ -71,7 +73,7 @@ def fill_rotation_slopes(axis_angle, by_rotation, by_axis_angle):
             )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_transforms(rotations, joints, parents, world, offset):
     """world (T, J, 3, 3) and offset (T, J, 3) of local rotations (T, J, 3, 3), joints (J, 3) and parents (J,)."""
     for t in range(rotations.shape[0]):
@@ -94,7 +96,7 @@ def fill_transforms(rotations, joints, parents, world, offset):
                 offset[t, j, row] = place
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_transform_slopes(rotations, joints, parents, world, by_world, by_offset, by_rotations, by_joints):
     """Derivatives by rotations (T, J, 3, 3) and joints (J, 3; zeros on entry) of a number whose derivatives by the
     transforms are by_world (T, J, 3, 3) and by_offset (T, J, 3). Those two are used up."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 BANDS = 64
 """Rows that a frame's points are sorted into before the nearest is looked for: 15 times fewer distances."""
 FARTHEST_PX = 1e9
@@ -51,7 +53,7 @@ def band_of(y, top, height):
     return int(min(max((y - top) / height, 0.0), BANDS - 1.0))
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def sort_into_bands(image, first, order):
     """Points (S, 2) by bands of equal height: order (S,), band b from first[b] on. Returns top and height."""
     top, bottom = np.inf, -np.inf
@@ -71,7 +73,7 @@ def sort_into_bands(image, first, order):
     return top, height
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def nearest_point(x, y, image, first, order, top, height):
     """Number of the point (S, 2) nearest to (x, y) and its squared distance, looking from band to band outwards."""
     least, at, home = np.inf, 0, band_of(y, top, height)
@@ -92,7 +94,7 @@ def nearest_point(x, y, image, first, order, top, height):
     return at, least
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_silhouette_slopes(
     points, lens, nearest_z, frames, size, outside, cell_from_px, contour, weight, sigmas, slope
 ):  # fmt: skip

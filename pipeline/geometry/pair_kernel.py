@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from pipeline.geometry.pixels import blended_quaternion, corner, half_bits, plane_depth, plane_side
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
 from schemas.conventions import VALID_BASELINE, VALID_IN_FRONT, VALID_INSIDE, VALID_ON_BODY, VALID_VISIBLE
 
 
@@ -26,7 +27,7 @@ def seen(face, column, row, rx, ry, z, face_id, reference, faces, tolerance):
     return z <= plane_depth(rx, ry, a, b, c) + tolerance
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_pair_maps(
     target_face_id, barycentric, reference_face_id, target, reference, faces, quaternion, lenses, thresholds,
     motion, validity, baseline, warp, packed,

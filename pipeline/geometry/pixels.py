@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 _THIRD = 1.0 / 3.0
 
 
@@ -89,7 +91,7 @@ def barycentric_on_ray(rx, ry, a, b, c):
     return barycentric_of_miss(rx, ry, a, b, c)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_raster(face_id, vertices, faces, lens, barycentric, depth):
     """Barycentric weights and depth of every body pixel; returns the first id that names no face, or -1."""
     for row in range(face_id.shape[0]):
@@ -170,7 +172,7 @@ def blended_quaternion(q, i, j, k, wi, wj, wk):
     return w, x, y, z
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_quaternions(rotation, quaternion):
     """Unit quaternions (V, 4) of rotation matrices (V, 3, 3); of the four formulas the one with the largest divisor."""
     for v in range(rotation.shape[0]):

@@ -21,6 +21,8 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 _BLOCK = 64
 _LARGEST_ROOT = math.sqrt(3.0)
 _NEWTON_STEPS = 18
@@ -75,7 +77,7 @@ def _adjugate_column(m00, m01, m02, m03, m11, m12, m13, m22, m23, m33):
     return q0, q1, q2, q3
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _gather(target, reference, indptr, indices, first, count, work):
     """Rows 0-8 of the work block: S, row by row, of the vertices first ... first + count - 1."""
     for j in range(count):
@@ -101,7 +103,7 @@ def _gather(target, reference, indptr, indices, first, count, work):
         work[6 * _BLOCK + j], work[7 * _BLOCK + j], work[8 * _BLOCK + j] = zx, zy, zz
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _solve(work):
     """Turns a block of S (rows 0-8) into rotations (rows 0-8) and the trust in them (row 9: negative = recompute).
 
@@ -161,7 +163,7 @@ def _solve(work):
         work[9 * _BLOCK + j] = 1.0 if trusted else -1.0
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _jacobi(N, V):
     """Diagonalises a symmetric 4x4 matrix in place; the columns of V become its eigenvectors."""
     V[:] = np.eye(4)
@@ -193,7 +195,7 @@ def _jacobi(N, V):
                     V[k, p], V[k, q] = c * x - s * y, s * x + c * y
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _solve_exactly(S, rotation):
     """Rotation (3, 3) of S (3, 3) by Jacobi; of several minimisers the smallest rotation."""
     size = np.sqrt((S * S).sum())
@@ -227,7 +229,7 @@ def _solve_exactly(S, rotation):
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _solve_vertex(target, reference, indptr, indices, c, rotation):
     """The exact path for one vertex: S as written in the definition, then Jacobi."""
     S = np.zeros((3, 3))
@@ -241,7 +243,7 @@ def _solve_vertex(target, reference, indptr, indices, c, rotation):
     _solve_exactly(S, rotation)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fit_motions(target, reference, indptr, indices, rotation, translation):
     """Fills rotation (V, 3, 3) and translation (V, 3) of every vertex; t = v_r^c - R v_t^c.
 

@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 
 from schemas.errors import SettingsError
+from schemas.escaping import shown
+from schemas.places import file_to_write, plain_path
 
 SUFFIXES = (".rrd", ".png", ".gif")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `python -m pipeline view` takes."""
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", type=plain_path)
     parser.add_argument(
         "frame",
         nargs="?",
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alone", action="store_true", help="the frame without any reference")
     parser.add_argument(
         "--out",
+        type=file_to_write,
         required=True,
         help="NAME.png, NAME.gif, or NAME.rrd for the rerun viewer (pip install 'humandepth[rerun]')",
     )
@@ -65,5 +68,5 @@ def view(options: argparse.Namespace) -> int:
     else:
         write_png(panels, out)
     print(facts_text(scene))
-    print(f"wrote {out}")
+    print(f"wrote {shown(out)}")
     return 0

@@ -11,12 +11,14 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 TRANSLATION = 72
 """Where the translation starts among a frame's corrections."""
 CORRECTIONS = 75
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def place_points(rest, normal, joint, weight, rotation, offset, point, posed_normal):
     """x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m for points v (Q, 3) and normals m (Q, 3) at rest."""
     for q in range(rest.shape[0]):
@@ -39,7 +41,7 @@ def place_points(rest, normal, joint, weight, rotation, offset, point, posed_nor
         posed_normal[q, 0], posed_normal[q, 1], posed_normal[q, 2] = nx, ny, nz
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def see_points(point, normal, lens, depth, person, tolerance, margin, least_cosine, seen):
     """How well a camera sees points (Q, 3): 0 hidden, else up to 1 for a surface that faces it.
 
@@ -89,7 +91,7 @@ def _bilinear(picture, tone, u, v, channel):
     return (1.0 - t) * upper + t * lower
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def sample_picture(picture, tone, point, normal, seen, lens, value, slope, normal_slope):
     """Values (Q, C) of tone[picture] at points, and slopes (Q, C, 3): their derivatives by the point's x, y, z, per m.
 
@@ -115,7 +117,7 @@ def sample_picture(picture, tone, point, normal, seen, lens, value, slope, norma
             normal_slope[q, c] = du * normal[q, 0] + dv * normal[q, 1] + dz * normal[q, 2]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def subtract_field(node, node_weight, field, value):
     """Takes a field given at nodes (K, C) from values at points (Q, C)."""
     for q in range(value.shape[0]):
@@ -126,7 +128,7 @@ def subtract_field(node, node_weight, field, value):
             value[q, c] -= total
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def blend_appearance(
     value, depth_slope, seen, t, neighbour, neighbour_weight, scale, appearance, appearance_slope, support
 ):
@@ -198,7 +200,7 @@ def _arms(rest, joint, weight, parents, rotation, offset, position, q, arm, touc
     return count
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def point_jacobian(rest, joint, weight, parents, rotation, offset, position, jacobian):
     """(Q, 3, 75) derivatives of points by a frame's corrections; dense, for tests and small jobs."""
     arm, touched = np.zeros((24, 3)), np.zeros(24, np.int64)
@@ -216,7 +218,7 @@ def point_jacobian(rest, joint, weight, parents, rotation, offset, position, jac
             jacobian[q, axis, TRANSLATION + axis] = 1.0
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def add_normal_equations(
     rest,
     joint,

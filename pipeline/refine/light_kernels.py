@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 COEFFICIENTS = 8
 
 
@@ -19,14 +21,14 @@ def _fill_basis(x, y, z, basis):
     basis[6], basis[7] = x * x - y * y, 3.0 * z * z - 1.0
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def facing_basis(normal, basis):
     """Fills Y (Q, 8) of normals (Q, 3) of any length, in the camera's axes."""
     for q in range(normal.shape[0]):
         _fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis[q])
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def subtract_light(normal, seen, light, value):
     """Takes L (Q, C) of light (8, C) at normals (Q, 3) from values (Q, C), where seen (Q,) is above 0."""
     basis = np.empty(COEFFICIENTS)

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
+
 
 @njit(inline="always", error_model="numpy")
 def _correlation(target, warped, valid, row, column, down, right, radius):
@@ -36,7 +38,7 @@ def _correlation(target, warped, valid, row, column, down, right, radius):
     return (stw - st * sw / count) / math.sqrt(vt * vw)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def match_patches(target, warped, valid, centre, radius, reach, shift, score, curvature):
     """For every centre (n, 2) = (row, column), at least radius + reach + 1 inside: the best shift within +-reach.
 

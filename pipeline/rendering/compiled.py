@@ -11,6 +11,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import checked_vertices
 from pipeline.geometry.pixels import edge_product
 from pipeline.geometry.rings import checked_faces
+from pipeline.kernel_cache import KERNELS_ARE_CACHED
 
 
 class CompiledRasterizer:
@@ -36,7 +37,7 @@ class CompiledRasterizer:
         """Nothing to free."""
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _draw(vertices, faces, lens, near, face_id, inverse_depth):
     """Fills face_id (H, W); inverse_depth (H, W) must come in as zeros.
 
@@ -94,7 +95,7 @@ def _draw(vertices, faces, lens, near, face_id, inverse_depth):
                         face_id[row, column] = face
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def _draw_cut(vertices, faces, face, lens, near, face_id, inverse_depth):
     """A triangle that crosses the near plane, by homogeneous edge functions (Olano and Greer 1997): no clipping.
 

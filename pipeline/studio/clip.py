@@ -18,7 +18,7 @@ from pipeline.studio.performance import Script
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.stage import Stage
 from pipeline.studio.wardrobe import LAG_S, Actor, Sliding
-from schemas.documents import json_object, shown, whole_number
+from schemas.documents import abbreviated, json_object, whole_number
 from schemas.errors import DatasetError, SettingsError
 from schemas.settings import as_dict, from_dict
 
@@ -161,7 +161,9 @@ class StudioClip:
         try:
             facts = json_object(facts_path.read_bytes())
             if facts["format"] != "humandepth-studio" or facts["format_version"] != FORMAT_VERSION:
-                raise ValueError(f"format {shown(facts['format'])} version {shown(facts['format_version'])}")
+                raise ValueError(
+                    f"format {abbreviated(facts['format'])} version {abbreviated(facts['format_version'])}"
+                )
             return cls(whole_number(facts["seed"], "seed"), from_dict(StudioSettings, facts["settings"]))
         except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise DatasetError(

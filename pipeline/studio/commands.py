@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import SettingsError, SourceError
+from schemas.escaping import shown
+from schemas.places import folder_to_write, plain_file_to_write, plain_folder_to_write, plain_path
 
 MANIFEST = "clips.csv"
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -16,7 +18,9 @@ PICTURES = (".jpg", ".jpeg", ".png")
 def add_commands(commands: Any) -> None:
     """Adds the commands to argparse's subparsers."""
     studio = commands.add_parser("studio", help="film clips of made-up people of whom everything is known")
-    studio.add_argument("--out", required=True, help="folder for films, their notes and clips.csv")
+    studio.add_argument(
+        "--out", type=folder_to_write, required=True, help="folder for films, their notes and clips.csv"
+    )
     studio.add_argument("--clips", type=int, default=12, help="how many (default 12)")
     studio.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow it")
     studio.add_argument("--backgrounds", help="folder of pictures; without it backgrounds are made up too")
@@ -28,7 +32,9 @@ def add_commands(commands: Any) -> None:
     portraits = commands.add_parser(
         "portraits", help="pictures of made-up people with their true bodies, to train TrackNet on"
     )
-    portraits.add_argument("--out", required=True, help="Parquet file (table `portraits`)")
+    portraits.add_argument(
+        "--out", type=plain_file_to_write, required=True, help="Parquet file (table `portraits`)"
+    )
     portraits.add_argument("--clips", type=int, default=12, help="how many people (default 12)")
     portraits.add_argument("--per-clip", type=int, default=10, help="pictures of each (default 10)")
     portraits.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow it")
@@ -41,16 +47,16 @@ def add_commands(commands: Any) -> None:
     truth = commands.add_parser(
         "truth", help="the true depth of a dataset's samples that come from the studio"
     )
-    truth.add_argument("dataset", help="made by `run` on the studio's clips.csv")
+    truth.add_argument("dataset", type=plain_path, help="made by `run` on the studio's clips.csv")
     truth.add_argument("--studio", required=True, help="folder that `studio --out` made")
-    truth.add_argument("--out", required=True, help="folder for one npz per sample")
+    truth.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
     truth.set_defaults(command=_truth)
 
     bodies = commands.add_parser(
         "studio-run", help="like `run` on the studio's clips, with their true bodies instead of tracked ones"
     )
     bodies.add_argument("studio", help="folder that `studio --out` made")
-    bodies.add_argument("--out", required=True, help="new dataset folder")
+    bodies.add_argument("--out", type=plain_folder_to_write, required=True, help="new dataset folder")
     bodies.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
     bodies.add_argument("--jitter-cm", type=float, default=0.0, help="rms shift of the bodies")
     bodies.add_argument("--jitter-deg", type=float, default=0.0, help="rms turn of every joint")
@@ -93,13 +99,14 @@ def _film(options: argparse.Namespace) -> int:
                 [clip.clip_id, clip.clip_id, path.name, repr(float(clip.camera.K[0, 0])), "CC0-1.0"]
             )
             file.flush()
-    print(f"wrote {options.clips} clip(s) and {out / MANIFEST}")
+    print(f"wrote {options.clips} clip(s) and {shown(out / MANIFEST)}")
     return 0
 
 
 def _portraits(options: argparse.Namespace) -> int:
     from rich.progress import track
 
+    from pipeline.sink import write_table
     from pipeline.studio.portraits import portraits_of
     from pipeline.studio.settings import StudioSettings
     from schemas.portraits import PORTRAITS
@@ -113,9 +120,8 @@ def _portraits(options: argparse.Namespace) -> int:
     settings = with_overrides(StudioSettings(), options.overrides)
     seeds = track(range(options.seed, options.seed + options.clips), description="portraits")
     rows = portraits_of(seeds, settings, options.per_clip, _backgrounds(options.backgrounds))
-    Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-    count = PORTRAITS.write(rows, options.out)
-    print(f"wrote {count} portrait(s) into {options.out}")
+    count = write_table(PORTRAITS, rows, Path(options.out))
+    print(f"wrote {count} portrait(s) into {shown(options.out)}")
     return 0
 
 
@@ -129,7 +135,7 @@ def _truth(options: argparse.Namespace) -> int:
         count += 1
         truth.save(prediction_path(out, sample_id))
         thickness.add(truth)
-    print(f"wrote the truth of {count} sample(s) into {out}")
+    print(f"wrote the truth of {count} sample(s) into {shown(out)}")
     print("\n".join(thickness.lines()))
     return 0
 

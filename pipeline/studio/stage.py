@@ -99,7 +99,8 @@ def _picture(rng: np.random.Generator, size: tuple[int, int], backgrounds: list[
     if not backgrounds:
         return _procedural(rng, size)
     path = backgrounds[int(rng.integers(len(backgrounds)))]
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    # Read here: OpenCV crashes on a path that is not UTF-8.
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
     if image is None:
         raise SourceError(f"{path} is not a picture.", remedy="Give a folder of JPEG or PNG files.")
     scale = max(size[0] / image.shape[1], size[1] / image.shape[0])

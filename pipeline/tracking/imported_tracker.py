@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -158,15 +158,14 @@ class ImportedTracker:
                 self._body, self._settings, seen[index], silhouettes[index], fitted, camera, unit_id=unit_id,
                 person_index=index, box_px=boxes[index], crop_px=crop_px, overlap=overlaps[index],
             )  # fmt: skip
-            tracks.append((track, seen[index]))
+            tracks.append((replace(track, has_own_focal=_knows_lens(rows)), seen[index]))
         return tracks
 
     def _camera(
         self, rows: ImportedBodies, crop_px: np.ndarray, hw: tuple[int, int], focal_px: float | None
     ) -> Camera:
         """The lens of the film where it is known, else that of the bodies, else the assumed one."""
-        assumed = rows.focal_is_assumed is not None and bool(rows.focal_is_assumed.any())
-        if rows.is_weak or assumed:
+        if not _knows_lens(rows):
             return full_camera(hw, crop_px, focal_px, self._settings.camera)
         camera = source_camera(rows, hw)
         if focal_px is None:
@@ -174,6 +173,12 @@ class ImportedTracker:
         K = camera.K.copy()
         K[0, 0] = K[1, 1] = focal_px
         return Camera(K, hw)
+
+
+def _knows_lens(rows: ImportedBodies) -> bool:
+    """Whether the bodies stand in a camera whose focal length is that of the film, not a constant of their program."""
+    assumed = rows.focal_is_assumed is not None and bool(rows.focal_is_assumed.any())
+    return not rows.is_weak and not assumed
 
 
 def rows_at(bodies: ImportedBodies, frame: Frame) -> list[int]:

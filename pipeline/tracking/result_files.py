@@ -44,7 +44,7 @@ def read_result(path: Path) -> Any:
         if suffix in (".pt", ".pth"):
             return _arrays_of(_tensors(path))
         if suffix == ".json":
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         if suffix == ".parquet":
             return pq.read_table(path)
     except AssetError as error:

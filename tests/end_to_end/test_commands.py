@@ -17,6 +17,7 @@ from pipeline.doctor import examine
 from pipeline.forgetting import forget
 from pipeline.planning import plan
 from pipeline.run import run
+from pipeline.summary import print_run
 from pipeline.verification import reference_problems, verify
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, record_path, shard_path
@@ -222,9 +223,26 @@ def test_the_summary_adds_up(made: Path) -> None:
     assert 0 < sum(facts["stage_s"].values()) <= facts["wall_s"]
 
 
+def test_a_run_says_for_how_many_clips_the_focal_length_was_assumed(
+    clips: list, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = json.loads((made / SUMMARY_PATH).read_text())
+    assert (facts["clips_with_assumed_focal"], facts["clips_read"]) == (4, 4)
+    some = [replace(clip, focal_px=900.0) if at else clip for at, clip in enumerate(clips[:2])]
+    gone = replace(clips[0], clip_id="gone", uri=f"{tmp_path}/gone.mp4")
+    summary = go_on([*some, gone], tmp_path / "out")
+    assert (summary.clips_with_assumed_focal, summary.clips_read) == (1, 2)
+    print_run(summary, str(tmp_path / "out"))
+    assert "focal length assumed for 1 of 2 clip(s)" in capsys.readouterr().out.replace("\n", " ")
+    again = go_on([some[1]], tmp_path / "out")  # of the dataset, not of this run
+    assert (again.clips_with_assumed_focal, again.clips_read) == (1, 2)
+
+
 def test_doctor_finds_this_machine_fit() -> None:
     findings = {finding.what: finding for finding in examine()}
-    assert {"python", "model", "video codecs", "OpenGL", "rasteriser", "memory"} <= set(findings)
+    assert {"python", "model", "video codecs", "OpenGL", "rasteriser", "compiled kernels", "memory"} <= set(
+        findings
+    )
     assert not any(finding.is_fatal and not finding.works for finding in findings.values())
     assert all(finding.remedy for finding in findings.values() if not finding.works)
 
@@ -233,3 +251,28 @@ def test_doctor_names_missing_models(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("HUMANDEPTH_CACHE", str(tmp_path))
     missing = [finding for finding in examine() if finding.what == "model"]
     assert all(finding.is_fatal and "fetch" in finding.remedy for finding in missing)
+
+
+def test_doctor_says_where_kernels_go_and_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, words in ((Path("/tmp/kernels"), "/tmp/kernels"), (None, "nowhere")):
+        monkeypatch.setattr("pipeline.doctor.KERNEL_CACHE", folder)
+        monkeypatch.setattr("pipeline.doctor.KERNEL_CACHE_STAYS", False)
+        (found,) = [finding for finding in examine() if finding.what == "compiled kernels"]
+        assert not found.works
+        assert not found.is_fatal
+        assert words in found.detail
+        assert "NUMBA_CACHE_DIR" in found.remedy
+        assert " s of one core" in found.remedy
+
+
+def test_doctor_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HUMANDEPTH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    findings = [finding for finding in examine() if finding.what in ("model", "disk for models")]
+    assert len(findings) == 3
+    assert all("no home folder" in finding.detail for finding in findings)
+    assert all("HUMANDEPTH_CACHE" in finding.remedy for finding in findings)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.dataset import INFO_PATH, Dataset, tombstone_path, tombstoned_sources
-from schemas.documents import json_value, read_document, shown
+from schemas.documents import abbreviated, json_value, read_document
 from schemas.errors import DatasetError, SettingsError
 from schemas.tables import PAIRS
 from schemas.views import View, view_path
@@ -168,7 +168,7 @@ def test_filters_that_would_end_the_process_are_refused(text: str) -> None:
 
 
 def test_values_in_messages_are_short() -> None:
-    assert shown("a") == "'a'"
-    assert len(shown("a" * 10_000)) < 300
-    assert shown(10**5000) == "a huge int"
+    assert abbreviated("a") == "'a'"
+    assert len(abbreviated("a" * 10_000)) < 300
+    assert abbreviated(10**5000) == "a huge int"
     assert json_value("[1]") == [1]

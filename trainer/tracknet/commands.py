@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from schemas.escaping import shown
+from schemas.places import made_parent, plain_file_to_write, plain_folder_to_write
+
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
@@ -21,7 +24,7 @@ def add_commands(commands: Any) -> None:
     fit.add_argument(
         "--body", required=True, help="the body of their vectors: `python -m pipeline body export`"
     )
-    fit.add_argument("--out", required=True, help="checkpoint folder")
+    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
     fit.add_argument("--validate-on", nargs="+", default=[], help="other pictures to judge on")
     fit.add_argument("--backgrounds", help="folder of pictures to put behind people")
     fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
@@ -36,7 +39,7 @@ def add_commands(commands: Any) -> None:
         "convert", help="a PyTorch file of SPIN, HMR or mmhuman3d to a checkpoint folder"
     )
     convert.add_argument("file", help="a .pt file; it is read as data, nothing in it is run")
-    convert.add_argument("--out", required=True, help="checkpoint folder")
+    convert.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
     convert.add_argument(
         "--mean", help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam"
     )
@@ -50,7 +53,7 @@ def add_commands(commands: Any) -> None:
 
     export = actions.add_parser("export", help="the file that tracking.tracker=network runs")
     export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", required=True, help="NAME.onnx or NAME.pt2")
+    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
     export.set_defaults(command=_export)
 
 
@@ -106,7 +109,7 @@ def _fit(options: argparse.Namespace) -> int:
         start_from=options.start_from,
         device=options.device,
     )
-    print(f"wrote {options.out}")
+    print(f"wrote {shown(options.out)}")
     return 0
 
 
@@ -121,7 +124,7 @@ def _convert(options: argparse.Namespace) -> int:
     print("\n".join(report.lines()))
     save_tracknet(Path(options.out), model, None, settings, 0, {})
     print(
-        f"wrote {options.out}: family {weights.family}, {network.rotation_form}, activation of the regressor "
+        f"wrote {shown(options.out)}: family {weights.family}, {network.rotation_form}, activation of the regressor "
         f"{network.regressor_activation}, scaling {network.scaling}"
     )
     return 0
@@ -136,6 +139,6 @@ def _export(options: argparse.Namespace) -> int:
     makers = {".onnx": export_tracknet_onnx, ".pt2": export_tracknet_torch}
     if path.suffix not in makers:
         raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
-    difference = makers[path.suffix](load_tracknet(options.checkpoint), path)
-    print(f"wrote {path}; it differs from the network by at most {difference:.2g}")
+    difference = makers[path.suffix](load_tracknet(options.checkpoint), made_parent(path))
+    print(f"wrote {shown(path)}; it differs from the network by at most {difference:.2g}")
     return 0

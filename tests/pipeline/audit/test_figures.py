@@ -34,6 +34,30 @@ def test_a_sound_dataset_has_no_fault(tmp_path: Path) -> None:
     assert [item for item in figures.findings if item.level == "fault"] == []
 
 
+def test_assumed_focal_lengths_are_counted_by_clip_among_those_that_were_read(tmp_path: Path) -> None:
+    tables = made_up(CLIPS)
+    assert "assumed-focal-length" not in slugs(write_tables(tmp_path / "given", tables))
+    tables["clips"]["focal_source"] = ["assumed", "given", "assumed", "given", "assumed", "given"]
+    tables["clips"]["clip_id"] = [
+        "a",
+        "b",
+        "a",
+        "d",
+        "e",
+        "f",
+    ]  # the third is a second unit of the first clip
+    tables["clips"]["frames_read"][4] = 0  # could not be read: nothing rests on its lens
+    root = write_tables(tmp_path / "assumed", tables)
+    figures = figures_of(read_tables(Dataset.open(root)))
+    assert figures.clips_with_assumed_focal == (1, 4)
+    (finding,) = [item for item in figures.findings if item.slug == "assumed-focal-length"]
+    assert finding.level == "note"
+    assert finding.weight == 0.25
+    assert "1 of 4 clip(s)" in finding.text
+    write_report(figures, read_tables(Dataset.open(root)), str(tmp_path / "page.html"))
+    assert "The focal length of 1 of 4 clip(s) is assumed" in (tmp_path / "page.html").read_text()
+
+
 def swap(tables: dict[str, dict]) -> None:
     """Clip a: left and right change places between frames two apart."""
     pairs = tables["pairs"]

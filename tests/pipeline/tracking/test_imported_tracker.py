@@ -115,6 +115,8 @@ def test_the_films_lens_wins_over_an_assumed_one(
         bodies, translation_m=far, focal_px=6 * bodies.focal_px, focal_is_assumed=np.ones(len(bodies), bool)
     )
     (track,) = tracked(tmp_path, assumed, film, focal_px=float(performance.camera.K[0, 0]))
+    assert not track.has_own_focal
+    assert tracked(tmp_path, bodies, film)[0].has_own_focal  # their camera is the film's
     expected = BodyModel.open_body().vertices(performance.pose, performance.betas, performance.translation)
     np.testing.assert_allclose(meshes(track), expected, atol=1e-4)
     (track,) = tracked(tmp_path, assumed, film)  # nobody knows the lens: the medium one of method.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 
 import pyarrow
@@ -10,6 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.records import ClipRef
+from pipeline.sink import local_copy
+from pipeline.video.container import checked_file
 from pipeline.video.source import MAX_ID_LENGTH, checked_id, clips_from_arguments, id_of, local_path
 from schemas.errors import SourceError
 
@@ -185,7 +188,7 @@ def test_malformed_rows_name_their_row(tmp_path, row, message):
     [
         ("list.jsonl", b'{"uri": '),
         ("list.parquet", b"PAR1 no"),
-        ("list.csv", b"uri\n\xff\xfe\n"),
+        ("list.jsonl", b"[" * 100_000),
         ("list.csv", b"uri,start_s\na.mp4,1,2\n"),
     ],
 )
@@ -226,3 +229,129 @@ def test_local_paths():
     for uri in ["gs://b/a.mp4", "s3://b/a.mp4", "http://h/a.mp4", "file://host/a.mp4", ""]:
         with pytest.raises(SourceError):
             local_path(uri)
+
+
+def test_pandas_index_columns_are_no_columns_of_the_manifest(tmp_path):
+    columns = {
+        "uri": ["a.mp4", "b.mp4"],
+        "licence": ["CC0", "CC0"],
+        "__index_level_0__": [3, 7],
+        "kind": [1, 2],
+    }
+    facts = {"index_columns": ["__index_level_0__", "kind", {"kind": "range"}]}
+    table = pyarrow.table(columns).replace_schema_metadata({"pandas": json.dumps(facts)})
+    parquet.write_table(table, tmp_path / "list.parquet")
+    assert names_of(clips_from_arguments([str(tmp_path / "list.parquet")])) == ["a.mp4", "b.mp4"]
+    parquet.write_table(table.replace_schema_metadata({"pandas": "?"}), tmp_path / "list.parquet")
+    with pytest.raises(SourceError, match="unknown column 'kind'"):  # nothing says that it is an index
+        clips_from_arguments([str(tmp_path / "list.parquet")])
+    named = pyarrow.table({"clip_id": ["x"], "uri": ["a.mp4"]})
+    named = named.replace_schema_metadata({"pandas": json.dumps({"index_columns": ["clip_id"]})})
+    parquet.write_table(named, tmp_path / "list.parquet")
+    (clip,) = clips_from_arguments([str(tmp_path / "list.parquet")])
+    assert clip.clip_id == "x"  # df.set_index("clip_id") means it
+    (tmp_path / "list.csv").write_text(",Unnamed: 0,uri\n0,4,a.mp4\n")
+    assert names_of(clips_from_arguments([str(tmp_path / "list.csv")])) == ["a.mp4"]
+
+
+def test_two_rows_of_one_file_are_named_by_their_numbers(tmp_path):
+    (tmp_path / "list.csv").write_text("uri,licence\nb.mp4,CC0\na.mp4,CC0\na.mp4,CC-BY\n")
+    with pytest.raises(
+        SourceError, match=r"list\.csv, rows 2 and 3: .*a\.mp4.*licence 'CC0' and 'CC-BY'"
+    ) as caught:
+        clips_from_arguments([str(tmp_path / "list.csv")])
+    assert "start_s" in caught.value.remedy
+    rows = [{"uri": "a.mp4", "clip_id": "x"}, {"uri": "b.mp4", "clip_id": "x"}]
+    with pytest.raises(SourceError, match=r"by .*a\.mp4 and by .*b\.mp4 \(.*list\.jsonl, rows 1 and 2\)"):
+        clips_from_arguments([write_manifest(tmp_path, ".jsonl", rows)])
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "list.csv").write_text("uri,licence\na.mp4,CC0\n")
+    with pytest.raises(SourceError, match=r"a\.mp4 and .*list\.csv, row 1: both name"):
+        clips_from_arguments([str(tmp_path / "a.mp4"), str(tmp_path / "list.csv")])
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.mp4", "HTTP://example.org/a.mp4"])
+def test_addresses_of_the_web_lead_to_download(tmp_path, address):
+    (tmp_path / "list.csv").write_text(f"uri\n{address}\n")
+    for text in (address, str(tmp_path / "list.csv")):
+        with pytest.raises(SourceError) as caught:
+            clips_from_arguments([text])
+        assert "python -m pipeline download" in caught.value.remedy
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "list.csv").write_text(f"uri\n{address}\na.mp4\n")
+    web, _ = clips_from_arguments([str(tmp_path / "list.csv")])  # the other row goes on
+    with pytest.raises(SourceError) as caught, local_copy(web.uri):
+        pass
+    assert "python -m pipeline download" in caught.value.remedy
+
+
+def test_files_of_a_folder_that_are_not_taken_are_mentioned(tmp_path, caplog):
+    touch(tmp_path, "a.mp4", "1.HEIC", "2.heic", "deep/music.mp3", "x.zip", "README", ".DS_Store")
+    caplog.set_level("WARNING", logger="pipeline")
+    logging.getLogger("pipeline").propagate = True
+    assert names_of(clips_from_arguments([str(tmp_path)])) == ["a.mp4"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{tmp_path}: not taken: 5 file(s) (2 .heic, 1 without ending, 1 .mp3, 1 .zip).")
+    assert "trainer predict" in line
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(SourceError, match=r"no video files, only 5 file\(s\) \(2 \.heic") as caught:
+        clips_from_arguments([str(tmp_path)])
+    assert "trainer predict" in caught.value.remedy
+    with pytest.raises(SourceError, match=r"1\.HEIC: a photo") as caught:
+        clips_from_arguments([str(tmp_path / "1.HEIC")])
+    assert "trainer predict" in caught.value.remedy
+
+
+def test_names_of_any_kind_lead_to_their_file(tmp_path):
+    names = [
+        b"caf\xe9.mp4",
+        b"a\\xe9.mp4",
+        b"a\\\\b.mp4",
+        b"new\nline.mp4",
+        b"\x1b]0;x\x07.mp4",
+        "é.mp4".encode(),
+    ]
+    names += ["e\u0301.mp4".encode(), b"n" * 251 + b".mp4", b"%41.mp4", b"a:\\b?.mp4"]
+    for number, name in enumerate(names):
+        (tmp_path / os.fsdecode(name)).write_bytes(str(number).encode())
+    clips = clips_from_arguments([str(tmp_path)])
+    assert len({clip.clip_id for clip in clips}) == len({clip.uri for clip in clips}) == len(names)
+    assert sorted(int(local_path(clip.uri).read_bytes()) for clip in clips) == list(range(len(names)))
+    for clip in clips:
+        with local_copy(clip.uri) as path:
+            assert os.path.isfile(path)
+        pyarrow.array([clip.uri, clip.licence])
+        assert all(character.isprintable() for character in clip.uri)
+    single = clips_from_arguments([str(tmp_path / os.fsdecode(names[0]))])
+    assert single[0] in clips
+
+
+@pytest.mark.parametrize("text", ["n" * 300 + ".mp4", "d/" * 3000 + "a.mp4", "\ud800.mp4"])
+def test_names_that_no_file_can_have_are_errors(tmp_path, text):
+    with pytest.raises(SourceError, match="no such file"):
+        clips_from_arguments([text])
+    touch(tmp_path, "a.mp4")
+    _, other = clips_from_arguments([str(tmp_path / "a.mp4"), text])
+    with pytest.raises(SourceError), local_copy(other.uri) as path:
+        checked_file(path)
+
+
+def test_a_uri_that_cannot_be_stored_is_a_bug():
+    with pytest.raises(ValueError, match="escaped"):
+        ClipRef(clip_id="c", uri=os.fsdecode(b"caf\xe9.mp4"), source_id="c")
+
+
+def test_file_addresses_may_hold_any_byte(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
+    assert local_path(f"file://{tmp_path}/caf%E9.mp4").read_bytes() == b"x"
+    (clip,) = clips_from_arguments([f"file://{tmp_path}/caf%E9.mp4"])
+    assert clip.uri == f"{tmp_path}/caf\\xe9.mp4"
+
+
+def test_parquet_manifests_may_hold_names_as_bytes(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
+    table = pyarrow.table({"uri": pyarrow.array([b"caf\xe9.mp4"], pyarrow.binary()), "licence": ["a\x1bb"]})
+    parquet.write_table(table, tmp_path / "list.parquet")
+    (clip,) = clips_from_arguments([str(tmp_path / "list.parquet")])
+    assert local_path(clip.uri).read_bytes() == b"x"
+    assert clip.licence == r"a\x1bb"

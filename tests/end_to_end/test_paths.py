@@ -1,0 +1,170 @@
+"""Every path that a command takes, given as what it cannot be: one line that names it, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pipeline.cli
+import trainer.cli
+from pipeline.run import run
+from pipeline.video.source import clips_from_arguments
+from schemas.places import about_argument, existing_file, file_to_write, folder_or_bucket, folder_to_write
+from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+
+pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
+COMMANDS = """
+pipeline download abcdefghijk --out {no-folder}
+pipeline run clip.mp4 --out {no-folder}
+pipeline run {no-input} --out new
+pipeline run clip.mp4 --out new --view {no-dataset}:name
+pipeline plan clip.mp4 --out {no-folder}
+pipeline plan clip.mp4 --like {no-dataset}
+pipeline audit {no-dataset}
+pipeline audit dataset {no-dataset}
+pipeline audit dataset --out {no-file} --pictures 0
+pipeline audit dataset --json {no-file}
+pipeline audit dataset --splits {no-input}
+pipeline audit dataset --training {no-dataset}
+pipeline gallery {no-dataset} --out new.html
+pipeline gallery dataset --out {no-file}
+pipeline gallery dataset --out new.html --predictions {no-dataset}
+pipeline inspect {no-input} --out new
+pipeline inspect clip.mp4 --out {no-folder}
+pipeline view {no-dataset} --out new.png
+pipeline view dataset --out {no-file}.png
+pipeline verify {no-dataset}
+pipeline forget {no-dataset} --source x
+pipeline compact {no-dataset}
+pipeline studio --out {no-folder} --clips 1
+pipeline studio --out new --backgrounds {no-dataset} --clips 1
+pipeline portraits --out {no-file} --clips 1 --per-clip 1
+pipeline portraits --out new.parquet --backgrounds {no-dataset} --clips 1 --per-clip 1
+pipeline truth dataset --studio {no-dataset} --out new
+pipeline truth {no-dataset} --studio folder --out new
+pipeline truth dataset --studio folder --out {no-folder}
+pipeline studio-run {no-dataset} --out new
+pipeline studio-run folder --out {no-folder}
+pipeline body import {no-input}
+pipeline body import file --out {no-file}
+pipeline body convert {no-result} --format amass --out new.npz
+pipeline body convert bodies.npz --format amass --out {no-file}
+pipeline body convert bodies.npz --format mapping --mapping {no-input} --out new.npz
+pipeline body portraits {no-input} --bodies bodies.npz --out new.parquet
+pipeline body portraits clip.mp4 --bodies {no-input} --out new.parquet
+pipeline body portraits clip.mp4 --bodies bodies.npz --body {no-input} --out new.parquet
+pipeline body portraits clip.mp4 --bodies bodies.npz --out {no-file}
+pipeline body export --out {no-file}
+trainer fit {no-dataset} --out new
+trainer fit dataset --out {no-folder} --preset small
+trainer fit dataset --out new --preset small --from {no-dataset}
+trainer predict {no-input} --checkpoint folder --out new
+trainer predict clip.mp4 --checkpoint {no-dataset} --out new
+trainer predict --dataset {no-dataset} --checkpoint folder --out new
+trainer predict clip.mp4 --checkpoint folder --out {no-folder}
+trainer evaluate {no-dataset} --truth folder
+trainer evaluate folder --truth {no-dataset}
+trainer evaluate folder --truth folder --out {no-file}
+trainer probe {no-dataset} --out new
+trainer probe dataset --out {no-folder}
+trainer export --checkpoint {no-dataset} --out new.onnx
+trainer export --checkpoint folder --out {no-file}
+trainer tracknet fit {no-dataset} --body bodies.npz --out new
+trainer tracknet fit dataset --body bodies.npz --out {no-folder}
+trainer tracknet fit dataset --body bodies.npz --out new --backgrounds {no-dataset}
+trainer tracknet convert {no-input} --out new
+trainer tracknet convert file --out {no-folder}
+trainer tracknet export --checkpoint {no-dataset} --out new.onnx
+trainer tracknet export --checkpoint folder --out {no-file}
+"""
+BAD = {
+    "no-folder": ("file", "file/below", "/proc/no/folder"),
+    "no-file": ("folder", "file/below", "/proc/no/file", "new/"),
+    "no-dataset": ("file", "folder", "missing"),
+    "no-result": ("file", "missing", "file/below"),
+    "no-input": ("folder", "missing", "file/below"),
+}
+CASES = [
+    re.sub(r"\{.*\}", bad, line)
+    for line in COMMANDS.strip().splitlines()
+    for bad in BAD[re.search(r"\{(.*)\}", line)[1]]  # type: ignore[index]
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paths")
+    manifest = write_clips(folder / "clips", ["a"])
+    run(
+        clips_from_arguments([str(manifest)]),
+        str(folder / "dataset"),
+        fast_settings(),
+        make_toolbox=fast_toolbox,
+    )
+    (folder / "clips" / "a.mp4").rename(folder / "clip.mp4")
+    (folder / "file").write_text("neither numbers nor a film\n")
+    for name in ("folder", "folder.png"):
+        (folder / name).mkdir()
+    count = 2
+    np.savez(
+        folder / "bodies.npz",
+        person=np.zeros(count, int),
+        frame_index=np.arange(count),
+        pose=np.zeros((count, 24, 3)),
+        betas=np.zeros((count, 10)),
+        translation_m=np.full((count, 3), 4.0),
+        focal_px=np.full(count, 900.0),
+    )
+    return folder
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_a_path_that_cannot_be_is_one_line(
+    place: Path, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    program, *arguments = line.split()
+    code = {"pipeline": pipeline.cli, "trainer": trainer.cli}[program].main(arguments)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert code in (1, 2), said
+    assert said[-1].startswith("error: "), said
+    named = [re.split("[/:]", word)[0] or word for word in arguments[1:] if not word.startswith("--")]
+    assert any(word in said[-1] for word in named)
+    assert sorted(place.rglob("*")) == before  # nothing was begun
+
+
+def test_every_command_is_tried() -> None:
+    """A new command, or a new option for a path, has to be added above."""
+    taken = {line.split("{")[0] for line in COMMANDS.strip().splitlines()}
+    for program, parser in (("pipeline", pipeline.cli._parser()), ("trainer", trainer.cli._parser())):
+        names = parser._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+        for name in set(names) - {"fetch", "doctor", "columns"}:
+            assert any(each.startswith(f"{program} {name}") for each in taken), f"{program} {name}"
+
+
+def test_places(tmp_path: Path) -> None:
+    assert file_to_write(str(tmp_path / "new" / "a.json")) == str(tmp_path / "new" / "a.json")
+    assert folder_to_write(str(tmp_path / "new" / "deep")) == str(tmp_path / "new" / "deep")
+    assert folder_or_bucket("gs://bucket/x") == "gs://bucket/x"
+    (tmp_path / "a").write_text("")
+    assert file_to_write(str(tmp_path / "a")) == existing_file(str(tmp_path / "a")) == str(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]  # asking makes nothing
+
+
+def test_only_what_the_system_says_about_an_argument_is_the_users(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="directory") as caught:
+        os.listdir(tmp_path / "given" / "deep")
+    assert "given/deep: No such file" in str(
+        about_argument(caught.value, [3, None, [str(tmp_path / "given")]])
+    )
+    assert "given/deep" in str(about_argument(caught.value, [f"name={tmp_path}/given"]))
+    assert about_argument(caught.value, [str(tmp_path / "giv"), str(tmp_path / "other")]) is None
+    assert about_argument(OSError(5, "Input/output error", str(tmp_path)), [str(tmp_path)]) is None
+    assert "full" in str(about_argument(OSError(28, "No space left on device"), []))
+    assert json.dumps(str(about_argument(OSError(21, "x", os.fsencode(tmp_path)), [str(tmp_path)])))
