@@ -24,17 +24,29 @@ def add_commands(commands: Any) -> None:
         "convert",
         help="another program's bodies of a film, for tracking.tracker=imported; nothing in them is run",
     )
-    convert.add_argument("result", help=".npz, .npy, .pkl, .pt, or a folder of them")
+    convert.add_argument("result", help=".npz, .npy, .pkl, .pt, or the folder the program wrote")
     convert.add_argument(
-        "--format", required=True, help="whose: 4d-humans, amass, frames, gvhmr, mapping, romp, ..."
+        "--format",
+        required=True,
+        help="whose: 4d-humans, cliff, gvhmr, prompthmr, romp, tram, wham, mapping, ...",
     )
     convert.add_argument(
         "--out", required=True, help="CLIP_ID.npz or CLIP_ID.parquet in the folder tracking.bodies"
     )
+    convert.add_argument("--film", help="the film: its size is taken, and its number of frames compared")
     convert.add_argument(
         "--image", metavar="WIDTHxHEIGHT", help="size of the film, where the results do not say it"
     )
-    convert.add_argument("--focal-px", type=float, help="focal length the results were made with")
+    convert.add_argument(
+        "--focal-px",
+        type=float,
+        help="focal length the program ran with; for one with a lens of its own (4d-humans, romp, smpler-x) the film's",
+    )
+    convert.add_argument(
+        "--fps",
+        type=float,
+        help="frames a second of the results, where they are not the film's: bodies get times",
+    )
     convert.add_argument("--mapping", help="for --format mapping: JSON of {our name: path in the file}")
     convert.add_argument(
         "--drop-betas", action="store_true", help="mean shape: for a body of another shape space"
@@ -70,41 +82,27 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    import json
-
-    from pipeline.tracking.foreign_bodies import READERS, Film, from_mapping, without_betas
+    from pipeline.conversion import Conversion, converted
     from pipeline.tracking.imported_bodies import write_bodies
-    from pipeline.tracking.result_files import read_result
-    from schemas.errors import SettingsError, SourceError
 
-    known = sorted([*READERS, "mapping"])
-    if options.format not in known or (options.format == "mapping") != bool(options.mapping):
-        raise SettingsError(
-            f"--format {options.format} with --mapping {options.mapping}.",
-            remedy=f"Give one of {', '.join(known)}; --mapping goes with `mapping` alone.",
+    results = converted(
+        Conversion(
+            result=Path(options.result),
+            format=options.format,
+            film=Path(options.film) if options.film else None,
+            image=options.image,
+            focal_px=options.focal_px,
+            fps=options.fps,
+            mapping=Path(options.mapping) if options.mapping else None,
+            drop_betas=options.drop_betas,
         )
-    hw = None
-    if options.image:
-        width, _, height = options.image.partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise SettingsError(f"--image {options.image!r}.", remedy="Write for example 1920x1080.")
-        hw = (int(height), int(width))
-    film, contents = Film(hw=hw, focal_px=options.focal_px), read_result(Path(options.result))
-    try:
-        if options.mapping:
-            bodies = from_mapping(contents, json.loads(Path(options.mapping).read_text()), film)
-        else:
-            bodies = READERS[options.format](contents, film)
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise SourceError(
-            f"{options.result} is not laid out as {options.format} results are: {error!r}.",
-            remedy="Check --format, or name the arrays in a --mapping.",
-        ) from error
-    if options.drop_betas:
-        bodies = without_betas(bodies)
+    )
+    bodies = results.bodies
     write_bodies(Path(options.out), bodies)
     people = len(set(bodies.person.tolist()))
     print(f"wrote {options.out}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}")
+    for note in results.notes:
+        print(f"note: {note}")
     return 0
 
 

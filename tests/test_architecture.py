@@ -20,7 +20,7 @@ LAYERS = {
     "body": 3, "tracking": 4, "rendering": 3, "video": 3,
     "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "steps": 6, "photo": 6,
     "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7, "studio": 9, "inspection": 7, "download": 4,
-    "croissant": 7, "body_commands": 7, "portraits": 7, "run_lock": 7, "isolation": 7,
+    "croissant": 7, "body_commands": 7, "conversion": 6, "portraits": 7, "run_lock": 7, "isolation": 7,
     "units": 8, "compaction": 8, "verification": 8, "forgetting": 8, "stopping": 9, "planning": 9, "doctor": 9,
     "beam_worker": 10,
     "graph": 8, "run": 9, "summary": 9, "cli": 10, "__main__": 11, "__init__": 0,
