@@ -13,7 +13,7 @@ from pipeline.tracking.foreign.film import Film, Results
 from pipeline.tracking.foreign.formats import FORMATS, UNREADABLE, Format, known_formats
 from pipeline.tracking.foreign.mapping import from_mapping
 from pipeline.tracking.foreign.rows import at_rate, without_betas
-from pipeline.tracking.result_files import program_folder, read_result
+from pipeline.tracking.result_files import program_folder, read_result, single_file
 from pipeline.video.decode import probe
 from schemas.errors import SettingsError, SourceError
 
@@ -84,7 +84,7 @@ def converted(conversion: Conversion) -> Results:
 
 def _read(conversion: Conversion, film: Film) -> Results:
     known = FORMATS.get(conversion.format, Format(read=_unused))
-    path = program_folder(conversion.result, known.inner)
+    path = single_file(program_folder(conversion.result, known.inner), known.single)
     contents = read_result(path, known.unneeded, known.files)
     try:
         if conversion.mapping is not None:

@@ -16,7 +16,7 @@ import io
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -58,7 +58,17 @@ def read_pickled(data: bytes, name: str, unneeded: frozenset[str] = frozenset())
     return _contents(io.BytesIO(data), name, unneeded)
 
 
-def _contents(stream: BinaryIO, name: str, unneeded: frozenset[str]) -> Any:
+def read_stream(stream: IO[bytes], name: str, unneeded: frozenset[str] = frozenset()) -> Any:
+    """See `read_pickle`, of a pickle alone in a stream that need not be seekable."""
+    try:
+        return Machine(PickleSource(stream), unneeded).run()
+    except _UNREADABLE as error:
+        raise AssetError(
+            f"{name} is not read: {str(error) or type(error).__name__}.", remedy=_REMEDY
+        ) from error
+
+
+def _contents(stream: IO[bytes], name: str, unneeded: frozenset[str]) -> Any:
     try:
         start = stream.read(16)
         stream.seek(0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from pipeline.body.inert_tensors import Storage, storage_code
 from pipeline.body.inert_values import Refused, said
@@ -60,7 +60,7 @@ def tensors_from_zip(archive: zipfile.ZipFile, *, depth: int = 0) -> Any:
     return Machine(PickleSource(io.BytesIO(data)), persistent=_storages(storage), nested=depth).run()
 
 
-def tensors_from_legacy(stream: BinaryIO, *, depth: int = 0) -> Any:
+def tensors_from_legacy(stream: IO[bytes], *, depth: int = 0) -> Any:
     """The contents of the container before torch 1.6. Raises Refused."""
     size = stream.seek(0, 2)
     if size > MAX_BYTES:

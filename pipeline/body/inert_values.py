@@ -65,6 +65,13 @@ class Record(dict[Any, Any]):
             self.update(part or {})
 
 
+class Unneeded:
+    """An array that was passed over, as nobody asked for it."""
+
+
+UNNEEDED = Unneeded()
+
+
 class ArrayShell:
     """A numpy array before its state is known (numpy builds it empty, then fills it)."""
 

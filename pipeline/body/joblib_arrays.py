@@ -57,6 +57,16 @@ class Description:
             source.take(source.take(1)[0])
 
 
+def forget(state: dict[str, Any], memo: list[Any]) -> None:
+    """Descriptions are memoised and never asked for again: a gigabyte in an hour of two people."""
+    shape = state["shape"]
+    for index in range(len(memo) - 1, max(-1, len(memo) - 20), -1):
+        if memo[index] is state or memo[index] is shape:
+            memo[index] = None
+        elif memo[index] is WRAPPER:
+            break
+
+
 def description_of(state: dict[str, Any], memoised: int) -> Description:
     """What joblib says of an array. Raises Refused for the files of joblib before 0.10, which keep arrays beside."""
     if "shape" not in state or not isinstance(state["dtype"], TypeShell):

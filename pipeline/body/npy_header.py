@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tokenize
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from pipeline.body.inert_values import Refused
 MAGIC = b"\x93NUMPY"
 
 
-def read_npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether it is in Fortran's order, and dtype; the stream stands behind them. Raises Refused."""
     try:
         version = np.lib.format.read_magic(stream)

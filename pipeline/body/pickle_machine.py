@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.body.inert_tensors import tensor_call
 from pipeline.body.inert_values import (
+    UNNEEDED,
     ArrayShell,
     Inert,
     Name,
@@ -22,7 +23,8 @@ from pipeline.body.inert_values import (
     object_of,
     size_of,
 )
-from pipeline.body.joblib_arrays import CLASS, REPEATED, WRAPPER, Description, description_of
+from pipeline.body.joblib_arrays import CLASS, REPEATED, WRAPPER, Description, description_of, forget
+from pipeline.body.pickle_places import is_array, key_of_last
 from pipeline.body.pickle_source import PickleSource
 
 MAX_OBJECTS = 60_000_000
@@ -30,13 +32,8 @@ MAX_OBJECTS = 60_000_000
 MAX_DEPTH = 2_000
 """Lists, tuples and dictionaries open at once; Python itself cannot pickle deeper."""
 MAX_NESTED_PICKLES = 20
-
-
-class Unneeded:
-    """An array that was passed over, as nobody asked for it."""
-
-
-UNNEEDED = Unneeded()
+LARGE_BYTES = 1 << 10
+"""Arrays of numpy's own pickles that are passed over unread."""
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +163,22 @@ class Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key if key.__class__ is str else checked_key(key)] = value
 
+    def octets(self, count: int) -> Any:
+        """The next bytes, or what says that they are those of an array that nobody needs."""
+        if self.unneeded and count > LARGE_BYTES and self.below and is_array(self.below[-1][-1:]):
+            above, self.stack = self.stack, self.below.pop()
+            is_unneeded = self._is_unneeded()
+            self.below.append(self.stack)
+            self.stack = above
+            if is_unneeded:
+                self.source.skip(count)
+                return UNNEEDED
+        return self.source.take(count)
+
+    def _is_unneeded(self) -> bool:
+        """Whether the last item stands in the value of a key whose arrays are passed over."""
+        return bool(self.unneeded) and key_of_last(self.stack, self.below) in self.unneeded
+
     def name(self, module: Any, attribute: Any) -> None:
         """A name in place of the class or function."""
         if not isinstance(module, str) or not isinstance(attribute, str):
@@ -183,6 +196,8 @@ class Machine:
             made: Any = load_from_bytes(*arguments, depth=self.nested)
         elif function.module in ("torch._utils", "torch._tensor", "torch"):
             made = tensor_call(function, arguments)
+        elif arguments[:1] == (UNNEEDED,):
+            made = UNNEEDED
         else:
             made = called(function, arguments)
         self.source.account(size_of(made))
@@ -222,7 +237,7 @@ class Machine:
             target.order = state[1] if state[1] in ("<", ">") else "|"
         elif isinstance(target, ArrayShell):
             self.stack.append(target)
-            array = UNNEEDED if self.unneeded and self._key() in self.unneeded else filled(state)
+            array = UNNEEDED if self._is_unneeded() else filled(state)
             self.stack.pop()
             self.source.account(size_of(state[-1]))
             self._replace_in_memo(target, array)
@@ -250,7 +265,7 @@ class Machine:
     def _array_described(self, state: dict[str, Any]) -> Any:
         instructions, memoised = self.described
         known = description_of(state, len(self.memo) - memoised)
-        self._forget(state)
+        forget(state, self.memo)
         if instructions:
             self.descriptions[instructions] = known
             self.described = b"", 0
@@ -266,27 +281,7 @@ class Machine:
                 raise Refused(f"arrays of objects nested more than {MAX_NESTED_PICKLES} deep")
             inner = Machine(self.source, self.unneeded, nested=self.nested + 1, at_begin=self.at_begin)
             return inner._run()
-        if self.unneeded and self._key() in self.unneeded:
+        if self._is_unneeded():
             known.skip(self.source)
             return UNNEEDED
         return known.read(self.source)
-
-    def _forget(self, state: dict[str, Any]) -> None:
-        """Descriptions of arrays are memoised and never asked for: a gigabyte in an hour of two people."""
-        memo, shape = self.memo, state["shape"]
-        for index in range(len(memo) - 1, max(-1, len(memo) - 20), -1):
-            if memo[index] is state or memo[index] is shape:
-                memo[index] = None
-            elif memo[index] is WRAPPER:
-                break
-
-    def _key(self) -> Any:
-        """The key in whose value the last item stands, itself or in a list; None where there is none."""
-        stack = self.stack
-        if len(stack) == 1 or (self.below and self.below[-1] and isinstance(self.below[-1][-1], list)):
-            under = self.below[-1] if self.below else []
-            is_listed = len(under) > 1 and isinstance(under[-1], list)
-            return under[-2] if is_listed and isinstance(under[-2], str) else None
-        if isinstance(stack[-2], list) and len(stack) > 2:
-            return stack[-3] if isinstance(stack[-3], str) else None
-        return stack[-2] if isinstance(stack[-2], str) else None

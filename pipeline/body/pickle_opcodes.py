@@ -45,7 +45,7 @@ def _fresh(kind: Callable[[], Any]) -> Step:
 
 
 def _octets(length: Callable[[PickleSource], int]) -> Step:
-    return lambda machine: machine.stack.append(machine.source.take(length(machine.source)))
+    return lambda machine: machine.stack.append(machine.octets(length(machine.source)))
 
 
 def _text(length: Callable[[PickleSource], int]) -> Step:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bz2
 import importlib
+import io
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
 from pipeline.body.inert_values import Refused
 
@@ -18,6 +19,14 @@ MAX_UNPACKED_BYTES = 32 << 30
 """Where a compressed stream is given up; an hour of two people, features included, is some 8 GiB."""
 _LZMA_MEMORY_BYTES = 256 << 20
 """A dictionary of xz -9 has 64 MiB; the header may claim 4 GiB."""
+
+
+class Readable(Protocol):
+    """What a stream of bytes must have."""
+
+    def read(self, count: int, /) -> bytes:
+        """Up to `count` bytes; none at the end."""
+        ...
 
 
 class Unpacker(Protocol):
@@ -82,7 +91,7 @@ COMPRESSIONS: dict[bytes, tuple[str, Callable[[], Unpacker]]] = {
 class _Unpacked:
     """`read` of a compressed stream: one member after the other, never more than was asked for."""
 
-    def __init__(self, stream: BinaryIO, magic: bytes) -> None:
+    def __init__(self, stream: Readable, magic: bytes) -> None:
         self._stream, self._magic = stream, magic
         self.name, self._make = COMPRESSIONS[magic]
         self._unpacker = self._make()
@@ -115,13 +124,13 @@ class _Unpacked:
         self._is_over = not rest.startswith(self._magic)
         if not self._is_over:
             self._unpacker = self._make()
-            self._stream = _Chained(rest, self._stream)  # type: ignore[assignment]
+            self._stream = _Chained(rest, self._stream)
 
 
 class _Chained:
     """Bytes that were read too far, before the stream they came from."""
 
-    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+    def __init__(self, first: bytes, rest: Readable) -> None:
         self._first, self._rest = first, rest
 
     def read(self, count: int) -> bytes:
@@ -141,13 +150,13 @@ class PickleSource:
 
     __slots__ = ("_seekable", "_stream", "at", "data", "held", "made")
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         start = stream.read(8)
-        stream.seek(-len(start), 1)
         magic = compression_of(start)
-        self._stream: Any = stream if magic is None else _Unpacked(stream, magic)
-        self._seekable = magic is None
-        self.data, self.at, self.held, self.made = b"", 0, 0, 0
+        self._stream: Any = stream if magic is None else _Unpacked(_Chained(start, stream), magic)
+        self._seekable = magic is None and isinstance(stream, io.BufferedReader | io.BytesIO)
+        self.data = start if magic is None else b""
+        self.at, self.held, self.made = 0, len(self.data), 0
 
     @property
     def ahead(self) -> int:
@@ -223,13 +232,3 @@ class PickleSource:
                 return b"".join(parts)
             parts.append(self.data[self.at :])
             self.refill()
-
-    def peek(self, count: int) -> bytes:
-        """The next bytes without taking them, at the beginning of a stream; fewer at its end."""
-        while len(self.data) - self.at < count:
-            more = self._read(CHUNK_BYTES)
-            if not more:
-                break
-            self.data = self.data[self.at :] + more
-            self.at = 0
-        return self.data[self.at : self.at + count]

@@ -113,7 +113,7 @@ def bodies_from_arrays(name: str, given: Mapping[str, Any]) -> ImportedBodies:
         array = np.asarray(given[key])
         if array.dtype.kind not in "biuf" or array.shape not in (shape, (1, *shape), (count, *shape)):
             raise refuse(key, f"{array.dtype} {array.shape}", f"numbers of shape {(count, *shape)}")
-        arrays[key] = np.broadcast_to(array.astype(_TYPES.get(key, np.float64)), (count, *shape))
+        arrays[key] = np.broadcast_to(array.astype(_TYPES.get(key, np.float64), copy=False), (count, *shape))
         if not np.isfinite(arrays[key]).all():
             raise refuse(key, "NaN or infinity", "finite numbers")
     if not {"frame_index", "pts_s"} & arrays.keys():

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.body.inert_pickle import read_pickle, read_pickled
+from pipeline.body.inert_pickle import read_pickle, read_stream
 from pipeline.body.inert_values import Refused, array_from_bytes
 from pipeline.body.npy_header import MAGIC, read_npy_header
 from schemas.errors import AssetError, SourceError
@@ -23,8 +23,8 @@ _UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, NotImplementedError, zipfile.BadZipFile,
     zlib.error, pa.ArrowException,
 )  # fmt: skip
-MAX_MEMBER_BYTES = 4 << 30
-"""Members of an archive that claim to be larger than this together are not unpacked."""
+MAX_HELD_BYTES = 4 << 30
+"""What the arrays of one archive may take together; its pickles have limits of their own (`body.inert_pickle`)."""
 KNOWN = (".npz", ".npy", ".pkl", ".pickle", ".joblib", ".pt", ".pth", ".json", ".parquet")
 _REMEDY = "Only files of numbers are read: .npz, .npy, .pkl (pickle or joblib), .pt, .json, .parquet."
 
@@ -57,6 +57,20 @@ def program_folder(path: Path, inner: Sequence[str]) -> Path:
     return path.parent if path.is_dir() and path.resolve().name in inner else path
 
 
+def single_file(path: Path, patterns: Sequence[str]) -> Path:
+    """The one file a program wrote, given it or its folder. Raises SourceError where there is none or several."""
+    if not patterns or not path.is_dir():
+        return path
+    for pattern in patterns:
+        found = sorted(path.glob(pattern))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(file.relative_to(path).as_posix() for file in found[:5])
+            raise SourceError(f"{path} holds {len(found)} files of results.", remedy=f"Give one of {names}.")
+    raise SourceError(f"{path} holds no {' or '.join(patterns)}.", remedy="Give the file of results itself.")
+
+
 def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     if patterns:
         found = {path for pattern in patterns for path in folder.glob(pattern)}
@@ -75,36 +89,43 @@ def _contents(path: Path, unneeded: frozenset[str]) -> Any:
             if not any(name.endswith("data.pkl") for name in archive.namelist()):
                 return _archive(archive, str(path), unneeded)
     elif start == MAGIC:
-        return _array(path.read_bytes(), str(path), unneeded)
+        with path.open("rb") as stream:
+            return _array(stream, str(path), unneeded, MAX_HELD_BYTES)
     elif start[:4] == b"PAR1":
         return pq.read_table(path)
     return read_pickle(path, unneeded)
 
 
 def _archive(archive: zipfile.ZipFile, name: str, unneeded: frozenset[str]) -> dict[str, Any]:
-    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    members = {key: info for key, info in members.items() if key not in unneeded}
-    total = 0
-    for info in members.values():
-        total += info.file_size
-        if total > MAX_MEMBER_BYTES:
-            raise ValueError(
-                f"{info.filename} claims {info.file_size} bytes, the archive more than {MAX_MEMBER_BYTES} "
-                "(MAX_MEMBER_BYTES)"
-            )
-    return {
-        key: _array(archive.read(info), f"{name}/{info.filename}", unneeded) for key, info in members.items()
-    }
+    contents: dict[str, Any] = {}
+    held = 0
+    for info in archive.infolist():
+        key = info.filename.removesuffix(".npy")
+        if key not in unneeded:
+            with archive.open(info) as stream:
+                contents[key] = _array(stream, f"{name}/{info.filename}", unneeded, MAX_HELD_BYTES - held)
+            held += contents[key].nbytes if isinstance(contents[key], np.ndarray) else 0
+    return contents
 
 
-def _array(data: bytes, name: str, unneeded: frozenset[str]) -> Any:
+def _array(stream: IO[bytes], name: str, unneeded: frozenset[str], limit: int) -> Any:
     """An array of an .npy file, or what an array of objects holds."""
-    stream = io.BytesIO(data)
     try:
         shape, is_fortran, dtype = read_npy_header(stream)
-        if not dtype.hasobject:
-            raw = stream.read(math.prod(shape) * dtype.itemsize)
-            return array_from_bytes(raw, dtype, shape, is_fortran=is_fortran)
+        if dtype.hasobject:
+            return read_stream(stream, name, unneeded)
+        wanted = math.prod(shape) * dtype.itemsize
+        if wanted > limit:
+            raise Refused(f"it claims {wanted} bytes, more than {limit} (MAX_HELD_BYTES)")
+        return array_from_bytes(_taken(stream, wanted), dtype, shape, is_fortran=is_fortran)
     except Refused as error:
         raise ValueError(f"{name}: {error}") from error
-    return read_pickled(data, name, unneeded)
+
+
+def _taken(stream: IO[bytes], count: int) -> bytes:
+    """Up to `count` bytes, in pieces: room for what a file merely claims is never made."""
+    parts = []
+    while count > 0 and (part := stream.read(min(count, 1 << 24))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

@@ -26,24 +26,26 @@ class Format:
     """Keys whose arrays are passed over: an hour of meshes is some 18 GB."""
     files: tuple[str, ...] = ()
     """The files of a folder that are read; all known ones where nothing is said."""
+    single: tuple[str, ...] = ()
+    """Where in the program's folder its one file is, where it writes one."""
     inner: tuple[str, ...] = ()
     """Folders inside the program's own: given one of these, its parent is read."""
 
 
-_PHALP = Format(read=phalp.from_phalp, unneeded=phalp.UNNEEDED)
-_GVHMR = Format(read=from_gvhmr)
+_PHALP = Format(read=phalp.from_phalp, unneeded=phalp.UNNEEDED, single=("results/*.pkl", "*.pkl"))
+_GVHMR = Format(read=from_gvhmr, single=("hmr4d_results.pt", "*.pt"))
 _ROMP = Format(read=romp.from_romp, unneeded=romp.UNNEEDED, files=romp.FILES)
 FORMATS: dict[str, Format] = {
     "4d-humans": _PHALP, "phalp": _PHALP, "tokenhmr": _PHALP,
     "amass": Format(read=from_amass),
     "bev": _ROMP, "romp": _ROMP,
-    "cliff": Format(read=from_cliff, unneeded=CLIFF_UNNEEDED),
+    "cliff": Format(read=from_cliff, unneeded=CLIFF_UNNEEDED, single=("*.npz",)),
     "frames": Format(read=from_frames),
     "gem": _GVHMR, "genmo": _GVHMR, "gvhmr": _GVHMR,
-    "prompthmr": Format(read=prompthmr.from_prompthmr, unneeded=prompthmr.UNNEEDED),
+    "prompthmr": Format(read=prompthmr.from_prompthmr, unneeded=prompthmr.UNNEEDED, single=("results.pkl",)),
     "smpler-x": Format(read=smplerx.from_smplerx, files=smplerx.FILES, inner=("smplx", "meta")),
     "tram": Format(read=tram.from_tram, files=tram.FILES, inner=("hps",)),
-    "wham": Format(read=wham.from_wham, unneeded=wham.UNNEEDED),
+    "wham": Format(read=wham.from_wham, unneeded=wham.UNNEEDED, single=("wham_output.pkl",)),
 }  # fmt: skip
 
 _NO_FILE = (

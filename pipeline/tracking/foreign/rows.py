@@ -71,7 +71,9 @@ def joined(parts: Iterable[Mapping[str, Any]], **same: Any) -> ImportedBodies:
     parts = [found for found in parts if len(np.atleast_1d(found["person"]))]
     if not parts:
         raise SourceError("the results hold nobody.", remedy="Give results of a film with people in it.")
-    rows = {key: np.concatenate([np.asarray(found[key]) for found in parts]) for key in parts[0]}
+    rows = dict(parts[0])
+    if len(parts) > 1:
+        rows = {key: np.concatenate([np.asarray(found[key]) for found in parts]) for key in rows}
     return bodies_from_arrays("results", rows | same)
 
 

@@ -19,7 +19,9 @@ import torch
 
 from pipeline.body import inert_torch, joblib_arrays, pickle_machine, pickle_source
 from pipeline.body.inert_pickle import read_pickle
-from schemas.errors import AssetError
+from pipeline.body.inert_values import UNNEEDED
+from pipeline.tracking.result_files import read_result
+from schemas.errors import AssetError, SourceError
 from tests.pipeline.body.containers import COMPRESSIONS, arrays, joblib_bytes, tensors, torch_bytes
 
 
@@ -99,6 +101,32 @@ def test_descriptions_are_understood_once_and_never_confused(tmp_path: Path) -> 
     assert joblib_arrays.REPEATED.match(next(iter(machine.descriptions)))
 
 
+def test_large_arrays_that_nobody_needs_are_not_even_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every container: a film's meshes take a hundred times what its poses take."""
+    contents = {
+        f"{number}.jpg": {"verts": np.ones((9, 1_000)), "pose": np.arange(3.0)} for number in range(30)
+    }
+    np.savez_compressed(tmp_path / "film.npz", results=contents)  # type: ignore[arg-type]
+    np.save(tmp_path / "film.npy", contents, allow_pickle=True)  # type: ignore[arg-type]
+    for name, data in (
+        ("a.pkl", joblib_bytes(contents)), ("b.pkl", joblib_bytes(contents, 3)), ("c.pkl", pickle.dumps(contents, 3)),
+        ("d.pkl", pickle.dumps(contents, 5)), ("film.npy", (tmp_path / "film.npy").read_bytes()),
+        ("film.npz", (tmp_path / "film.npz").read_bytes()),
+    ):  # fmt: skip
+        path = written(tmp_path, data, name)
+        monkeypatch.setattr(pickle_source, "MAX_BYTES", 500_000)
+        monkeypatch.setattr(pickle_source, "CHUNK_BYTES", 10_000)
+        with pytest.raises(SourceError, match="MAX_BYTES"):
+            read_result(path)
+        found = read_result(path, frozenset({"verts"}))
+        found = found.get("results", found)
+        assert len(found) == 30
+        assert_same([frame["pose"] for frame in found.values()], [np.arange(3.0)] * 30)
+        monkeypatch.undo()
+
+
 @pytest.mark.parametrize("where", ["list", "single", "value", "nested"])
 def test_arrays_that_nobody_needs_are_passed_over(tmp_path: Path, where: str) -> None:
     values = {"list": [np.ones(3), np.ones(4)], "single": [np.ones(3)], "value": np.ones(3)}
@@ -116,9 +144,7 @@ def test_arrays_that_nobody_needs_are_passed_over(tmp_path: Path, where: str) ->
         assert_same(found["a"]["also"], [np.arange(2.0)])
         assert_same(beside, names)
         passed = found["a"]["verts"]
-        assert all(
-            item is pickle_machine.UNNEEDED for item in (passed if isinstance(passed, list) else [passed])
-        )
+        assert all(item is UNNEEDED for item in (passed if isinstance(passed, list) else [passed]))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

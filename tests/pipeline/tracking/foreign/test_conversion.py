@@ -141,8 +141,10 @@ def test_archives_that_unpack_to_too_much_and_unknown_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez_compressed(tmp_path / "walk.npz", poses=np.zeros((1000, 156)), verts=np.zeros(10_000))
-    monkeypatch.setattr(result_files, "MAX_MEMBER_BYTES", 100_000)
-    with pytest.raises(SourceError, match=r"poses\.npy claims 1248128 bytes"):
+    monkeypatch.setattr(result_files, "MAX_HELD_BYTES", 100_000)
+    with pytest.raises(
+        SourceError, match=r"poses\.npy: it claims 1248000 bytes, more than 100000 \(MAX_HELD_BYTES\)"
+    ):
         read_result(tmp_path / "walk.npz")
     assert list(read_result(tmp_path / "walk.npz", frozenset({"poses"}))) == ["verts"]
     torch.save({"a": object}, tmp_path / "class.pt")
@@ -164,6 +166,26 @@ def test_pickles_of_any_name_are_read_by_their_first_bytes(tmp_path: Path) -> No
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"a": np.ones(2)}))
     for name in ("torch.pkl", "joblib.pt", "plain.pth"):
         np.testing.assert_array_equal(read_result(tmp_path / name)["a"], [1, 1])
+
+
+def test_the_programs_folder_stands_for_its_file(
+    tmp_path: Path, body: BodyModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    arguments = ["--format", "wham", "--image", "640x480"]
+    out = ["--out", str(tmp_path / "o.npz")]
+    assert main(["body", "convert", str(folder), *arguments, *out]) == 1
+    assert "holds no wham_output.pkl" in capsys.readouterr().err
+    wham(folder, TWO)
+    joblib.dump({}, folder / "slam_results.pth")
+    assert_mesh(body, converted(tmp_path, folder, *arguments))
+    for name in ("one.pkl", "two.pkl"):
+        joblib.dump({}, folder / name)
+    assert main(["body", "convert", str(folder), "--format", "4d-humans", *out]) == 1
+    assert (
+        "holds 3 files of results. Give one of one.pkl, two.pkl, wham_output.pkl" in capsys.readouterr().err
+    )
 
 
 def test_frames_are_numbered_by_their_names() -> None:
