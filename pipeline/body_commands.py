@@ -33,9 +33,13 @@ def add_commands(commands: Any) -> None:
         "convert",
         help="another program's bodies of a film, for tracking.tracker=imported; nothing in them is run",
     )
-    convert.add_argument("result", type=existing_path, help=".npz, .npy, .pkl, .pt, or a folder of them")
     convert.add_argument(
-        "--format", required=True, help="whose: 4d-humans, amass, frames, gvhmr, mapping, romp, ..."
+        "result", type=existing_path, help=".npz, .npy, .pkl, .pt, or the folder the program wrote"
+    )
+    convert.add_argument(
+        "--format",
+        required=True,
+        help="whose: 4d-humans, cliff, gvhmr, prompthmr, romp, tram, wham, mapping, ...",
     )
     convert.add_argument(
         "--out",
@@ -44,9 +48,21 @@ def add_commands(commands: Any) -> None:
         help="CLIP_ID.npz or CLIP_ID.parquet in the folder tracking.bodies",
     )
     convert.add_argument(
+        "--film", type=existing_file, help="the film: its size is taken, and its number of frames compared"
+    )
+    convert.add_argument(
         "--image", metavar="WIDTHxHEIGHT", help="size of the film, where the results do not say it"
     )
-    convert.add_argument("--focal-px", type=float, help="focal length the results were made with")
+    convert.add_argument(
+        "--focal-px",
+        type=float,
+        help="focal length the program ran with; for one with a lens of its own (4d-humans, romp, smpler-x) the film's",
+    )
+    convert.add_argument(
+        "--fps",
+        type=float,
+        help="frames a second of the results, where they are not the film's: bodies get times",
+    )
     convert.add_argument(
         "--mapping", type=existing_file, help="for --format mapping: JSON of {our name: path in the file}"
     )
@@ -102,42 +118,29 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from pipeline.tracking.foreign_bodies import READERS, Film, from_mapping, without_betas
+    from pipeline.conversion import Conversion, converted
     from pipeline.tracking.imported_bodies import write_bodies
-    from pipeline.tracking.result_files import read_result
-    from schemas.errors import SettingsError
 
-    known = sorted([*READERS, "mapping"])
-    if options.format not in known or (options.format == "mapping") != bool(options.mapping):
-        raise SettingsError(
-            f"--format {options.format} with --mapping {options.mapping}.",
-            remedy=f"Give one of {', '.join(known)}; --mapping goes with `mapping` alone.",
+    results = converted(
+        Conversion(
+            result=Path(options.result),
+            format=options.format,
+            film=Path(options.film) if options.film else None,
+            image=options.image,
+            focal_px=options.focal_px,
+            fps=options.fps,
+            mapping=Path(options.mapping) if options.mapping else None,
+            drop_betas=options.drop_betas,
         )
-    hw = None
-    if options.image:
-        width, _, height = options.image.partition("x")
-        if not (width.isdecimal() and height.isdecimal()):
-            raise SettingsError(f"--image {options.image!r}.", remedy="Write for example 1920x1080.")
-        hw = (int(height), int(width))
-    film, contents = Film(hw=hw, focal_px=options.focal_px), read_result(Path(options.result))
-    mapping = _mapping(Path(options.mapping)) if options.mapping else None
-    try:
-        if mapping is not None:
-            bodies = from_mapping(contents, mapping, film)
-        else:
-            bodies = READERS[options.format](contents, film)
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise SourceError(
-            f"{options.result} is not laid out as {options.format} results are: {error!r}.",
-            remedy="Check --format, or name the arrays in a --mapping.",
-        ) from error
-    if options.drop_betas:
-        bodies = without_betas(bodies)
+    )
+    bodies = results.bodies
     write_bodies(Path(options.out), bodies)
     people = len(set(bodies.person.tolist()))
     print(
         f"wrote {shown(options.out)}: {len(bodies)} bodies of {people} person(s), betas of {bodies.shape_space}"
     )
+    for note in results.notes:
+        print(f"note: {shown(note)}")
     return 0
 
 

@@ -19,7 +19,7 @@ from pipeline.records import Frame
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
 from pipeline.tracking.imported_bodies import ImportedBodies, in_camera, source_camera
-from pipeline.tracking.imported_tracker import placed, rows_at
+from pipeline.tracking.imported_tracker import frames_with_tolerance, placed, rows_at
 from pipeline.tracking.tracker import full_camera
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
 from pipeline.video.decode import decode
@@ -76,11 +76,11 @@ def captured_portraits(
     The mask is the naked body's. Bodies in weak perspective take the film's lens, or the medium one.
     """
     placed_bodies = in_camera(bodies, body)
-    for number, frame in enumerate(frames):
+    for number, (frame, tolerance_s) in enumerate(frames_with_tolerance(frames, placed_bodies)):
         if number % every:
             continue
         height, width = frame.image.shape[:2]
-        for at in rows_at(placed_bodies, frame):
+        for at in rows_at(placed_bodies, frame, tolerance_s):
             row = placed_bodies.rows(np.array([at]))
             if row.crop_px is not None and row.is_weak:
                 camera = full_camera((height, width), row.crop_px, focal_px, CameraSettings())

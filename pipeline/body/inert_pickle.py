@@ -1,61 +1,88 @@
 """Pickles read as data: an interpreter of the format that calls nothing the file names.
 
 `pickle` imports and calls whatever a file asks for. Here a name in the file stays a name, and the few constructions
-that numeric files need (numpy arrays, scipy's sparse matrices, chumpy's arrays, joblib's arrays, sets, byte strings)
-are made by this module out of the file's own bytes. Every other name that is called or built is an error, so nothing
-is imported and nothing runs. Memory is bounded: every byte of an array is a byte of the file, the file's size and its
-number of instructions are limited, and no instruction makes more than it reads.
+that numeric files need (numpy arrays, scipy's sparse matrices, chumpy's arrays, joblib's arrays, torch's tensors, sets,
+byte strings) are made by this package out of the file's own bytes. An object of any other package is its name and its
+attributes (`Record`); every other name that is called is an error, so nothing is imported and nothing runs.
+
+Memory is bounded by bytes and depth: every byte of an array is a byte of the file, and a file may hold `MAX_BYTES`,
+unpack to `MAX_UNPACKED_BYTES` (`pickle_source`), make `MAX_OBJECTS` objects and nest `MAX_DEPTH` deep
+(`pickle_machine`).
 """
 
 from __future__ import annotations
 
 import io
+import struct
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from pipeline.body.inert_torch import is_legacy_torch, tensors_from_legacy, tensors_from_zip
 from pipeline.body.inert_values import Inert, Refused
+from pipeline.body.npy_header import MAGIC, read_npy_header
 from pipeline.body.pickle_machine import Machine
+from pipeline.body.pickle_source import PickleSource
 from schemas.errors import AssetError
 
-MAX_BYTES = 2 << 30
 _REMEDY = (
-    "Only files of numbers (numpy, scipy.sparse, chumpy, joblib) can be read; get the file from its makers."
+    "Only files of numbers (numpy, scipy.sparse, chumpy, joblib, torch) can be read; get the file from its makers, or "
+    "save its arrays alone, with numpy.savez."
 )
 _UNREADABLE = (
-    Refused, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError
+    Refused, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError,
+    struct.error, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile,
 )  # fmt: skip
 """What damaged files and files made to do harm end in."""
 
 
-def read_pickle(path: Path) -> Any:
-    """The contents of a pickle, of a joblib file or of an .npy of objects, as plain data.
+def read_pickle(path: Path, unneeded: frozenset[str] = frozenset()) -> Any:
+    """The contents of a pickle, of a file of joblib or torch, or of an .npy of objects, as plain data.
 
-    Numbers, strings, lists, tuples and dictionaries come back as they are, sets as lists, arrays as numpy arrays
-    (arrays of objects as nested lists), sparse matrices and chumpy arrays as `Inert` (see `dense_array`).
+    Numbers, strings, lists, tuples and dictionaries come back as they are, sets as lists, arrays and tensors as numpy
+    arrays (arrays of objects as nested lists), sparse matrices and chumpy arrays as `Inert` (see `dense_array`),
+    objects of other classes as dictionaries of their attributes. Arrays under the keys `unneeded` are passed over.
     Raises AssetError for anything else; nothing in the file is ever called.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise AssetError(
-                f"{path} is not read: it holds {size} bytes, more than {MAX_BYTES}.", remedy=_REMEDY
-            )
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            return _contents(stream, str(path), unneeded)
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error}).", remedy="Check the path of the file.") from error
-    return read_pickled(data, str(path))
 
 
-def read_pickled(data: bytes, name: str) -> Any:
+def read_pickled(data: bytes, name: str, unneeded: frozenset[str] = frozenset()) -> Any:
     """See `read_pickle`; `name` says in errors where the bytes came from."""
+    return _contents(io.BytesIO(data), name, unneeded)
+
+
+def read_stream(stream: IO[bytes], name: str, unneeded: frozenset[str] = frozenset()) -> Any:
+    """See `read_pickle`, of a pickle alone in a stream that need not be seekable."""
     try:
-        stream = io.BytesIO(data)
-        _skip_npy_header(stream)
-        return Machine(stream).run()
+        return Machine(PickleSource(stream), unneeded).run()
     except _UNREADABLE as error:
-        raise AssetError(f"{name} is not read: {error}.", remedy=_REMEDY) from error
+        raise AssetError(
+            f"{name} is not read: {str(error) or type(error).__name__}.", remedy=_REMEDY
+        ) from error
+
+
+def _contents(stream: IO[bytes], name: str, unneeded: frozenset[str]) -> Any:
+    try:
+        start = stream.read(16)
+        stream.seek(0)
+        if start[:2] == b"PK":
+            with zipfile.ZipFile(stream) as archive:
+                return tensors_from_zip(archive)
+        if is_legacy_torch(start):
+            return tensors_from_legacy(stream)
+        if start[: len(MAGIC)] == MAGIC and read_npy_header(stream)[2].kind != "O":
+            raise Refused("it is an .npy file without objects: numpy.load reads it")
+        return Machine(PickleSource(stream), unneeded).run()
+    except _UNREADABLE as error:
+        reason = str(error) or type(error).__name__
+        raise AssetError(f"{name} is not read: {reason}.", remedy=_REMEDY) from error
 
 
 def dense_array(value: Any) -> np.ndarray:
@@ -113,13 +140,3 @@ def _sparse_array(value: Inert) -> np.ndarray:
         raise ValueError(f"{value.name}: an index is negative")
     np.add.at(dense, (rows, columns), data)
     return dense
-
-
-def _skip_npy_header(stream: io.BytesIO) -> None:
-    """Goes to the pickle inside an .npy file of objects; leaves every other stream at its beginning."""
-    if stream.getvalue()[:6] != b"\x93NUMPY":
-        return
-    version = np.lib.format.read_magic(stream)
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    if reader(stream)[2].kind != "O":
-        raise Refused("it is an .npy file without objects: numpy.load reads it")

@@ -81,6 +81,12 @@ class ImportedBodies:
         """Whether bodies are placed by weak perspective in crops."""
         return self.weak is not None
 
+    @property
+    def spacing_s(self) -> float:
+        """Median time between one body and the next, in seconds; infinite where no two have different times."""
+        steps = np.diff(np.unique(self.pts_s)) if self.pts_s is not None else np.empty(0)
+        return float(np.median(steps)) if len(steps) else np.inf
+
     def rows(self, chosen: np.ndarray) -> ImportedBodies:
         """Some of the rows, by index."""
         values = {name: getattr(self, name) for name in _SHAPES}
@@ -107,7 +113,7 @@ def bodies_from_arrays(name: str, given: Mapping[str, Any]) -> ImportedBodies:
         array = np.asarray(given[key])
         if array.dtype.kind not in "biuf" or array.shape not in (shape, (1, *shape), (count, *shape)):
             raise refuse(key, f"{array.dtype} {array.shape}", f"numbers of shape {(count, *shape)}")
-        arrays[key] = np.broadcast_to(array.astype(_TYPES.get(key, np.float64)), (count, *shape))
+        arrays[key] = np.broadcast_to(array.astype(_TYPES.get(key, np.float64), copy=False), (count, *shape))
         if not np.isfinite(arrays[key]).all():
             raise refuse(key, "NaN or infinity", "finite numbers")
     if not {"frame_index", "pts_s"} & arrays.keys():
@@ -142,6 +148,15 @@ def read_bodies(path: Path) -> ImportedBodies:
     except _UNREADABLE as error:
         raise SourceError(f"{path} cannot be read ({error}).", remedy=_REMEDY) from error
     return bodies_from_arrays(str(path), given)
+
+
+def require_shape_space(bodies: ImportedBodies, space: str, path: Path) -> None:
+    """Raises SourceError where betas are not those of the body in use, whose space is one of `SHAPE_SPACES`."""
+    if bodies.shape_space not in (space, "none"):
+        raise SourceError(
+            f"{path} has betas of {bodies.shape_space!r}, the body in use those of {space!r}.",
+            remedy="Give that body as body.file, or convert the bodies again with --drop-betas.",
+        )
 
 
 def bodies_path(folder: Path, clip_id: str) -> Path | None:

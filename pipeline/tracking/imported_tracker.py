@@ -7,7 +7,7 @@ silhouette gives the person's box.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.tracking.imported_bodies import (
     bodies_path,
     in_camera,
     read_bodies,
+    require_shape_space,
     source_camera,
     translation_with_same_image,
 )
@@ -37,7 +38,7 @@ from pipeline.video.crops import smooth_crops
 from schemas.errors import SourceError
 
 TIME_TOLERANCE_S = 0.005
-"""A body belongs to the frame whose presentation time is this near to its own."""
+"""A body belongs to the frame whose presentation time is this near to its own, or nearer than to any other frame."""
 CIRCLE_SHARE = 1.1
 """Radius of the circle the landmark network expects, over the distance of the pelvis' farthest joint."""
 CROP_PX = 224
@@ -81,10 +82,10 @@ class ImportedTracker:
         bodies = self._read(_UNIT_SUFFIX.sub("", unit_id))
         people: dict[int, _Found] = {}
         hw, count = (1, 1), 0
-        for frame in frames:
+        for frame, tolerance_s in frames_with_tolerance(frames, bodies):
             count += 1
             hw = (frame.image.shape[0], frame.image.shape[1])
-            for row in rows_at(bodies, frame):
+            for row in rows_at(bodies, frame, tolerance_s):
                 region = self._region(bodies, row, hw)
                 if region is None:
                     continue
@@ -105,12 +106,7 @@ class ImportedTracker:
                 "tracking.bodies.",
             )
         bodies = read_bodies(path)
-        space = self._body.shape_space
-        if bodies.shape_space not in (space, "none"):
-            raise SourceError(
-                f"{path} has betas of {bodies.shape_space!r}, the body in use those of {space!r}.",
-                remedy="Give that body as body.file, or convert the bodies again with --drop-betas.",
-            )
+        require_shape_space(bodies, self._body.shape_space, path)
         return in_camera(bodies, self._body)
 
     def _region(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> Region | None:
@@ -181,13 +177,30 @@ def _knows_lens(rows: ImportedBodies) -> bool:
     return not rows.is_weak and not assumed
 
 
-def rows_at(bodies: ImportedBodies, frame: Frame) -> list[int]:
+def frames_with_tolerance(frames: Iterable[Frame], bodies: ImportedBodies) -> Iterator[tuple[Frame, float]]:
+    """Each frame, and how far in seconds a body's time may be from its own.
+
+    Half of the smaller spacing, of the bodies or of the frame and its neighbours: at two frame rates each frame takes
+    the nearest body, no body stands for two frames, and none is stretched over frames without one.
+    """
+    spacing_s = np.inf if bodies.pts_s is None else bodies.spacing_s
+    frames = iter(frames)
+    frame, before_s = next(frames, None), np.inf
+    while frame is not None:
+        following = next(frames, None)
+        after_s = following.pts_s - frame.pts_s if following is not None else np.inf
+        smallest = min(spacing_s, before_s, after_s)
+        yield frame, max(TIME_TOLERANCE_S, 0.499 * smallest) if np.isfinite(smallest) else TIME_TOLERANCE_S
+        frame, before_s = following, after_s
+
+
+def rows_at(bodies: ImportedBodies, frame: Frame, tolerance_s: float = TIME_TOLERANCE_S) -> list[int]:
     """The rows of a frame: by its number, or where there are only times by the nearest one of each person."""
     if bodies.frame_index is not None:
         return [int(row) for row in np.flatnonzero(bodies.frame_index == frame.index)]
     assert bodies.pts_s is not None
     away = np.abs(bodies.pts_s - frame.pts_s)
-    near = np.flatnonzero(away <= TIME_TOLERANCE_S)
+    near = np.flatnonzero(away <= tolerance_s)
     best: dict[int, int] = {}
     for row in near[np.argsort(away[near], kind="stable")]:
         best.setdefault(int(bodies.person[row]), int(row))

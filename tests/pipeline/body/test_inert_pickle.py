@@ -9,21 +9,70 @@ import pickle
 import struct
 import sys
 import tracemalloc
-from collections import OrderedDict
+import types
+from collections import OrderedDict, defaultdict, namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from scipy import sparse
 
-from pipeline.body import pickle_machine
+from pipeline.body import pickle_machine, pickle_source
 from pipeline.body.inert_pickle import dense_array, read_pickle
 from pipeline.body.inert_values import Inert
 from schemas.errors import AssetError
 from tests.fuzz.mutants import mutant
+from tests.pipeline.body.containers import containers
 from tests.pipeline.body.smpl_files import chumpy_array, pretended_chumpy
 
 MUTANTS = int(os.environ.get("FUZZ_PICKLES", "300"))
+
+
+class EasyDict(dict):
+    """Items that are attributes too, as configurations have them."""
+
+    def __init__(self, **items) -> None:
+        super().__init__(items)
+        self.__dict__.update(items)
+
+
+class Tracked:
+    """What a program that pickles its own objects leaves."""
+
+    def __init__(self, pose: np.ndarray) -> None:
+        self.pose = pose
+
+
+class Slotted:
+    """Attributes in slots."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+Pair = namedtuple("Pair", "one other")
+
+
+@contextlib.contextmanager
+def pretended_packages() -> Iterator[None]:
+    """While a file is written, the classes above belong to a package that nobody has."""
+    module = types.ModuleType("somebodys.results")
+    kinds, before = (EasyDict, Tracked, Slotted, Pair), {}
+    for kind in kinds:
+        before[kind] = kind.__module__
+        kind.__module__ = "somebodys.results"
+        setattr(module, kind.__name__, kind)
+    sys.modules |= {"somebodys": types.ModuleType("somebodys"), "somebodys.results": module}
+    try:
+        yield
+    finally:
+        del sys.modules["somebodys.results"], sys.modules["somebodys"]
+        for kind in kinds:
+            kind.__module__ = before[kind]
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -85,33 +134,41 @@ def test_chumpy_arrays_are_read_without_chumpy(tmp_path: Path, protocol: int) ->
     np.testing.assert_array_equal(dense_array(found), np.arange(6.0).reshape(2, 3))
 
 
-def joblib_file(arrays: list[np.ndarray], *, padded: bool) -> bytes:
-    """A list of arrays as joblib writes it: each array's bytes in the stream behind its description."""
-    stream = io.BytesIO()
-    stream.write(b"\x80\x04]")
-    for array in arrays:
-        state = {
-            "subclass": None, "shape": array.shape, "order": "C", "dtype": array.dtype, "allow_mmap": True,
-            "numpy_array_alignment_bytes": 16 if padded else None,
+def test_objects_of_other_packages_are_their_attributes(tmp_path: Path) -> None:
+    with pretended_packages():
+        contents = {
+            "dictionary": EasyDict(focal=900.0, size=[720, 1280]), "data": Tracked(np.arange(3.0)),
+            "slots": Slotted(4), "pair": Pair(1, 2.5), "items": defaultdict(list, a=[1]), "path": Path("a/b.jpg"),
         }  # fmt: skip
-        stream.write(b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81")
-        stream.write(pickle.dumps(state, protocol=2)[2:-1])  # without PROTO and STOP
-        stream.write(b"b")
-        if padded:
-            length = 16 - (stream.tell() + 1) % 16
-            stream.write(bytes([length]) + b"\xff" * length)
-        stream.write(array.tobytes())
-        stream.write(b"a")
-    return stream.getvalue() + b"."
+        files = [pickle.dumps(contents, protocol=protocol) for protocol in (2, 4, 5)]
+    for data in files:
+        found = read_pickle(written(tmp_path, data))
+        assert found["dictionary"]["size"] == [720, 1280]
+        np.testing.assert_array_equal(found["data"]["pose"], [0, 1, 2])
+        assert found["slots"]["count"] == 4
+        assert dict(found["pair"]) == {0: 1, 1: 2.5}
+        assert found["items"] == {"a": [1]}
+        assert found["path"] == "a/b.jpg"
+        assert str(found["data"].name) == "somebodys.results.Tracked"
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_joblib_files_are_read(tmp_path: Path, padded: bool) -> None:
-    arrays = [np.arange(6.0).reshape(2, 3), np.arange(4, dtype=np.int32)]
-    found = read_pickle(written(tmp_path, joblib_file(arrays, padded=padded)))
-    assert len(found) == 2
-    for one, other in zip(found, arrays):
-        np.testing.assert_array_equal(one, other)
+def test_ordered_dictionaries_of_old_protocols_keep_their_items(tmp_path: Path) -> None:
+    for protocol in (0, 1, 2):
+        found = read_pickle(written(tmp_path, pickle.dumps(OrderedDict(a=1, b=2), protocol=protocol)))
+        assert found == {"a": 1, "b": 2}
+
+
+def test_arrays_of_objects_keep_their_shape(tmp_path: Path) -> None:
+    boxes = np.array([[[0.5, 1]], [[2, 3.5]]], dtype=object)
+    words = np.array([["a", "b"], ["c", 4]], dtype=object)
+    found = read_pickle(written(tmp_path, pickle.dumps([boxes, words, np.empty((0, 3), dtype=object)])))
+    np.testing.assert_array_equal(found[0], boxes.astype(float))
+    assert found[1] == [["a", "b"], ["c", 4]]
+    assert found[2].shape == (0, 3)
+    assert read_pickle(written(tmp_path, object_array(0, 10**9))).shape == (
+        10**9,
+        0,
+    )  # and not a billion lists
 
 
 class Calls:
@@ -122,6 +179,19 @@ class Calls:
 
     def __reduce__(self):
         return self.function, self.arguments
+
+
+def nested_bytes(data: bytes) -> bytes:
+    """Length and bytes of what `_load_from_bytes` is given: the legacy container's magic number and then the data."""
+    inside = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + b"\x80\x02}." + data
+    return bytes([len(inside)]) + inside
+
+
+def joblib_objects(touch: str) -> bytes:
+    """An array of objects as joblib writes it: a pickle of its own behind the description."""
+    stream = io.BytesIO()
+    joblib.dump([np.array([Calls(os.system, touch)], dtype=object)], stream)
+    return stream.getvalue()
 
 
 def pickle_of(mark: Path, kind: str) -> bytes:
@@ -144,6 +214,14 @@ def pickle_of(mark: Path, kind: str) -> bytes:
         + touch.encode() + b"\x85\x81.",
         "reconstructor": b"ccopy_reg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR.",
         "persistent id": b"Pos.system\n.",
+        "a persistent id that is a name": b"\x80\x02cos\nsystem\nQ.",
+        "EasyDict with a call inside": b"\x80\x02ceasydict\nEasyDict\n)\x81}(U\x01acos\nsystem\nU"
+        + bytes([len(touch)]) + touch.encode() + b"\x85Rsb.",
+        "an object of the standard library": pickle.dumps(contextlib.ExitStack()),
+        "torch's loader of another file": b"\x80\x02ctorch\nload\nU" + bytes([len(touch)]) + touch.encode() + b"\x85R.",
+        "torch's storage with a call inside": b"\x80\x02ctorch.storage\n_load_from_bytes\nC"
+        + nested_bytes(b"cos\nsystem\n(S'" + touch.encode() + b"'\ntR.") + b"\x85R.",
+        "joblib's array of objects with a call inside": joblib_objects(touch),
         "extension": b"\x80\x02\x82\x01.",
         "call of a call": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
         b"K\x00\x85U\x01btRU\x01x\x85R.",
@@ -156,7 +234,10 @@ def pickle_of(mark: Path, kind: str) -> bytes:
 KINDS = [
     "os.system", "inside an array's place", "eval", "subprocess", "method of a path", "nested names",
     "dotted attribute", "protocol 0", "INST", "OBJ", "NEWOBJ of another class", "reconstructor", "persistent id",
-    "extension", "call of a call", "array of another class", "state for a list",
+    "a persistent id that is a name", "EasyDict with a call inside", "an object of the standard library",
+    "torch's loader of another file", "torch's storage with a call inside",
+    "joblib's array of objects with a call inside", "extension", "call of a call",
+    "array of another class", "state for a list",
 ]  # fmt: skip
 
 
@@ -193,6 +274,20 @@ def laughs(depth: int) -> bytes:
     return pickle.dumps(value)
 
 
+def copies(function: bytes, value: bytes, *more: bytes) -> bytes:
+    """A value remembered as 1, and a call that copies it, 2,000 times in a list."""
+    call = function + b"h\x01" + b"".join(more) + (b"\x86" if more else b"\x85") + b"R"
+    return value + b"0](" + call * 2_000 + b"e."
+
+
+def object_array(*shape: int) -> bytes:
+    """A pickled array of no objects."""
+    data = pickle.dumps(np.empty((0, 3), dtype=object), protocol=2)
+    return data.replace(
+        b"K\x00K\x03\x86", b"".join(b"J" + struct.pack("<i", side) for side in shape[::-1]) + b"\x86"
+    )
+
+
 HUGE = {
     "shape of a terabyte": array_claiming((1 << 20, 1 << 20), np.ones(4).tobytes()),
     "negative shape": array_claiming((-1, 4), np.ones(4).tobytes()),
@@ -202,7 +297,12 @@ HUGE = {
     "number": b"\x80\x02\x8b" + struct.pack("<i", (1 << 31) - 1) + b"\x01.",
     "digits": b"L" + b"9" * 100_000 + b"L\n.",
     "no end": b"\x80\x02" + b"]" * 1000,
-    "instructions": b"\x80\x02" + b"N0" * 3_000 + b"N.",
+    "stack": b"\x80\x02(" * 3_000 + b".",
+    "key nested deeply": b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.",
+    "a list copied by every call": b"\x80\x02" + copies(b"c__builtin__\nset\n", b"]q\x01(" + b"N" * 5_000 + b"e"),
+    "bytes made by every call": b"\x80\x02" + copies(
+        b"c_codecs\nencode\n", b"X" + struct.pack("<I", 5_000) + b"a" * 5_000 + b"q\x01", b"X\x06\x00\x00\x00latin1"
+    ),
     "itself": b"\x80\x02" + b"\x85".join([b"]q\x00"] + [b"h\x00"] * 3) + b"a" * 5 + b".",
     "sparse of a terabyte": pickle.dumps(sparse.csc_matrix((2, 3))).replace(b"K\x02K\x03", b"J\x00\x00\x00\x10K\x03"),
     "not a pickle": b"hello",
@@ -214,7 +314,7 @@ HUGE = {
 def test_files_that_claim_too_much_are_refused_in_bounded_memory(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pickle_machine, "MAX_INSTRUCTIONS", 5_000)
+    monkeypatch.setattr(pickle_source, "MAX_BYTES", 1_000_000)
     path = written(tmp_path, HUGE[kind])
     tracemalloc.start()
     try:
@@ -223,7 +323,17 @@ def test_files_that_claim_too_much_are_refused_in_bounded_memory(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2_000_000 + 8 * len(HUGE[kind])
+    assert peak < 2_200_000 + 64 * len(HUGE[kind])  # a chunk, and an object for each byte
+
+
+def test_files_of_too_many_objects_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle_machine, "MAX_OBJECTS", 100_000)
+    monkeypatch.setattr(pickle_source, "CHUNK_BYTES", 10_000)
+    for data in (b"\x80\x02(" + b"]" * 10**6 + b"l.", b"\x80\x02(" + b"N" * 10**6 + b"l."):
+        with pytest.raises(AssetError, match="more than 100000 objects \\(MAX_OBJECTS\\)"):
+            read_pickle(written(tmp_path, data))
+    honest = b"\x80\x02]" + b"Na" * 10**6 + b"."  # one list, however many instructions
+    assert len(read_pickle(written(tmp_path, honest))) == 10**6
 
 
 def test_a_list_that_repeats_itself_is_never_laid_out(tmp_path: Path) -> None:
@@ -232,7 +342,7 @@ def test_a_list_that_repeats_itself_is_never_laid_out(tmp_path: Path) -> None:
         found = read_pickle(written(tmp_path, laughs(9)))
         with pytest.raises(ValueError, match="no numbers"):
             dense_array(found)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        assert tracemalloc.get_traced_memory()[1] < 2_200_000
     finally:
         tracemalloc.stop()
 
@@ -247,7 +357,8 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     with pretended_chumpy():
         whole = {"a": chumpy_array(np.ones((4, 5))), "s": sparse.csc_matrix(np.eye(6)), **CONTENTS}
         files = [pickle.dumps(whole, protocol=protocol) for protocol in (0, 2, 4, 5)]
-    files.append(joblib_file([np.arange(6.0), np.eye(3)], padded=True))
+    files += containers(tmp_path)
+    read_pickle(written(tmp_path, files[0]))
     before, outcomes = set(sys.modules), {"read": 0, "refused": 0}
     tracemalloc.start()
     for number in range(MUTANTS):
@@ -264,4 +375,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert all(outcomes.values()), outcomes
     assert peak < 1 << 25
-    assert set(sys.modules) == before
+    new = {
+        name for name in set(sys.modules) - before if not name.startswith("encodings.")
+    }  # Python's own codecs
+    assert not new

@@ -20,7 +20,12 @@ from pipeline.geometry.camera import (
 from pipeline.records import ClipRef, Frame, Track
 from pipeline.toolbox import Toolbox
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
-from pipeline.tracking.imported_tracker import ImportedTracker, rows_at
+from pipeline.tracking.imported_tracker import (
+    TIME_TOLERANCE_S,
+    ImportedTracker,
+    frames_with_tolerance,
+    rows_at,
+)
 from schemas.conventions import IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.errors import SourceError
 from tests.support.rendered_people import Performance, rendered, walking
@@ -164,3 +169,29 @@ def test_a_units_fingerprint_holds_its_bodies(tmp_path: Path, performance: Perfo
         prints |= {file_digest(path) for path in facts}
     assert len(prints) == 2
     assert _files(replace(clip, clip_id="other"), Settings(tracking=tracking)) == []
+
+
+@pytest.mark.parametrize(
+    ("bodies_fps", "film_fps", "expected"),
+    [
+        (30, 25, [0, 1, 2, 4, 5, 6, 7, 8]),  # each frame takes the nearest body
+        (30, 60, [0, None, 1, None, 2, None, 3, None]),  # no body stands for two frames
+        (10, 30, [0, None, None, 1, None, None, 2, None]),
+        (120, 30, [0, 4, 8, 12, 16, 20, 24, 28]),
+    ],
+)
+def test_bodies_at_another_rate_than_the_films(
+    performance: Performance, bodies_fps: int, film_fps: int, expected: list[int | None]
+) -> None:
+    few = bodies_of(performance)
+    which = np.arange(40) % len(few)
+    timed = replace(few.rows(which), frame_index=None, pts_s=np.arange(40) / bodies_fps)
+    picture = np.zeros((2, 2, 3), np.uint8)
+    frames = [Frame(index=number, pts_s=number / film_fps, image=picture) for number in range(8)]
+    found = [
+        rows_at(timed, frame, tolerance_s) for frame, tolerance_s in frames_with_tolerance(frames, timed)
+    ]
+    assert found == [[] if row is None else [row] for row in expected]
+    assert list(frames_with_tolerance([], timed)) == []
+    ((_, alone),) = frames_with_tolerance(frames[:1], few)
+    assert alone == TIME_TOLERANCE_S
