@@ -25,6 +25,7 @@ from schemas.places import (
     plain_folder_to_write,
     plain_path,
 )
+from trainer.predict_command import add_command as add_predict_command
 from trainer.tracknet.commands import add_commands as add_tracknet_commands
 
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] in ("schemas", "trainer"):
             raise
-        extra = {_predict: "pipeline,trainer", _export: "trainer,export"}.get(options.command, "trainer")
+        extra = getattr(options, "extra", "trainer")
         print(
             f"error: {error.name} is not installed. Run: pip install 'humandepth[{extra}]'", file=sys.stderr
         )
@@ -117,41 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     fit.set_defaults(command=_fit)
 
-    predict = commands.add_parser("predict", help="depth of photos and videos, or of rows of a dataset")
-    predict.add_argument("files", nargs="*", metavar="FILE", help="photos, videos, or folders of them")
-    predict.add_argument(
-        "--checkpoint", help="folder that `fit --out` made; without it, the base depth alone"
-    )
-    predict.add_argument("--out", type=plain_folder_to_write, required=True, help="folder for the results")
-    predict.add_argument("--dataset", type=plain_path, help="predict rows of this dataset instead of photos")
-    predict.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
-    )
-    predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    predict.add_argument(
-        "--preset",
-        help="`paper` or `released` of the pipeline, instead of how the checkpoint's dataset was made",
-    )
-    predict.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting of the pipeline, for example body.file=smpl.npz or tracking.bodies=FOLDER",
-    )
-    predict.add_argument(
-        "--allow-mismatch", action="store_true", help="accept another body or network than in training"
-    )
-    predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
-    predict.add_argument("--every", type=int, default=1, help="of a video, every so many usable frames")
-    predict.add_argument(
-        "--batch-size", type=int, default=1, help="people that go through the network together"
-    )
-    predict.add_argument("--turntable", action="store_true", help="an animated GIF of every surface")
-    predict.add_argument("--only-npz", action="store_true", help="no pictures, no mesh")
-    predict.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    predict.set_defaults(command=_predict)
+    add_predict_command(commands)
 
     evaluate = commands.add_parser("evaluate", help="predictions against ground truth")
     evaluate.add_argument("predictions", help="folder that `predict` made")
@@ -201,14 +168,13 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
     export.add_argument("--checkpoint", required=True)
     export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
-    export.set_defaults(command=_export)
+    export.set_defaults(command=_export, extra="trainer,export")
 
     add_tracknet_commands(commands)
     return parser
 
 
 def _fit(options: argparse.Namespace) -> int:
-
     from schemas.errors import SettingsError
     from schemas.settings import with_overrides
     from trainer.config import preset
@@ -231,59 +197,6 @@ def _fit(options: argparse.Namespace) -> int:
         device=options.device,
     )
     print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _predict(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-
-    if bool(options.files) == bool(options.dataset):
-        raise SettingsError("nothing to predict, or two things.", remedy="Give files, or --dataset.")
-    for name in ("per_track", "every", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
-    if options.dataset and (options.preset or options.overrides):
-        raise SettingsError(
-            "--preset and --set do not change the base depth that a dataset holds.",
-            remedy="Leave them out, or give files.",
-        )
-    from trainer.checkpoint import load_checkpoint
-    from trainer.predict import picture_bodies, subjects_of_files
-    from trainer.prediction_files import predict_into
-    from trainer.predictor import BaseDepth, DepthPredictor, Predictor
-    from trainer.progress import PredictLines, warn
-    from trainer.subject import subjects_of_dataset
-
-    checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
-    predictor: DepthPredictor = BaseDepth()
-    if checkpoint is None:
-        warn("no checkpoint: the base depth alone is written, that of the bodies")
-    else:
-        predictor = Predictor(checkpoint, options.device)
-    if options.dataset:
-        subjects = subjects_of_dataset(options.dataset, options.sample_ids, options.per_track)
-    else:
-        bodies = picture_bodies(
-            checkpoint.recipe if checkpoint else None,
-            preset=options.preset,
-            overrides=options.overrides,
-            allow_mismatch=options.allow_mismatch,
-            warn=warn,
-        )
-        if checkpoint is not None and checkpoint.recipe is None:
-            warn("the checkpoint does not say how its base depth was made: the pipeline's defaults are used")
-        subjects = subjects_of_files(options.files, bodies, options.focal_px, every=options.every, warn=warn)
-    written = predict_into(
-        Path(options.out),
-        subjects,
-        predictor,
-        only_npz=options.only_npz,
-        with_turntable=options.turntable,
-        batch_size=options.batch_size,
-        report=PredictLines(),
-    )
-    print(f"wrote {len(written)} prediction(s) into {shown(options.out)}")
     return 0
 
 

@@ -96,7 +96,7 @@ def test_results_of_another_layout_say_so(tmp_path: Path, capsys: pytest.Capture
         ["--image", "0x5"],
         ["--focal-px", "-3"],
         ["--fps", "nan"],
-        ["--mapping", "x.json"],
+        ["--mapping", str(path)],
     ]
     for more in wrong:
         assert main(["body", "convert", str(path), "--format", "wham", *more, *out]) == 2
