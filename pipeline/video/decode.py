@@ -6,10 +6,13 @@ pixels), one frame in memory at a time.
 
 What `Frame.index` means: files whose packets all carry distinct presentation times are indexed without decoding, and a
 frame's index is the rank of its time among all presented packets. It is therefore the same whichever window is asked
-for, and a window is reached by seeking to the keyframe before it. Other files are decoded and counted from the start.
+for, and a window is reached by seeking to a keyframe before it. Other files are decoded and counted from the start;
+among them AVI with B-frames, whose pictures are shown one by one at the times at which packets are decoded.
 
 Frames whose time does not come after the frame before, and frames the decoder marks as corrupt, are dropped. They are
-logged; above `MAX_DROPPED` of what was read the clip is an error.
+logged; above `MAX_DROPPED` of what was read the clip is an error. Pictures that are shown before the keyframe that
+decoding begins at, and refer to others before it (an open GOP, a broadcast cut anywhere), are not part of the window,
+nor of the film where it begins there.
 """
 
 from __future__ import annotations
@@ -38,9 +41,6 @@ MAX_DROPPED = 0.1
 """Share of frames without a usable time or picture above which a clip is an error."""
 
 _TICK_TOLERANCE = 1e-6
-_MAX_ROUNDING_S = 5e-4
-"""Matroska rounds times to whole milliseconds. Ticks that are longer hold the film's times exactly."""
-
 _REFERRING = (PictureType.P, PictureType.B, PictureType.S)
 """Kinds of pictures that are predicted from others."""
 
@@ -62,7 +62,7 @@ def probe(path: str | os.PathLike[str]) -> VideoFacts:
     first = next(decode(file), None)
     if first is None:
         raise DecodeError(f"{file}: no frame can be decoded.", remedy=NOT_A_VIDEO)
-    with contextlib.closing(_timed_frames(file, index, -1)) as timed:
+    with contextlib.closing(_timed_frames(file, index, -math.inf)) as timed:
         notes = film_notes(picture for _, _, picture in timed)
     return VideoFacts(
         width_px=first.image.shape[1],
@@ -94,21 +94,22 @@ def decode(
     """
     file = checked_file(path)
     index = packet_index(file)
-    begin = -1 if start_s is None or start_s <= 0 else _tick_from(index, start_s)
-    end = math.inf if end_s is None else _tick_from(index, end_s)
+    begin = -math.inf if start_s is None else start_s
+    end = math.inf if end_s is None else end_s
     frames_from = functools.partial(_timed_frames, file, index)
-    with contextlib.closing(deinterlaced(frames_from, begin, index.time_base, file)) as timed:
+    with contextlib.closing(deinterlaced(frames_from, begin, file)) as timed:
         size: tuple[int, int] | None = None
         turn: Turn | None = None
-        before: int | None = None
-        for number, tick, picture in timed:
-            if tick >= end:
+        before_s = -math.inf
+        for number, pts_s, picture in timed:
+            if pts_s >= end:
                 return
-            previous = index.tick_before(number) if index.is_complete else before
-            before = tick
-            if tick < begin or not _is_sampled(index, tick, previous, sample_fps, sample_start_s):
+            previous_s = index.time_before(number) if index.is_complete else before_s
+            before_s = pts_s
+            if pts_s < begin or not _is_sampled(
+                pts_s - sample_start_s, previous_s - sample_start_s, sample_fps, index.rounding_s
+            ):
                 continue
-            pts_s = index.seconds(tick)
             if size is not None and size != (picture.width, picture.height):
                 raise DecodeError(
                     f"{file}: the picture changes size from {size[0]}x{size[1]} to {picture.width}x{picture.height} "
@@ -122,18 +123,14 @@ def decode(
             yield Frame(index=number, pts_s=pts_s, image=image)
 
 
-def _tick_from(index: PacketIndex, time_s: float) -> float:
-    return index.tick_from(time_s) if math.isfinite(time_s) else time_s
-
-
 def _timed_frames(
-    file: Path, index: PacketIndex, begin: float
-) -> Generator[tuple[int, int, VideoFrame], None, None]:
-    """(index, tick, picture) of all frames from tick `begin` or earlier, strictly increasing in time."""
-    if not index.is_complete or begin <= 0:
-        yield from _in_order(file, pictures(file), index)
-    elif begin < math.inf and (first := index.first_from(int(begin))) is not None:
-        yield from _in_order(file, _pictures_from(file, index, first), index)
+    file: Path, index: PacketIndex, begin_s: float
+) -> Generator[tuple[int, float, VideoFrame], None, None]:
+    """(index, seconds, picture) of all frames from `begin_s` or earlier, strictly increasing in time."""
+    first = index.first_from(begin_s) if index.is_complete else None
+    delivered = pictures(file) if first is None else _pictures_from(file, index, first)
+    with contextlib.closing(delivered):
+        yield from _in_order(file, delivered, index)
 
 
 def _pictures_from(file: Path, index: PacketIndex, first: int) -> Generator[VideoFrame, None, None]:
@@ -172,7 +169,7 @@ def _sought(delivered: Iterable[VideoFrame], key: Key, first: int) -> VideoFrame
 
 def _in_order(
     file: Path, delivered: Iterable[VideoFrame], index: PacketIndex
-) -> Iterator[tuple[int, int, VideoFrame]]:
+) -> Iterator[tuple[int, float, VideoFrame]]:
     kept, dropped = 0, 0
     origin = int(index.pts[0]) if index.is_complete else None
     last: int | None = None
@@ -187,7 +184,7 @@ def _in_order(
         last = pts
         if origin is None:
             origin = pts
-        yield rank, pts - origin, picture
+        yield rank, index.seconds(pts - origin), picture
         kept += 1
     if not kept and not dropped:
         raise DecodeError(f"{file}: no frame can be decoded.", remedy=NOT_A_VIDEO)
@@ -209,16 +206,10 @@ def _presentation_time(picture: VideoFrame, index: PacketIndex, last: int | None
     return picture.dts
 
 
-def _is_sampled(
-    index: PacketIndex, tick: int, previous: int | None, sample_fps: float | None, sample_start_s: float
-) -> bool:
-    """Whether sample_start_s + n / sample_fps lies in (previous, tick] for a whole n, give or take how times are
-    rounded to the film's time base."""
-    if sample_fps is None or previous is None:
+def _is_sampled(pts_s: float, previous_s: float, sample_fps: float | None, rounding_s: float = 0.0) -> bool:
+    """Whether a multiple of 1 / sample_fps lies in (previous_s, pts_s], give or take how far times are rounded."""
+    if sample_fps is None or previous_s == -math.inf:
         return True
-    rounding_s = min(float(index.time_base) / 2, _MAX_ROUNDING_S)
-    now, before = (
-        math.floor((index.seconds(at) + rounding_s - sample_start_s) * sample_fps + _TICK_TOLERANCE)
-        for at in (tick, previous)
+    return math.floor((pts_s + rounding_s) * sample_fps + _TICK_TOLERANCE) > math.floor(
+        (previous_s + rounding_s) * sample_fps + _TICK_TOLERANCE
     )
-    return now > before

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
@@ -22,26 +21,23 @@ from av.video.frame import VideoFrame
 from pipeline.video.container import plain
 from schemas.errors import DecodeError
 
-Timed = tuple[int, int, VideoFrame]
-"""Index, tick of the film's time base from its first frame on, picture."""
+Timed = tuple[int, float, VideoFrame]
+"""Index, seconds, picture."""
 
 LEAD_S = 0.25
 """How much earlier decoding begins where a window starts with an interlaced picture: at least the one before."""
 
 
 def deinterlaced(
-    frames_from: Callable[[float], Generator[Timed, None, None]],
-    begin: float,
-    time_base: Fraction,
-    file: Path,
+    frames_from: Callable[[float], Generator[Timed, None, None]], begin_s: float, file: Path
 ) -> Generator[Timed, None, None]:
-    """What `frames_from(begin)` yields, from tick `begin` or earlier, without interlacing. Raises DecodeError."""
-    frames = frames_from(begin)
+    """What `frames_from(begin_s)` yields, from `begin_s` or earlier, without interlacing. Raises DecodeError."""
+    frames = frames_from(begin_s)
     try:
         first = next(frames, None)
-        if first is not None and first[2].interlaced_frame and first[0] > 0 and first[1] >= begin:
+        if first is not None and first[2].interlaced_frame and first[0] > 0 and first[1] >= begin_s:
             frames.close()
-            frames = frames_from(begin - math.ceil(LEAD_S / time_base))
+            frames = frames_from(begin_s - LEAD_S)
             first = next(frames)
         if first is not None:
             yield from _whole_pictures(first, frames, file)
@@ -69,14 +65,14 @@ def _filtered(frames: Iterable[Timed], file: Path) -> Iterator[Timed]:
     """bwdif delivers a picture when it has the next one. Where size or format change it starts again."""
     graph: Graph | None = None
     shape: tuple[int, int, str] | None = None
-    waiting: deque[tuple[int, int]] = deque()
+    waiting: deque[tuple[int, float]] = deque()
     try:
-        for number, tick, picture in frames:
+        for number, pts_s, picture in frames:
             found = picture.width, picture.height, picture.format.name
             if graph is None or found != shape:
                 yield from _drained(graph, waiting)
                 graph, shape = _bwdif(picture), found
-            waiting.append((number, tick))
+            waiting.append((number, pts_s))
             graph.vpush(picture)
             yield from _ready(graph, waiting)
         yield from _drained(graph, waiting)
@@ -101,7 +97,7 @@ def _bwdif(picture: VideoFrame) -> Graph:
     return graph
 
 
-def _ready(graph: Graph, waiting: deque[tuple[int, int]]) -> Iterator[Timed]:
+def _ready(graph: Graph, waiting: deque[tuple[int, float]]) -> Iterator[Timed]:
     # Neither "not yet" nor "no more" is an error here.
     with contextlib.suppress(av.error.BlockingIOError, av.error.EOFError):
         while True:
@@ -109,7 +105,7 @@ def _ready(graph: Graph, waiting: deque[tuple[int, int]]) -> Iterator[Timed]:
             yield (*waiting.popleft(), picture)
 
 
-def _drained(graph: Graph | None, waiting: deque[tuple[int, int]]) -> Iterator[Timed]:
+def _drained(graph: Graph | None, waiting: deque[tuple[int, float]]) -> Iterator[Timed]:
     if graph is not None:
         graph.vpush(None)
         yield from _ready(graph, waiting)

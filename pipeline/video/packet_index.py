@@ -32,7 +32,8 @@ class PacketIndex:
     """What the container says about its presented video packets, without decoding any.
 
     Times are counted in ticks of `time_base` from the first presented frame. A tick in seconds is the float nearest
-    to it, and a time in seconds stands for the first tick that is not before it: so every frame's own time finds it.
+    to it, and a time in seconds stands for the first tick whose seconds are not before it. So every frame's own time
+    finds it, and a frame lies in a window by seconds exactly when it does by ticks.
     """
 
     count: int
@@ -70,14 +71,24 @@ class PacketIndex:
         at = int(np.searchsorted(self.pts, pts))
         return at if at < len(self.pts) and self.pts[at] == pts else None
 
-    def tick_before(self, number: int) -> int | None:
-        """Time of the frame before frame `number`; None for the first."""
-        return int(self.pts[number - 1] - self.pts[0]) if number > 0 else None
+    def time_before(self, number: int) -> float:
+        """Seconds of the frame before frame `number`."""
+        return self.seconds(int(self.pts[number - 1] - self.pts[0])) if number > 0 else -math.inf
 
-    def first_from(self, tick: int) -> int | None:
-        """Presentation time of the first frame at or after a tick; None where there is none."""
-        at = int(np.searchsorted(self.pts, int(self.pts[0]) + tick))
-        return int(self.pts[at]) if at < len(self.pts) else None
+    def first_from(self, begin_s: float) -> int | None:
+        """Presentation time of the first frame at or after `begin_s`, or of the last; None where it is the first."""
+        if not 0 < begin_s < math.inf:
+            return None
+        at = int(np.searchsorted(self.pts, int(self.pts[0]) + self.tick_from(begin_s)))
+        return int(self.pts[min(at, len(self.pts) - 1)]) if at > 0 else None
+
+    @property
+    def rounding_s(self) -> float:
+        """How far times may lie from those of the film: Matroska rounds to whole milliseconds.
+
+        Longer ticks are chosen to hold the film's times exactly.
+        """
+        return min(float(self.time_base) / 2, 5e-4)
 
     def keys_before(self, pts: int) -> Iterator[Key]:
         """Keyframes to decode from so that the frame shown at `pts` is not missed, the nearest first.

@@ -127,7 +127,7 @@ def _riff_end(data: _Bytes) -> int:
         inside = head[:4] == b"RIFF"
         if head[:4] == b"LIST" and head[8:] == b"movi" and 4 < length < 0x7FFFFFFF:
             promised = max(promised, start + 8 + length)
-        elif not inside and not head[:4].isalnum() and head[:4].strip(b"\0") != b"":
+        elif not head[:4].isalnum():  # whatever follows
             return promised
         start += 12 if inside else 8 + length + length % 2
     return promised
