@@ -18,7 +18,7 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "mana
 LAYERS = {
     "errors": 0, "logs": 0, "heap": 0, "config": 0, "geometry": 1, "records": 2, "assets": 2,
     "body": 3, "tracking": 4, "rendering": 3, "video": 3,
-    "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "steps": 6, "photo": 6,
+    "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "nobody": 5, "steps": 6, "photo": 6,
     "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7, "studio": 9, "inspection": 7, "download": 4,
     "croissant": 7, "body_commands": 7, "portraits": 7, "run_lock": 7, "isolation": 7,
     "units": 8, "compaction": 8, "verification": 8, "forgetting": 8, "stopping": 9, "planning": 9, "doctor": 9,
