@@ -41,7 +41,7 @@ def toolbox() -> Toolbox:
             20,
             5.0,
             r"tracking.min_track_frames = 15 frames, which is (2.9|3.0) s at this rate",
-            "min_track_frames=2",
+            "min_track_frames=[23]",
         ),
         (40, 30.0, r"in 40 frames \(0.00-1.33 s, 30 fps\)\.$", r"full view for 0.5 s \(15 frames\)"),
     ],
