@@ -149,8 +149,8 @@ def _rate_of_blends(shot: _Shot) -> tuple[float, float] | None:
 
 def _irregular(shot: _Shot) -> Cadence:
     fresh, told, _ = _fresh_frames(shot, IRREGULAR_PEAK)
-    repeats, judged = int(np.count_nonzero(told & ~fresh)), int(np.count_nonzero(told))
-    share = repeats / max(1, judged)
+    repeats, count = int((told & ~fresh).sum()), int(told.sum())
+    share = repeats / max(1, count)
     if repeats < MIN_PICTURES or not _SOME_REPEATS < share < _MOST_REPEATS:
         return AS_IT_IS
     return Cadence(
