@@ -17,10 +17,8 @@ class HumandepthError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, remedy: str) -> None:
-        self.message, self.remedy = (
-            shown(message),
-            shown(remedy),
-        )  # they quote names, and are stored and printed
+        # they quote names, and are stored and printed
+        self.message, self.remedy = shown(message), shown(remedy)
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -165,6 +165,26 @@ def test_only_what_the_system_says_about_an_argument_is_the_users(tmp_path: Path
     )
     assert "given/deep" in str(about_argument(caught.value, [f"name={tmp_path}/given"]))
     assert about_argument(caught.value, [str(tmp_path / "giv"), str(tmp_path / "other")]) is None
+    above = FileNotFoundError(2, "No such file or directory", "/proc/no")  # while a missing folder is made
+    assert "/proc/no: No such file" in str(about_argument(above, ["/proc/no/such/file"]))
+    assert about_argument(FileNotFoundError(2, "?", "/"), ["/proc/no"]) is None
     assert about_argument(OSError(5, "Input/output error", str(tmp_path)), [str(tmp_path)]) is None
     assert "full" in str(about_argument(OSError(28, "No space left on device"), []))
     assert json.dumps(str(about_argument(OSError(21, "x", os.fsencode(tmp_path)), [str(tmp_path)])))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pipeline run clip.mp4 --out NAME",
+        "pipeline audit NAME",
+        "pipeline portraits --out NAME.parquet",
+        "trainer fit NAME --out new",
+        "trainer fit dataset --out NAME",
+    ],
+)
+def test_tables_have_plain_names(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Arrow opens no path that is not UTF-8: said before anything is done."""
+    program, *arguments = line.replace("NAME", os.fsdecode(b"caf\xe9")).split()
+    assert {"pipeline": pipeline.cli, "trainer": trainer.cli}[program].main(arguments) == 2
+    assert "caf\\xe9" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from schemas.errors import SourceError
+from schemas.errors import SourceError, StorageError
 from schemas.escaping import escape_on_terminal, escaped, is_plain, shown, unescaped
 
 NAMES = {
@@ -65,6 +65,7 @@ def test_messages_of_errors_are_one_plain_line() -> None:
     error = SourceError("caf\udce9\nerror: forged\x1b[1m.", remedy="\udcff")
     assert str(error) == r"caf\xe9\x0aerror: forged\x1b[1m. \xff"
     assert error.args == (error.message,)
+    assert str(StorageError("caf\udce9.", remedy="\x1b")) == r"caf\xe9. \x1b"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])

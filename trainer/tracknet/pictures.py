@@ -153,7 +153,8 @@ class Pictures(TorchDataset):
         """(size, size, 3) uint8: a random part of a random picture, or smooth noise."""
         if self._backgrounds:
             path = self._backgrounds[int(rng.integers(len(self._backgrounds)))]
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            data = np.fromfile(path, np.uint8)  # OpenCV crashes on a path that is not UTF-8
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if image is None:
                 raise DatasetError(f"{path} is not a picture.", remedy="Give a folder of JPEG or PNG files.")
             side = int(rng.uniform(0.5, 1.0) * min(image.shape[:2]))
