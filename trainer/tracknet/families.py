@@ -31,14 +31,15 @@ MAX_WIDTH, MAX_HIDDEN = 512, 8192
 _ENCODER = re.compile(r"(conv1|bn1|layer[1-4])\.")
 _PREFIX = re.compile(r"(module|model|network|hmr|backbone|encoder|head|regressor|fc_blocks)\.")
 _HMR_LAYERS = {"regressor_fc_0": "fc1", "regressor_fc_1": "fc2", "regressor_fc_2": "fc3"}
+_ITS_OWN = "the program it belongs to"
 _OTHERS = (
     (r"smpl_head\.transformer\.", "HMR2.0 (4D-Humans, TokenHMR): a ViT with a cross-attention decoder",
-     "4D-Humans"),
-    (r"(^|\.)blocks\.\d+\.attn\.", "a vision transformer", "the program it belongs to"),
-    (r"maf_extractor\.|regressor\.\d+\.fc1\.", "PyMAF: a regressor on a feature pyramid", "the program it belongs to"),
-    (r"keypoint_deconv|keypoint_attention", "PARE: attention by body parts", "the program it belongs to"),
+     "4D-Humans", "4d-humans"),
+    (r"(^|\.)blocks\.\d+\.attn\.", "a vision transformer", _ITS_OWN, "NAME"),
+    (r"maf_extractor\.|regressor\.\d+\.fc1\.", "PyMAF: a regressor on a feature pyramid", _ITS_OWN, "NAME"),
+    (r"keypoint_deconv|keypoint_attention", "PARE: attention by body parts", _ITS_OWN, "NAME"),
     (r"(^|\.)(transition1|stage[234])\.", "a network with an HRNet encoder, as most of CLIFF's and PARE's are",
-     "the program it belongs to"),
+     _ITS_OWN, "NAME"),
 )  # fmt: skip
 
 
@@ -47,9 +48,9 @@ def own_names(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Raises CheckpointError for an architecture that is known and another, and where two tensors get one name.
     """
-    for pattern, architecture, program in _OTHERS:
+    for pattern, *other in _OTHERS:
         if any(re.search(pattern, name) for name in tensors):
-            _refuse(path, architecture, program)
+            _refuse(path, *other)
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         own = _own_name(name)
@@ -74,7 +75,9 @@ def family_of(path: Path, tensors: Mapping[str, Tensor]) -> Family:
     beyond = tensors["fc1.weight"].shape[1] - _features(tensors)
     rot6d, axis_angle = (numbers * JOINT_COUNT + BETA_COUNT + 3 for numbers in (6, 3))
     if beyond == rot6d + 3:
-        _refuse(path, "CLIFF: its regressor also sees the person's box in the whole picture", "CLIFF")
+        _refuse(
+            path, "CLIFF: its regressor also sees the person's box in the whole picture", "CLIFF", "cliff"
+        )
     if beyond not in (rot6d, axis_angle):
         raise CheckpointError(
             f"{path}: fc1 takes {beyond} numbers beside the features, expected {rot6d} (SPIN) or {axis_angle} (HMR).",
@@ -148,9 +151,9 @@ def _with_three_decoders(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
-def _refuse(path: Path, architecture: str, program: str) -> NoReturn:
+def _refuse(path: Path, architecture: str, program: str, result_format: str) -> NoReturn:
     raise CheckpointError(
         f"{path} holds {architecture}, which TrackNet does not compute.",
-        remedy=f"Run {program} on your films and bring its bodies with `python -m pipeline body convert`, or convert "
-        "a file of SPIN or HMR.",
+        remedy=f"Run {program} on your films and bring its bodies with `python -m pipeline body convert --format "
+        f"{result_format}`, or convert a file of SPIN or HMR.",
     )

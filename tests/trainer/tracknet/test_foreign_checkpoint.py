@@ -184,14 +184,18 @@ def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:
         "backbone.blocks.0.attn.qkv.weight": one, "smpl_head.decpose.weight": one, "smpl_head.init_body_pose": one,
         "smpl_head.transformer.transformer.layers.0.0.fn.to_qkv.weight": one,
     }  # fmt: skip
-    for contents, message in (
-        ({"model": {f"module.{name}": value for name, value in cliff.items()}}, "holds CLIFF"),
-        ({"state_dict": hmr2, "hyper_parameters": OrderedDict(cfg=Path("."))}, r"holds HMR2.0 \(4D-Humans"),
-        ({"model": {"module.encoder.stage2.0.branches.0.0.conv1.weight": one}}, "HRNet"),
+    for contents, message, name in (
+        ({"model": {f"module.{name}": value for name, value in cliff.items()}}, "holds CLIFF", "cliff"),
+        (
+            {"state_dict": hmr2, "hyper_parameters": OrderedDict(cfg=Path("."))},
+            r"holds HMR2.0 \(4D-Humans",
+            "4d-humans",
+        ),
+        ({"model": {"module.encoder.stage2.0.branches.0.0.conv1.weight": one}}, "HRNet", "NAME"),
     ):
         with pytest.raises(CheckpointError, match=message) as refusal:
             loaded(save(tmp_path / "file.pt", contents))
-        assert "body convert" in refusal.value.remedy
+        assert f"body convert --format {name}`" in refusal.value.remedy
 
 
 def test_the_converter_says_what_it_made_and_can_be_overruled(
