@@ -128,3 +128,19 @@ def test_equal_windows_tile_their_shot(length_s):
     assert max(lengths) <= 20.0 + 1e-6
     assert max(lengths) - min(lengths) < 1e-9
     assert len(windows) == max(1, round(np.ceil(length_s / 20.0 - 1e-9)))
+
+
+def test_a_shot_of_one_frame_before_a_pause_holds_it(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", moving_blob(px_per_frame=0.2), [0.0, 0.1, 5.0, 10.0, 10.1])
+    segments = segments_of(clip_of(path), replace(SETTINGS, min_shot_s=0.0))
+    found = [
+        [frame.index for frame in decode(path, start_s=part.start_s, end_s=part.end_s)] for part in segments
+    ]
+    assert found == [[0, 1], [2], [3, 4]]
+
+
+def test_a_shot_of_exactly_the_minimum_is_kept(tmp_path):
+    """1.7 - 0.8 is 0.8999999999999999."""
+    path = write_clip(tmp_path / "clip.mp4", scenes((RED, 24), (BLUE, 27)), even_times(51))
+    (segment,) = segments_of(clip_of(path), replace(SETTINGS, min_shot_s=0.9))
+    assert segment.start_s == pytest.approx(0.8)
