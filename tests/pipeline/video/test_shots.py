@@ -140,7 +140,8 @@ def test_a_shot_of_one_frame_before_a_pause_holds_it(tmp_path):
 
 
 def test_a_shot_of_exactly_the_minimum_is_kept(tmp_path):
-    """1.7 - 0.8 is 0.8999999999999999."""
-    path = write_clip(tmp_path / "clip.mp4", scenes((RED, 24), (BLUE, 27)), even_times(51))
-    (segment,) = segments_of(clip_of(path), replace(SETTINGS, min_shot_s=0.9))
-    assert segment.start_s == pytest.approx(0.8)
+    """61 / 30 - 22 / 30 is 1.2999999999999998."""
+    path = write_clip(tmp_path / "clip.mp4", scenes((RED, 22), (BLUE, 39)), even_times(61))
+    (segment,) = segments_of(clip_of(path), replace(SETTINGS, min_shot_s=1.3))
+    assert segment.start_s == pytest.approx(22 / 30)
+    assert segment.end_s - segment.start_s < 1.3
