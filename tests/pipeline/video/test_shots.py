@@ -146,3 +146,20 @@ def test_equal_windows_tile_their_shot(length_s):
     assert max(lengths) <= 20.0 + 1e-6
     assert max(lengths) - min(lengths) < 1e-9
     assert len(windows) == max(1, round(np.ceil(length_s / 20.0 - 1e-9)))
+
+
+def test_a_shot_of_one_frame_before_a_pause_holds_it(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", moving_blob(px_per_frame=0.2), [0.0, 0.1, 5.0, 10.0, 10.1])
+    segments = segments_of(clip_of(path), replace(SETTINGS, min_shot_s=0.0))
+    found = [
+        [frame.index for frame in decode(path, start_s=part.start_s, end_s=part.end_s)] for part in segments
+    ]
+    assert found == [[0, 1], [2], [3, 4]]
+
+
+def test_a_shot_of_exactly_the_minimum_is_kept(tmp_path):
+    """61 / 30 - 22 / 30 is 1.2999999999999998."""
+    path = write_clip(tmp_path / "clip.mp4", scenes((RED, 22), (BLUE, 39)), even_times(61))
+    (segment,) = segments_of(clip_of(path), replace(SETTINGS, min_shot_s=1.3))
+    assert segment.start_s == pytest.approx(22 / 30)
+    assert segment.end_s - segment.start_s < 1.3
