@@ -62,11 +62,14 @@ class Recipe:
         }
 
     def differences(self, other: Recipe, settings: tuple[str, ...]) -> Iterator[str]:
-        """A line for each of these settings that differs, and for each file, where both know it."""
+        """A line for each of these settings that differs, where both know it."""
         for name in settings:
             mine, theirs = self.get(name), other.get(name)
             if mine is not None and theirs is not None and mine != theirs:
                 yield f"{name} is {mine!r} and {theirs!r}"
+
+    def file_differences(self, other: Recipe) -> Iterator[str]:
+        """A line for each file that is another one, where both know it."""
         for name in NAMED_FILES:
             mine, theirs = self.sha256.get(name), other.sha256.get(name)
             if mine is not None and theirs is not None and mine != theirs:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from schemas.prediction import Prediction
+from trainer.figure import figure
 from trainer.surfaces import normals, surface_points
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_picture_files(
     mesh = meshes[0] if len(meshes) == 1 else trimesh.util.concatenate(list(meshes))
     mesh.export(paths[2])
     viewer_mesh(mesh).export(paths[3])
-    write_figure(paths[4], *_reduced(prediction, image))
+    _write_png(paths[4], figure(*_reduced(prediction, image)))
     return paths
 
 
@@ -115,31 +116,10 @@ def viewer_mesh(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 def write_normals_png(path: Path, normal: np.ndarray) -> None:
     """Colours (n + 1) / 2 of normals with x right, y up and z towards the camera; black off the body."""
     colours = np.where(normal.any(axis=-1, keepdims=True), 0.5 + 0.5 * normal * [1, -1, -1], 0)
-    _, data = cv2.imencode(".png", np.rint(255 * colours[..., ::-1]).astype(np.uint8))
+    _write_png(path, np.rint(255 * colours).astype(np.uint8))
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    """(H, W, 3) uint8 RGB."""
+    _, data = cv2.imencode(".png", image[..., ::-1])
     path.write_bytes(data.tobytes())
-
-
-def write_figure(path: Path, prediction: Prediction, image: np.ndarray) -> None:
-    """Photo, base depth, refined depth, offset and both normals in one picture."""
-    from matplotlib.figure import Figure
-
-    base, depth, K = prediction.base_depth_m, prediction.depth_m, prediction.K
-    mask = depth > 0
-    low, high = np.percentile(base[mask], [1, 99])
-    figure = Figure(figsize=(15, 3.2), layout="constrained")
-    panels = figure.subplots(1, 6)
-    panels[0].imshow(image)
-    for panel, values in ((panels[1], base), (panels[2], depth)):
-        shown = panel.imshow(np.where(mask, values, np.nan), cmap="viridis_r", vmin=low, vmax=high)
-    figure.colorbar(shown, ax=panels[2], label="m")
-    offset_cm = np.where(mask, 100 * (depth - base), np.nan)
-    figure.colorbar(panels[3].imshow(offset_cm, cmap="RdBu_r", vmin=-5, vmax=5), ax=panels[3], label="cm")
-    for panel, values in ((panels[4], base), (panels[5], depth)):
-        normal = normals(values, K)
-        picture = np.where(normal.any(axis=-1, keepdims=True), 0.5 - 0.5 * normal * [-1, 1, 1], 1.0)
-        panel.imshow(np.clip(picture, 0, 1))
-    titles = ("photo", "base depth", "refined depth", "refined - base", "base normals", "refined normals")
-    for panel, title in zip(panels, titles, strict=True):
-        panel.set_title(title, fontsize=10)
-        panel.set_axis_off()
-    figure.savefig(path, dpi=110)

@@ -48,7 +48,7 @@ def common_recipe(
         return None
     first, recipe = known[0]
     for other, theirs in known[1:]:
-        unlike = list(recipe.differences(theirs, SURFACE))
+        unlike = [*recipe.differences(theirs, SURFACE), *recipe.file_differences(theirs)]
         if unlike and not allow_unlike:
             raise SettingsError(
                 f"the base depths of {first.root} and {other.root} were made in unlike ways: {'; '.join(unlike)}.",

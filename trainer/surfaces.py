@@ -15,8 +15,24 @@ def surface_points(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
 
 def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
     """(H, W, 3) unit normals that point to the camera, from central differences of surface points; 0 off the body."""
+    found = np.zeros((*depth_m.shape, 3))
+    rows, columns = (np.flatnonzero((depth_m > 0).any(axis=axis)) for axis in (1, 0))
+    if len(rows) < 3 or len(columns) < 3:
+        return found
+    body = (
+        slice(rows[0], rows[-1] + 1),
+        slice(columns[0], columns[-1] + 1),
+    )  # a whole picture is mostly background
+    inside = K.copy()
+    inside[:2, 2] -= [columns[0], rows[0]]
+    found[body] = _normals(depth_m[body], inside)
+    return found
+
+
+def _normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
     points = surface_points(depth_m, K)
     normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
-    inner = cv2.erode((depth_m > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    shown = cv2.copyMakeBorder((depth_m > 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    inner = cv2.erode(shown, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0
     return np.where(inner[..., None], normal, 0.0)
