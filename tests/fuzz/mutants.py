@@ -22,9 +22,17 @@ KINDS = ("flip", "cut", "remove", "insert", "zero", "swap", "header", "splice")
 
 
 def mutant(clips: Sequence[bytes], number: int) -> tuple[str, bytes]:
-    """What was done, and the bytes of the mutant of that number."""
+    """What was done, and the bytes of the mutant of that number, which are never those of the clip."""
     rng = np.random.default_rng([6666, number])
-    clip = bytearray(clips[number % len(clips)])
+    clip = clips[number % len(clips)]
+    did, made = _mutated(clip, clips, rng)
+    while made == clip:  # zeros over zeros, for example
+        did, made = _mutated(clip, clips, rng)
+    return did, made
+
+
+def _mutated(source: bytes, clips: Sequence[bytes], rng: np.random.Generator) -> tuple[str, bytes]:
+    clip = bytearray(source)
     kind = KINDS[int(rng.integers(len(KINDS)))]
     at = int(rng.integers(len(clip)))
     length = int(rng.integers(1, max(2, len(clip) // 8)))
@@ -55,4 +63,4 @@ def mutant(clips: Sequence[bytes], number: int) -> tuple[str, bytes]:
     else:
         other = clips[int(rng.integers(len(clips)))]
         clip[at:] = other[int(rng.integers(len(other))) :]
-    return f"{kind} at {at} of {len(clips[number % len(clips)])} bytes", bytes(clip)
+    return f"{kind} at {at} of {len(source)} bytes", bytes(clip)

@@ -156,7 +156,7 @@ def mutant_outcomes(corpus: Path, number: int) -> tuple[Damage, dict[str, tuple[
         outcomes["library"] = outcome_of(root, damage, facts["content"])
         if damage.is_table:
             outcomes["file alone"] = file_outcome(root, damage, facts["files"][damage.path])
-        outcomes["verify"] = verify_outcome(root, damage)
+        outcomes["Dataset.verify"] = verify_outcome(root, damage)
         name, said = run_command(root, damage, corpus)
         outcomes[name] = said
     if damage.record_agrees:  # then nothing but a bare exception is wrong
