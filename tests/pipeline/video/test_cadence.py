@@ -77,11 +77,18 @@ def converted(stored_fps: float, true_fps: float, *, blended: bool) -> Callable[
 
 
 def film(
-    path: Path, grey: Callable[[int], np.ndarray], fps: float, seconds: float = 2.2, crf: int = 20
+    path: Path,
+    grey: Callable[[int], np.ndarray],
+    fps: float,
+    seconds: float = 2.2,
+    *,
+    crf: int = 20,
+    b_frames: int = 2,
+    x264: str = "b-adapt=1",
 ) -> Path:
     times = np.arange(round(seconds * fps)) / fps
-    options = {"preset": "veryfast", "crf": str(crf)}
-    return write_clip(path, paint_of(grey), times, options=options, key_every=60, b_frames=2)
+    options = {"preset": "veryfast", "crf": str(crf), "x264-params": x264}
+    return write_clip(path, paint_of(grey), times, options=options, key_every=60, b_frames=b_frames)
 
 
 def clip_of(path: Path) -> ClipRef:
@@ -135,6 +142,27 @@ def test_film_at_its_true_rate_is_left_alone(
     assert indices([segment]) == list(range(round(2.2 * fps)))
 
 
+@pytest.mark.parametrize(
+    ("fps", "b_frames", "crf", "speed_px_s"), [(120, 3, 18, 40), (120, 3, 26, 40), (60, 1, 26, 20)]
+)
+def test_frames_that_the_encoder_averaged_are_no_blends_of_a_converter(
+    tmp_path: Path, fps: float, b_frames: int, crf: int, speed_px_s: float
+) -> None:
+    """Slow motion in a small picture: B frames at a fixed part of the rate, with next to nothing of their own."""
+    at = walker(speed_px_s)
+    path = film(
+        tmp_path / "a.mp4",
+        lambda number: at(number / fps),
+        fps,
+        1.6,
+        crf=crf,
+        b_frames=b_frames,
+        x264="b-adapt=0",
+    )
+    (segment,) = segments_of(clip_of(path), SETTINGS)
+    assert segment.sample_fps is None
+
+
 def test_a_figure_that_stops_and_goes_on_is_not_taken_for_repeats(tmp_path: Path) -> None:
     at = walker()
     path = film(
@@ -152,6 +180,15 @@ def test_windows_keep_the_frames_that_the_whole_shot_keeps(tmp_path: Path, blend
     assert len(windows) == 8
     assert indices(windows) == indices(whole)
     assert indices(segments_of(clip_of(path), SETTINGS)) == indices(whole)
+
+
+@pytest.mark.parametrize(
+    ("blended", "kept"), [(False, [0, *range(1, 131, 2)]), (True, [0, *range(1, 131, 2)])]
+)
+def test_a_film_may_begin_in_the_middle_of_its_rhythm(tmp_path: Path, blended: bool, kept: list[int]) -> None:
+    grey = converted(60, 30, blended=blended)
+    path = film(tmp_path / "a.mp4", lambda number: grey(number + 1), 60, seconds=131 / 60)
+    assert indices(segments_of(clip_of(path), SETTINGS)) == kept
 
 
 def test_every_shot_has_its_own_rhythm(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.video import colour as colour_module
+from pipeline.video.colour import coding_of
 from pipeline.video.decode import decode, probe
 from pipeline.video.tone_mapping import Primaries, Transfer, srgb_from_coded
 from schemas.errors import DecodeError
@@ -173,6 +174,11 @@ def test_full_range_jpeg_video(tmp_path: Path) -> None:
         color_range=2,
     )
     np.testing.assert_allclose(shown(path), CHART, atol=4)
+
+
+def test_full_range_formats_need_no_tag() -> None:
+    assert coding_of(av.VideoFrame(64, 48, "yuvj420p")).full_range
+    assert not coding_of(av.VideoFrame(64, 48, "yuv420p")).full_range
 
 
 def test_palettes(tmp_path: Path) -> None:
