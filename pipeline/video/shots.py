@@ -65,7 +65,7 @@ def segments_of(clip: ClipRef, settings: VideoSettings) -> list[Segment]:
         if stop_s - start_s >= settings.min_shot_s - _ROUNDING_S
         for cadence in [_cadence(motion, start_s, stop_s, video, settings)]
         for window, (window_start_s, window_end_s) in enumerate(
-            equal_windows(start_s, stop_s, settings.longest_unit_s(video.mean_fps))
+            equal_windows(start_s, stop_s, settings.longest_unit_s(cadence.sample_fps or video.mean_fps))
         )
     ]
     if not segments:
