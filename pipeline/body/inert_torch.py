@@ -15,7 +15,7 @@ from typing import IO, Any
 from pipeline.body.inert_tensors import Storage, storage_code
 from pipeline.body.inert_values import Refused, said
 from pipeline.body.pickle_machine import Machine
-from pipeline.body.pickle_source import MAX_BYTES, PickleSource
+from pipeline.body.pickle_source import CHUNK_BYTES, MAX_BYTES, PickleSource
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_START = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
@@ -42,7 +42,7 @@ def tensors_from_zip(archive: zipfile.ZipFile, *, depth: int = 0) -> Any:
     if any(name.startswith(f"{root}code/") for name in names):
         raise Refused("it is a TorchScript program and no file of numbers")
     order = names.get(f"{root}byteorder")
-    if order is not None and archive.read(order) not in (b"little", b""):
+    if order is not None and member(archive, order) not in (b"little", b""):
         raise Refused("it was written on a big-endian machine")
     known: dict[str, Storage] = {}
 
@@ -53,10 +53,10 @@ def tensors_from_zip(archive: zipfile.ZipFile, *, depth: int = 0) -> Any:
             info = names.get(f"{root}data/{key}")
             if info is None:
                 raise Refused(f"the storage {key} is missing")
-            known[key] = _checked(Storage(storage_code(kind), int(count), archive.read(info)))
+            known[key] = _checked(Storage(storage_code(kind), int(count), member(archive, info)))
         return known[key]
 
-    data = archive.read(names[main])
+    data = member(archive, names[main])
     return Machine(PickleSource(io.BytesIO(data)), persistent=_storages(storage), nested=depth).run()
 
 
@@ -146,3 +146,12 @@ def _checked(storage: Storage) -> Storage:
     if len(storage.raw) % storage.item_bytes or len(storage.raw) < storage.count * storage.item_bytes:
         raise Refused(f"a storage of {storage.count} numbers that has {len(storage.raw)} bytes")
     return storage
+
+
+def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """A member in pieces: read at once, zipfile makes room for what a damaged directory claims."""
+    parts = []
+    with archive.open(info) as stream:
+        while part := stream.read(CHUNK_BYTES):
+            parts.append(part)
+    return b"".join(parts)

@@ -81,7 +81,7 @@ def torch_bytes(contents: Any, *, legacy: bool = False) -> bytes:
 
 
 def containers(folder: Path) -> list[bytes]:
-    """One file of each container, with the keys of the mutants' own contents small."""
+    """One file of each container, a few kilobytes each, for mutants to be made of."""
     small = {key: value for key, value in arrays().items() if key != "many"}
     found = [
         joblib_bytes(small),
