@@ -1,11 +1,11 @@
 # make demo   the main job: video -> dataset -> trained network -> pictures (build/demo)
 # make test   lint, types and all tests
-# make fuzz   damaged clips (FUZZ_MUTANTS of them): no crash, no hang, no silent success
+# make fuzz   damaged clips and damaged datasets (FUZZ_MUTANTS of each): no crash, no hang, no silent success
 # make accuracy  the demo's figures, joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
 # make bench  benchmarks with ratios (build/benchmarks.json)
 # make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
-# make memory peak memory of tracking by the length of a clip, up to ten minutes (build/memory.json)
+# make memory peak memory of a worker by a film's size, rate and length; fails above 1 GB (build/memory.json)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash
