@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import cv2
@@ -52,19 +51,6 @@ def _decoded(data: bytes) -> np.ndarray | None:
         return None
     stored = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(stored, cv2.IMREAD_COLOR)
+        return cv2.imdecode(stored, cv2.IMREAD_COLOR)
     except cv2.error:
-        image = None
-    return _decoded_tiff(data) if image is None and data[:2] in (b"II", b"MM") else image
-
-
-def _decoded_tiff(data: bytes) -> np.ndarray | None:
-    """OpenCV 5 gives up on a TIFF that its orientation lays on its side."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as opened:
-            image = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return np.ascontiguousarray(image[..., ::-1])

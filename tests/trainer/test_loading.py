@@ -118,6 +118,14 @@ def test_a_loader_that_is_killed_ends_the_run_with_its_cause(
         assert time.monotonic() - begin < 10
 
 
+def test_sigterm_is_not_for_loaders(samples: Samples) -> None:
+    """Clusters send it to every process of a job: the training process still has its checkpoint to write."""
+    with loading(samples, PLACES, 1) as loader:
+        next(loader)
+        os.kill(only_worker(loader), signal.SIGTERM)
+        assert len(list(loader)) == len(PLACES) - 1
+
+
 def test_a_loader_that_hangs_is_waited_for_until_the_limit_and_killed(samples: Samples) -> None:
     with loading(samples, ENDLESS, 1, time_limit_s=1.0) as loader:
         next(loader)
