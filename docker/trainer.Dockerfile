@@ -1,8 +1,11 @@
 # The trainer on NVIDIA GPUs. PyPI's torch brings its own CUDA libraries; the host gives the driver.
 #
 #     docker build --file docker/trainer.Dockerfile --tag humandepth-trainer:0.1.0 .
-#     docker run --rm --gpus all --ipc host --volume "$PWD:/data" humandepth-trainer:0.1.0 \
+#     docker run --rm --gpus all --volume "$PWD:/data" humandepth-trainer:0.1.0 \
 #         fit /data/dataset --out /data/checkpoint --preset paper
+#
+# `fit` on one GPU needs no --shm-size and no --ipc: batches do not pass through /dev/shm. NCCL, for several GPUs, uses
+# it: add --shm-size=1g.
 FROM python:3.11.13-slim-bookworm
 
 # hadolint ignore=DL3008
