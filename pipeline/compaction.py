@@ -16,10 +16,9 @@ from pipeline.run_lock import RunLock
 from pipeline.sink import discard_unit, publish_text, spool_folder, typed_storage_errors
 from schemas.dataset import (
     CUTS_PATH,
-    INFO_PATH,
     JOURNAL_PATH,
     RECORDS_PATH,
-    Dataset,
+    check_dataset,
     document_remedy,
     read_records,
     record_path,
@@ -66,8 +65,7 @@ def compact(root: str, pack_bytes: int = PACK_BYTES) -> Compaction:
 
 def compact_dataset(root: str, pack_bytes: int = PACK_BYTES) -> Compaction:
     """`compact` on a folder that is not in use."""
-    if not (Path(root) / INFO_PATH).is_file():
-        Dataset.open(root)  # says what is wrong
+    check_dataset(Path(root))
     with RunLock(root):
         done = compact(root, pack_bytes)
         publish_documents(root)

@@ -98,6 +98,16 @@ def check_info(root: str | Path, info: Any) -> None:
         )
 
 
+def check_dataset(root: Path) -> None:
+    """Raises DatasetError unless a folder is a dataset of this format and version, finished or not."""
+    if not (root / INFO_PATH).is_file():
+        raise DatasetError(
+            f"{root} is not a dataset: it has no {INFO_PATH}.",
+            remedy="Give the folder that `pipeline run --out` made.",
+        )
+    check_info(root, read_document(root / INFO_PATH, remedy=INFO_REMEDY))
+
+
 class Dataset:
     """A dataset opened for reading: finished shards only."""
 
@@ -112,12 +122,7 @@ class Dataset:
         With `faults`, damaged completion records are put there, and their units left out.
         """
         root = Path(root)
-        if not (root / INFO_PATH).is_file():
-            raise DatasetError(
-                f"{root} is not a dataset: it has no {INFO_PATH}.",
-                remedy="Give the folder that `pipeline run --out` made.",
-            )
-        check_info(root, read_document(root / INFO_PATH, remedy=INFO_REMEDY))
+        check_dataset(root)
         if (root / JOURNAL_PATH).exists():
             raise DatasetError(
                 f"{root}: packing its shards was interrupted.",

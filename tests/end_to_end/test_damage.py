@@ -20,6 +20,7 @@ from pipeline.verification import verify
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import (
     CUTS_PATH,
+    INFO_PATH,
     JOURNAL_PATH,
     SETTINGS_PATH,
     Dataset,
@@ -144,6 +145,15 @@ def test_compact_keeps_every_original_where_one_is_damaged(root: Path) -> None:
         path.write_bytes(kept)
     assert compact_dataset(str(root)).files_after < len(before)
     assert verify(str(root), render=0).problems == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+def test_compact_does_nothing_to_a_folder_whose_info_is_damaged(root: Path, text: str) -> None:
+    (root / INFO_PATH).write_text(text)
+    before = bytes_below(root)
+    with pytest.raises(DatasetError, match=INFO_PATH):
+        compact_dataset(str(root))
+    assert bytes_below(root) == before
 
 
 @pytest.mark.parametrize("command", ["compact", "forget"])
