@@ -162,8 +162,9 @@ def test_fit_predict_and_page(dataset: Path, work: Path, demo_clip: Path) -> Non
         "2",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    files = sorted(predictions.rglob("*.npz"))
+    files = sorted(predictions.glob("*.npz"))
     assert files
+    assert sorted((predictions / "full").glob("*.npz"))
     for path in files:
         prediction = Prediction.load(path)
         mask = prediction.base_depth_m > 0

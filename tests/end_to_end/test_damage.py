@@ -74,7 +74,7 @@ def go_on(clips: list, root: Path, **options):
 def damage(path: Path) -> Path:
     """Flips a bit in every page: the size and the footer stay as they were."""
     data = bytearray(path.read_bytes())
-    for at in range(64, len(data) - int.from_bytes(data[-8:-4], "little") - 8, 97):
+    for at in range(64, len(data) - int.from_bytes(data[-8:-4], "little") - 8, 11):
         data[at] ^= 16
     path.write_bytes(data)
     return path

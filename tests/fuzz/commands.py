@@ -65,7 +65,7 @@ def _trainer_reads(asked: Asked) -> int:
     """What `fit`, `predict --dataset` and `probe` read: fit counts damaged rows, the others end with an error."""
     from trainer.config import DataSettings
     from trainer.data import Samples, read_index
-    from trainer.predict import subjects_of_dataset
+    from trainer.subject import subjects_of_dataset
 
     index = read_index(Dataset.open(asked.root))
     samples = Samples(index, DataSettings(), seed=0, training=True)

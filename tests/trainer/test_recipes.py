@@ -47,7 +47,7 @@ def test_a_recipe_is_what_the_dataset_says_local_or_not(tmp_path: Path, row: dic
     assert recipe_of(Dataset.open(write_dataset(tmp_path / "bare", [row]))) is None
     for damaged in ("{", "[]", '{"rendering": 3}'):
         (root / SETTINGS_PATH).write_text(damaged)
-        with pytest.raises(DatasetError, match=r"settings\.json.*damaged"):
+        with pytest.raises(DatasetError, match=r"settings\.json.*cannot be read"):
             recipe_of(Dataset.open(root))
 
 

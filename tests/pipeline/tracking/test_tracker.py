@@ -43,7 +43,7 @@ def observations(count: int = 4) -> Observations:
 def silhouettes(contour_px: np.ndarray, *, seen: bool) -> Silhouettes:
     count = len(contour_px)
     return Silhouettes(
-        mask=np.full((count, MASK_PX, MASK_PX), seen),
+        mask_bits=np.full((count, MASK_PX, MASK_PX // 8), 255 * seen, np.uint8),
         mask_from_image=np.zeros((count, 2, 3)),
         px_per_cell=np.ones(count),
         contour_px=contour_px,
