@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av.container import InputContainer
@@ -111,7 +112,9 @@ def _read_packet_index(file: Path, size_bytes: int, modified_ns: int) -> PacketI
     with typed_errors(file, "read"), opened(file) as (container, stream):
         check_whole(file, container.format.name, size_bytes)
         packets = _Packets.read(file, container, stream)
-        time_base, nominal, pixel_aspect = stream.time_base, stream.average_rate, stream.sample_aspect_ratio
+        time_base, nominal, pixel_aspect = (
+            _fraction(value) for value in (stream.time_base, stream.average_rate, stream.sample_aspect_ratio)
+        )
     if not packets.count or time_base is None:
         raise DecodeError(f"{file}: the video stream holds no frames.", remedy=NOT_A_VIDEO)
     known = np.sort(np.array(packets.dts if packets.is_by_dts else packets.pts, dtype=np.int64))
@@ -139,6 +142,13 @@ def _read_packet_index(file: Path, size_bytes: int, modified_ns: int) -> PacketI
         is_complete=not packets.is_by_dts and len(known) == count and bool((np.diff(known) > 0).all()),
         is_by_dts=packets.is_by_dts,
     )
+
+
+def _fraction(value: Any) -> Fraction | None:
+    """What PyAV says as a fraction; None where the file does not say (before PyAV 19 None, since then 0/1 or 1/0)."""
+    if value is None or not value.numerator or not value.denominator:
+        return None
+    return Fraction(value.numerator, value.denominator)
 
 
 class _Packets:
