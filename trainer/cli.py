@@ -65,15 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def sigterm_exits() -> Iterator[None]:
     """SIGTERM ends the command with 143 from its first moment, while it still imports; a run then does more of it.
 
-    In a container the command is process 1, for which the signal means nothing unless there is a handler.
+    In a container the command is process 1, for which the signal means nothing unless there is a handler. An exception
+    would not do: libraries catch it in the middle of their imports, and what is half imported cannot be imported again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
-        print("error: stopped by SIGTERM.", file=sys.stderr, flush=True)
-        raise SystemExit(143)
+        os.write(2, b"error: stopped by SIGTERM.\n")  # print may be what was interrupted
+        os._exit(143)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:

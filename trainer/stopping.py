@@ -139,6 +139,11 @@ def sigterm_stops() -> Iterator[Stopping]:
         yield stopping
     except SigtermInterrupt:
         raise StoppedError("stopped by SIGTERM.", remedy="Run it again.") from None
+    except ImportError as error:
+        if not stopping.told:
+            raise
+        # A library has caught the interrupt in the middle of an import, and cannot be imported again.
+        raise StoppedError("stopped by SIGTERM.", remedy="Run it again.") from error
     finally:
         if is_ours:
             signal.set_wakeup_fd(wakeup_before)
