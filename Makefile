@@ -56,7 +56,7 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 
 unit: fetch
-	@$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile tests
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile tests
 
 test: lint unit
 

@@ -285,12 +285,14 @@ def test_addresses_of_the_web_lead_to_download(tmp_path, address):
     assert "python -m pipeline download" in caught.value.remedy
 
 
-def test_files_of_a_folder_that_are_not_taken_are_mentioned(tmp_path, caplog, monkeypatch):
+def test_files_of_a_folder_that_are_not_taken_are_mentioned(tmp_path, monkeypatch):
     touch(tmp_path, "a.mp4", "1.HEIC", "2.heic", "deep/music.mp3", "x.zip", "README", ".DS_Store")
-    monkeypatch.setattr(logging.getLogger("pipeline"), "propagate", True)  # before: or pytest hears it twice
-    caplog.set_level("WARNING", logger="pipeline")
+    heard: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", heard.append)
+    monkeypatch.setattr(logging.getLogger("pipeline.video.source"), "handlers", [handler])
     assert names_of(clips_from_arguments([str(tmp_path)])) == ["a.mp4"]
-    (line,) = [record.getMessage() for record in caplog.records]
+    (line,) = [record.getMessage() for record in heard]
     assert line.startswith(f"{tmp_path}: not taken: 5 file(s) (2 .heic, 1 without ending, 1 .mp3, 1 .zip).")
     assert "trainer predict" in line
     (tmp_path / "a.mp4").unlink()
