@@ -14,10 +14,10 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.host.memory import return_free_memory, return_large_blocks_when_freed
 from pipeline.method.empty_results import nobody_found
-from pipeline.method.rendered_frames import Views
+from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import Toolbox
 from pipeline.method.rows import Emit, clip_row, failure_row, frame_row, unread_clip_row
-from pipeline.method.samples import render_target, sample_row
+from pipeline.method.samples import target_rows
 from pipeline.records import ClipRef, Failure, Frame, Segment, Track, TrackedSegment, UnitCounts
 from pipeline.refine.refinement import refined_track
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
@@ -154,21 +154,21 @@ def _render_tracks(
     done, total = 0, sum(map(len, targets.values()))
     for track in tracked.tracks:
         crops = jpegs.pop(track.person_index)  # dropped with the track
-        views = Views(track, crops, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+        frames = RenderedFrames(track, crops, toolbox)
         window_s = max(settings.pairs.candidate_gaps_s) + _period_s(track)
         for target in map(int, targets[track.track_id]):
-            pairs, references = render_target(tracked.segment, track, target, views, toolbox, settings.pairs)
-            for row in pairs:
+            made = target_rows(tracked.segment, frames, target, toolbox.rings, settings.pairs)
+            for row in made.pairs:
                 emit("pairs", row)
-            if references:
-                emit("samples", sample_row(tracked.segment, track, target, views, references))
+            if made.sample is not None:
+                emit("samples", made.sample)
             counts = replace(
                 counts,
-                pairs_kept=counts.pairs_kept + len(references),
-                pairs_dropped=counts.pairs_dropped + len(pairs) - len(references),
-                samples=counts.samples + bool(references),
+                pairs_kept=counts.pairs_kept + made.kept,
+                pairs_dropped=counts.pairs_dropped + len(made.pairs) - made.kept,
+                samples=counts.samples + bool(made.kept),
             )
-            views.forget_before(float(track.pts_s[target]) - window_s)
+            frames.forget_before(float(track.pts_s[target]) - window_s)
             done += 1
             if done % TARGETS_BETWEEN_RETURNS == 0:
                 return_free_memory()

@@ -10,10 +10,10 @@ import numpy as np
 
 from pipeline.config import Settings, preset
 from pipeline.method.named_files import check_named_files, named_file_digests
-from pipeline.method.rendered_frames import Views
+from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import Toolbox
 from pipeline.method.segment import cropped_frames, refined, silent, track_segment
-from pipeline.records import Frame, Track
+from pipeline.records import Frame
 from pipeline.rendering import resolve_backend
 from pipeline.tracking.tracker import LandmarkTracker, Tracker, landmark_models
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
@@ -82,8 +82,9 @@ class PictureBodies:
         bodies = []
         for track in tracks:
             crop = crop_image(image, track.crop_px[0], IMAGE_PX)
-            views = self._views(track, {int(track.frame_index[0]): encode_jpeg(crop, 100)})
-            found = _body(views, track, 0, crop, (image.shape[0], image.shape[1]))
+            crops = {int(track.frame_index[0]): encode_jpeg(crop, 100)}
+            rendered = RenderedFrames(track, crops, self._toolbox)
+            found = _body(rendered, 0, crop, (image.shape[0], image.shape[1]))
             bodies.append(replace(found, frame_index=None, pts_s=None))
         return bodies
 
@@ -101,7 +102,7 @@ class PictureBodies:
             tracked = track_segment(segment, self._toolbox, settings)
             jpegs = cropped_frames(tracked, settings, silent, None) if tracked.tracks else {}
             tracks = refined(tracked, jpegs, self._toolbox, settings, silent).tracks
-            views = [self._views(track, jpegs[track.person_index]) for track in tracks]
+            rendered = [RenderedFrames(track, jpegs[track.person_index], self._toolbox) for track in tracks]
             usable = [np.flatnonzero(track.kept)[::every].tolist() for track in tracks]
             order = sorted(
                 (int(tracks[person].frame_index[at]), person, at)
@@ -111,27 +112,24 @@ class PictureBodies:
             hw = (segment.video.height_px, segment.video.width_px)
             for frame_index, person, at in order:
                 count += 1
-                track, seen = tracks[person], views[person]
+                track, frames = tracks[person], rendered[person]
                 name = f"{track.track_id}/{frame_index:06d}"
-                yield name, _body(seen, track, at, decode_image(seen.jpeg(at)), hw)
-                seen.forget_before(float(track.pts_s[at]) + 1e-6)
+                yield name, _body(frames, at, decode_image(frames.crop(at)), hw)
+                frames.forget_before(float(track.pts_s[at]) + 1e-6)
         if not count:
             raise NobodyFoundError(
                 f"{path}: nobody could be used in any frame.",
                 remedy="Use a video with a person in full view.",
             )
 
-    def _views(self, track: Track, jpegs: dict[int, bytes]) -> Views:
-        toolbox = self._toolbox
-        return Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
 
-
-def _body(views: Views, track: Track, at: int, image: np.ndarray, hw: tuple[int, int]) -> PhotoBody:
+def _body(frames: RenderedFrames, at: int, image: np.ndarray, hw: tuple[int, int]) -> PhotoBody:
+    track = frames.track
     return PhotoBody(
         image=image,
         K=track.K[at],
-        input_depth=views.raster_at(at, IMAGE_PX).depth.astype(np.float32),
-        base_depth=views[at].raster.depth.astype(np.float32),
+        input_depth=frames.raster_at(at, IMAGE_PX).depth.astype(np.float32),
+        base_depth=frames[at].surface.raster.depth.astype(np.float32),
         crop_px=track.crop_px[at],
         box_px=track.box_px[at],
         picture_hw=hw,

@@ -157,20 +157,20 @@ def test_the_arrows_of_a_pair_are_the_stored_motion(made: Path) -> None:
     assert scene.reference is not None
     assert scene.field is not None
     assert scene.facts["kept"]
-    camera = scene.target.camera.resized((256, 256))
-    px = np.floor(camera.px_from_cam(scene.target.vertices)).astype(int)
+    camera = scene.target.surface.camera.resized((256, 256))
+    px = np.floor(camera.px_from_cam(scene.target.surface.vertices)).astype(int)
     column, line = np.clip(px, 0, 255).T
-    seen = np.abs(row["base_depth"][line, column] - scene.target.vertices[:, 2]) < 0.002
+    seen = np.abs(row["base_depth"][line, column] - scene.target.surface.vertices[:, 2]) < 0.002
     seen &= ((px >= 0) & (px < 256)).all(axis=1)
     assert seen.sum() > 500
-    moved = (scene.reference.vertices - scene.target.vertices)[seen]
+    moved = (scene.reference.surface.vertices - scene.target.surface.vertices)[seen]
     d = stored["motion"][line, column][seen][:, 3:].astype(float)
     assert np.median(np.linalg.norm(d - moved, axis=1)) < 0.002
     assert np.median(np.linalg.norm(moved, axis=1)) > 0.01
     baseline = np.linalg.norm(scene.field.translation[seen], axis=1)
     assert baseline == pytest.approx(stored["mean_baseline_m"], rel=1e-3)  # a stiff turn: the same everywhere
-    shown = spread_vertices(scene.target.vertices, 0.06)
-    cells = np.floor(scene.target.vertices / 0.06).astype(int)
+    shown = spread_vertices(scene.target.surface.vertices, 0.06)
+    cells = np.floor(scene.target.surface.vertices / 0.06).astype(int)
     assert len(np.unique(cells[shown], axis=0)) == len(shown) == len(np.unique(cells, axis=0))
 
 
@@ -210,6 +210,8 @@ def test_a_recording_holds_pictures_bodies_and_arrows(made: Path, tmp_path: Path
     reader = SceneReader(dataset, Toolbox(settings_of(dataset)))
     name = reader.usual_target()
     scene = reader.read(name, reader.usual_reference(name))
-    shown = spread_vertices(scene.target.vertices)
+    shown = spread_vertices(scene.target.surface.vertices)
     assert scene.reference is not None
-    np.testing.assert_allclose(vectors, (scene.reference.vertices - scene.target.vertices)[shown], atol=1e-6)
+    np.testing.assert_allclose(
+        vectors, (scene.reference.surface.vertices - scene.target.surface.vertices)[shown], atol=1e-6
+    )

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 
 from pipeline.config import Settings
-from pipeline.method.rendered_frames import Views
+from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import Toolbox, shared_toolbox
-from pipeline.method.samples import render_target, sample_row
+from pipeline.method.samples import target_rows
 from pipeline.records import ClipRef, Frame, Quality, Segment, Track, VideoFacts
 from pipeline.refine.refinement import refined_track
 from pipeline.studio.clip import StudioClip
@@ -108,17 +108,16 @@ def prepare(work: ClipWork) -> int:
         jpegs = {int(at): encode_jpeg(crop, pairs.jpeg_quality) for at, crop in zip(track.frame_index, crops)}
         if work.variant.is_refined:
             track = refined(track, jpegs, toolbox, settings)
-        views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+        rendered = RenderedFrames(track, jpegs, toolbox)
         first, place = len(images), {int(at): number for number, at in enumerate(track.frame_index)}
         images += [_decoded(jpegs[int(at)]) for at in track.frame_index]
         for target in map(int, np.flatnonzero(track.kept)[:: work.target_stride]):
-            _, references = render_target(segment, track, target, views, toolbox, pairs)
-            if references:
-                row = sample_row(segment, track, target, views, references)
+            row = target_rows(segment, rendered, target, toolbox.rings, pairs).sample
+            if row is not None:
                 row["image_at"] = first + place[row["frame_index"]]
-                row["references_at"] = [first + place[each["frame_index"]] for each in references]
+                row["references_at"] = [first + place[each["frame_index"]] for each in row["references"]]
                 rows.append(row)
-            views.forget_before(float(track.pts_s[target]) - 1.5)
+            rendered.forget_before(float(track.pts_s[target]) - 1.5)
     if not work.images_path.exists():  # variants share crops; a rename never shows half a file
         spool = work.images_path.with_name(f"{work.variant.key}-{work.images_path.name}")
         np.save(spool, np.array(images, np.uint8).reshape(-1, IMAGE_PX, IMAGE_PX, 3))

@@ -28,6 +28,7 @@ from material import read_film, refined, tracks_of_frames
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.motion import motion_field
+from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.raster import Raster
 from pipeline.geometry.visibility import pair_maps
 from pipeline.method.rendered_frames import body_from_vector
@@ -38,7 +39,7 @@ from pipeline.rendering import render
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.video.crops import crop_image, encode_jpeg
-from schemas.conventions import IMAGE_PX, MAP_PX, VALID_VISIBLE, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
+from schemas.conventions import IMAGE_PX, MAP_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.settings import with_overrides
 
 TARGET_STRIDE = 8
@@ -172,10 +173,7 @@ def figures(clip: StudioClip, track: Track, toolbox: Toolbox) -> Figures:
 class Scene:
     """One frame: what the bodies say and what is true, in the crop's camera at map size."""
 
-    camera: Camera
-    vertices: np.ndarray
-    """(V, 3) the body."""
-    raster: Raster
+    body: RenderedSurface
     surface: np.ndarray
     """(V', 3) the dressed person."""
     true_raster: Raster
@@ -191,9 +189,12 @@ class Scene:
         surface, truth = clip.at(time_s).surface, clip.body_at(time_s)
         vertices = body_from_vector(vector, camera, toolbox.body).vertices
         return cls(
-            camera=camera,
-            vertices=vertices,
-            raster=render(toolbox.rasterizer, vertices, toolbox.body.faces, camera),
+            body=RenderedSurface(
+                vertices=vertices,
+                faces=toolbox.body.faces,
+                camera=camera,
+                raster=render(toolbox.rasterizer, vertices, toolbox.body.faces, camera),
+            ),
             surface=surface,
             true_raster=render(toolbox.rasterizer, surface, clip.actor.mesh.faces, camera),
             joints=toolbox.body.joints(
@@ -207,28 +208,25 @@ class Scene:
 
 def misalignment_px(target: Scene, reference: Scene, clip: StudioClip, toolbox: Toolbox) -> float:
     """1.7456 times the median error across the depth direction, map pixels; NaN where no pixel counts."""
-    pairs, faces = toolbox.settings.pairs, toolbox.body.faces
+    pairs = toolbox.settings.pairs
     maps = pair_maps(
-        target.raster,
-        reference.raster,
-        target.vertices,
-        reference.vertices,
-        faces,
-        motion_field(target.vertices, reference.vertices, toolbox.rings),
-        target.camera,
-        reference.camera,
+        motion_field(target=target.body, reference=reference.body, rings=toolbox.rings),
+        target=target.body,
+        reference=reference.body,
         depth_tolerance_m=pairs.depth_tolerance_m,
         min_pixel_baseline_m=pairs.min_pixel_baseline_m,
     )
     true_px, seen = true_pixels(target, reference, clip.actor.mesh.faces)
-    base_m = target.raster.depth
-    seen &= (maps.validity & VALID_VISIBLE) != 0
+    base_m = target.body.raster.depth
+    seen &= maps.visible
     gap = base_m - target.true_raster.depth
     if seen.any():  # how far away a person stands is not seen by a tracker
         seen &= np.abs(gap - np.median(gap[seen])) < DRESSED_WITHIN_M
     row, column = np.nonzero(seen)
     target_px = np.stack([column, row], axis=1) + 0.5
-    along = depth_direction(target_px, base_m[seen], maps.motion[seen], target.camera, reference.camera)
+    along = depth_direction(
+        target_px, base_m[seen], maps.motion[seen], target.body.camera, reference.body.camera
+    )
     apart = maps.warp_px[seen] - true_px[seen]
     across = np.abs(along[:, 0] * apart[:, 1] - along[:, 1] * apart[:, 0]) / np.linalg.norm(along, axis=1)
     across = across[np.isfinite(across)]
@@ -240,7 +238,7 @@ def true_pixels(target: Scene, reference: Scene, faces: np.ndarray) -> tuple[np.
     raster = target.true_raster
     corners, weight = faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask]
     moved = np.einsum("nk,nkc->nc", weight, reference.surface[corners])
-    px = reference.camera.px_from_cam(moved)
+    px = reference.body.camera.px_from_cam(moved)
     column, row = np.clip(np.floor(px).astype(int), 0, MAP_PX - 1).T
     true_px, seen = np.full((*raster.hw, 2), np.nan), np.zeros(raster.hw, bool)
     true_px[raster.mask] = px
