@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from pipeline.geometry.posed_surface import RenderedSurface
 from schemas.errors import HumandepthError
 from schemas.escaping import is_plain
 
+ProgressCallback = Callable[[str, int, int], None]
+"""Takes a stage, how many steps of it are done, and how many there are (0 where nobody knows)."""
 PERSON_PX = 128
 """Side of the outline that a track carries for each frame, over its crop."""
 

@@ -23,14 +23,14 @@ from pipeline.geometry.motion import motion_field
 from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references
+from pipeline.method.refined_tracks import refined_by_crops
 from pipeline.method.rendered_frames import RenderedFrames
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.method.segment import track_segment
 from pipeline.method.verdicts import drop_reason
 from pipeline.records import RenderedFrame, Track
 from pipeline.refine.misalignment import misalignment_px
-from pipeline.refine.refinement import refined_track
-from pipeline.video.crops import crop_image, decode_image, encode_jpeg
+from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments, local_path
@@ -61,13 +61,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--targets", type=int, default=8, help="of every track (default 8)")
     options = parser.parse_args(argv)
     settings = Settings()
-    toolbox, pictures = Toolbox(settings), []
+    resources, pictures = Resources(settings), []
     for clip in clips_from_arguments(options.clips, None):
         for segment in segments_of(clip, settings.video):
-            for track in track_segment(segment, toolbox, settings).tracks:
+            for track in track_segment(segment, resources).tracks:
                 jpegs = crops_of(track, local_path(segment.clip.uri), settings)
-                refined = refined_by(track, jpegs, toolbox, settings)
-                rows, picture = compared((track, refined), jpegs, toolbox, settings.pairs, options.targets)
+                refined = refined_by_crops(track, jpegs, resources)
+                rows, picture = compared((track, refined), jpegs, resources, settings.pairs, options.targets)
                 if picture is not None:
                     show(track, rows)
                     pictures.append(picture)
@@ -91,30 +91,24 @@ def crops_of(track: Track, path: str, settings: Settings) -> dict[int, bytes]:
     }
 
 
-def refined_by(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: Settings) -> Track:
-    """As `python -m pipeline run` does it."""
-
-    def picture(at: int) -> np.ndarray:
-        return decode_image(jpegs[int(track.frame_index[at])])
-
-    gaps_s = settings.pairs.candidate_gaps_s
-    return refined_track(track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s)
-
-
 def compared(
-    tracks: tuple[Track, Track], jpegs: dict[int, bytes], toolbox: Toolbox, pairs: PairSettings, count: int
+    tracks: tuple[Track, Track],
+    jpegs: dict[int, bytes],
+    resources: Resources,
+    pairs: PairSettings,
+    count: int,
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Figures (2 versions, 3) of up to `count` targets, and a picture of the one in the middle."""
-    versions = [RenderedFrames(track, jpegs, toolbox) for track in tracks]
+    versions = [RenderedFrames(track, jpegs, resources) for track in tracks]
     kept = np.flatnonzero(tracks[0].kept)
     rows, pictures = [], []
     for target in map(
         int, kept[np.linspace(0, len(kept) - 1, count + 2).astype(int)[1:-1]] if len(kept) else ()
     ):
-        references = chosen_references(versions[0], target, toolbox.rings, pairs)
+        references = chosen_references(versions[0], target, resources.rings, pairs)
         if len(references) < 2:
             continue
-        found = [warped_to(target, references, frames, toolbox.rings, pairs) for frames in versions]
+        found = [warped_to(target, references, frames, resources.rings, pairs) for frames in versions]
         valid = found[0].valid & found[1].valid
         if valid.sum() >= MIN_PIXELS:
             image = versions[0][target].image

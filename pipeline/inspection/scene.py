@@ -14,7 +14,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import MotionField, motion_field
 from pipeline.geometry.posed_surface import PosedSurface
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
@@ -63,8 +63,8 @@ class Scene:
 class SceneReader:
     """Finds frames and pairs of one dataset."""
 
-    def __init__(self, dataset: Dataset, toolbox: Toolbox) -> None:
-        self._dataset, self._toolbox = dataset, toolbox
+    def __init__(self, dataset: Dataset, resources: Resources) -> None:
+        self._dataset, self._resources = dataset, resources
         self._cells = SampleCells(dataset)
         self._targets: dict[tuple[str, int], int] = {}
         self._shown: dict[tuple[str, int], int] = {}
@@ -107,7 +107,7 @@ class SceneReader:
             target=scenes[0],
             reference=scenes[1],
             field=motion_field(
-                target=scenes[0].surface, reference=scenes[1].surface, rings=self._toolbox.rings
+                target=scenes[0].surface, reference=scenes[1].surface, rings=self._resources.rings
             ),
             stored=next(iter(cells["references"]), None),
             facts=tried[0] if tried else {},
@@ -124,12 +124,12 @@ class SceneReader:
                 remedy="Write TRACK/FRAME as the table `frames` has them.",
             )
         camera = Camera(found["K"], (IMAGE_PX, IMAGE_PX))
-        body = body_from_vector(found["body_vector"].astype(np.float64), camera, self._toolbox.body)
+        body = body_from_vector(found["body_vector"].astype(np.float64), camera, self._resources.body)
         return FrameScene(
             track_id=track_id,
             frame_index=frame,
             facts={name: found[name] for name in _FRAME_FACTS},
-            surface=replace(body, vertices=self._toolbox.mesh.vertices(body.vertices)),
+            surface=replace(body, vertices=self._resources.mesh.vertices(body.vertices)),
             row=self._row(track_id, frame),
         )
 

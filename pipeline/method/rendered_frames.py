@@ -12,7 +12,7 @@ from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.geometry.raster import Raster, raster_from_face_ids
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.records import RenderedFrame, Track
 from pipeline.rendering import render
 from pipeline.video.crops import decode_image
@@ -45,7 +45,7 @@ class RenderedFrames:
     """Frames of one track by their position in it, rendered when first asked for and dropped when their window has
     passed."""
 
-    def __init__(self, track: Track, crops: dict[int, bytes], resources: Toolbox) -> None:
+    def __init__(self, track: Track, crops: dict[int, bytes], resources: Resources) -> None:
         self.track = track
         self._crops, self._resources = crops, resources
         self._cache: dict[int, _Drawn] = {}

@@ -26,9 +26,18 @@ from pipeline.dataset.unit_sink import (
     read_record,
     typed_storage_errors,
 )
-from pipeline.method.resources import Toolbox, shared_toolbox
-from pipeline.method.segment import Report, failed_clip, probe_unit_id, render_segment, track_segment
-from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts, VideoFacts
+from pipeline.method.progress import no_progress
+from pipeline.method.resources import Resources, shared_resources
+from pipeline.method.segment import failed_clip, probe_unit_id, render_segment, track_segment
+from pipeline.records import (
+    ClipRef,
+    Failure,
+    ProgressCallback,
+    Segment,
+    TrackedSegment,
+    UnitCounts,
+    VideoFacts,
+)
 from pipeline.runner.progress import ProgressFile, write_note
 from pipeline.video.decode import probe
 from pipeline.video.shots import segments_of
@@ -49,7 +58,7 @@ class UnitWork:
     progress_folder: str | None = None
     retry: str | None = None
     """Failed units are tried again: those of this reason, all for an empty string, none for None."""
-    make_toolbox: Callable[[Settings], Toolbox] = shared_toolbox
+    make_resources: Callable[[Settings], Resources] = shared_resources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +124,9 @@ def track_unit(work: UnitWork, segment: Segment) -> tuple[TrackedSegment, Spent]
             path = stack.enter_context(local_copy(segment.clip.uri))
         except HumandepthError as error:
             return failed_segment(segment, "track", error), clock.spent("track")
-        toolbox = work.make_toolbox(work.settings)
+        resources = work.make_resources(work.settings)
         clock.lap("load")
-        tracked = track_segment(segment, toolbox, work.settings, clock, path=path)
+        tracked = track_segment(segment, resources, clock, path=path)
     return tracked, clock.spent("fit" if tracked.tracks else "track")
 
 
@@ -140,8 +149,8 @@ def render_unit(work: UnitWork, tracked: TrackedSegment) -> tuple[UnitCounts, Sp
             except HumandepthError as error:
                 tracked = replace(tracked, failure=Failure.of("render", error))
         sink = stack.enter_context(UnitSink(work.root, unit_id, print_of_unit, attempts=attempts))
-        toolbox = work.make_toolbox(work.settings)
-        counts = render_segment(tracked, toolbox, work.settings, sink.emit, clock, path=path)
+        resources = work.make_resources(work.settings)
+        counts = render_segment(tracked, resources, sink.emit, clock, path=path)
         sink.outcome = counts.outcome
         clock.lap("render")
     write_note(work.progress_folder, f"{unit_id}.done", asdict(counts))
@@ -207,16 +216,15 @@ class _stopping:
 
 
 class _Stopwatch:
-    """A `Report` that also adds up the seconds between its calls, by stage."""
+    """A `ProgressCallback` that also adds up the seconds between its calls, by stage."""
 
-    def __init__(self, report: Report | None = None) -> None:
-        self._report, self._last_s = report, time.monotonic()
+    def __init__(self, on_progress: ProgressCallback = no_progress) -> None:
+        self._on_progress, self._last_s = on_progress, time.monotonic()
         self._seconds: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         self.lap(stage)
-        if self._report is not None:
-            self._report(stage, done, total)
+        self._on_progress(stage, done, total)
 
     def lap(self, stage: str) -> None:
         """The time since the last call belongs to this stage."""

@@ -14,17 +14,18 @@ import trainer.cli
 from pipeline.audit.gates import overrides_from_name, overrides_from_view
 from pipeline.commands.main import main
 from pipeline.config import preset
+from pipeline.dataset.stored_settings import settings_of
 from pipeline.dataset.verification import verify
 from pipeline.inspection.pair_recording import spread_vertices
 from pipeline.inspection.scene import SceneReader
-from pipeline.method.resources import Toolbox, settings_of
+from pipeline.method.resources import Resources
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.settings import with_overrides
 from schemas.views import View
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 from trainer.config import DataSettings
 from trainer.data import Samples, read_index
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("views")
     clips = clips_from_arguments([str(write_clips(folder / "clips", ["a", "b"]))])
-    run(clips, str(folder / "dataset"), fast_settings(), make_toolbox=fast_toolbox)
+    run(clips, str(folder / "dataset"), fast_settings(), make_resources=fast_resources)
     return folder / "dataset"
 
 
@@ -153,7 +154,9 @@ def test_the_arrows_of_a_pair_are_the_stored_motion(made: Path) -> None:
     dataset = Dataset.open(made)
     row = next(dataset.rows("samples"))
     stored = row["references"][0]
-    scene = SceneReader(dataset, Toolbox(settings_of(dataset))).read(row["sample_id"], stored["frame_index"])
+    scene = SceneReader(dataset, Resources(settings_of(dataset))).read(
+        row["sample_id"], stored["frame_index"]
+    )
     assert scene.reference is not None
     assert scene.field is not None
     assert scene.facts["kept"]
@@ -207,7 +210,7 @@ def test_a_recording_holds_pictures_bodies_and_arrows(made: Path, tmp_path: Path
     )
     assert len(origins) == len(vectors) == len(colours) > 100
     dataset = Dataset.open(made)
-    reader = SceneReader(dataset, Toolbox(settings_of(dataset)))
+    reader = SceneReader(dataset, Resources(settings_of(dataset)))
     name = reader.usual_target()
     scene = reader.read(name, reader.usual_reference(name))
     shown = spread_vertices(scene.target.surface.vertices)

@@ -19,7 +19,7 @@ from pipeline.video.crops import decode_image, encode_jpeg
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.conventions import IMAGE_PX, MAP_PX
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 MB = 10**6
 
@@ -70,17 +70,17 @@ def test_large_blocks_leave_when_they_are_freed() -> None:
 
 def test_a_rendered_frame_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:
     settings = fast_settings()
-    toolbox = fast_toolbox(settings)
+    resources = fast_resources(settings)
     (clip,) = clips_from_arguments([str(write_clips(tmp_path, ["clip"]))])
     (segment,) = segments_of(clip, settings.video)
-    (track,) = track_segment(segment, toolbox, settings).tracks
+    (track,) = track_segment(segment, resources).tracks
     picture = np.random.default_rng(0).integers(0, 256, (IMAGE_PX, IMAGE_PX, 3), np.uint8)
     jpeg = encode_jpeg(picture, 90)
-    frames = RenderedFrames(track, dict.fromkeys(map(int, track.frame_index), jpeg), toolbox)
+    frames = RenderedFrames(track, dict.fromkeys(map(int, track.frame_index), jpeg), resources)
     for _ in range(2):  # drawn, then from what is kept; then drawn again
         for at in (0, 5, 0):
             frame, camera = frames[at], frames.camera(at, MAP_PX)
-            expected = render(toolbox.rasterizer, frames.surface(at).vertices, toolbox.body.faces, camera)
+            expected = render(resources.rasterizer, frames.surface(at).vertices, resources.body.faces, camera)
             for name in ("face_id", "barycentric", "depth"):
                 assert np.array_equal(getattr(frame.surface.raster, name), getattr(expected, name))
             small = cv2.resize(decode_image(jpeg), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
