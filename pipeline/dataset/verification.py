@@ -9,9 +9,10 @@ from functools import partial
 
 import numpy as np
 
+from pipeline.dataset.stored_settings import made_with, settings_of
 from pipeline.geometry.camera import Camera
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.method.resources import Toolbox, made_with, settings_of
+from pipeline.method.resources import Resources
 from pipeline.rendering import render
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.dataset import (
@@ -187,7 +188,7 @@ def _listed(what: str, keys: Iterable) -> Iterator[str]:
 
 def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, float]:
     """Share of body pixels whose base depth differs from the stored one, by sample."""
-    toolbox = Toolbox(settings_of(dataset))
+    resources = Resources(settings_of(dataset))
     wanted = _spread(dataset, count, among)
     bodies = _bodies(dataset, {row["track_id"] for row in wanted.values()})
     shares = {}
@@ -200,8 +201,10 @@ def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -
             )
         vector, K = body
         camera = Camera(K, (IMAGE_PX, IMAGE_PX))
-        vertices = toolbox.mesh.vertices(body_from_vector(vector, camera, toolbox.body).vertices)
-        raster = render(toolbox.rasterizer, vertices, toolbox.body.faces, camera.resized((MAP_PX, MAP_PX)))
+        vertices = resources.mesh.vertices(body_from_vector(vector, camera, resources.body).vertices)
+        raster = render(
+            resources.rasterizer, vertices, resources.body.faces, camera.resized((MAP_PX, MAP_PX))
+        )
         stored = row["base_depth"]
         differs = np.abs(stored - raster.depth) > DEPTH_TOLERANCE_M
         shares[sample_id] = float(differs.sum() / max(1, np.count_nonzero(stored)))

@@ -56,7 +56,7 @@ class Camera:
         return np.stack([x, y, z], axis=-1)
 
     def resized(self, hw: tuple[int, int]) -> Camera:
-        """The same view at another resolution: rows of K scale, nothing is added (centres at +0.5)."""
+        """The same camera at another resolution: rows of K scale, nothing is added (centres at +0.5)."""
         scale = np.array([hw[1] / self.hw[1], hw[0] / self.hw[0], 1.0])
         return Camera(self.K * scale[:, None], hw)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.mesh import checked_faces, checked_vertices
 from pipeline.geometry.pixels import fill_raster
-from pipeline.geometry.rings import checked_faces, checked_vertices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +31,11 @@ class Raster:
     def hw(self) -> tuple[int, int]:
         """Image size (h, w)."""
         return self.face_id.shape[0], self.face_id.shape[1]
+
+    @property
+    def mean_depth_m(self) -> float:
+        """Mean depth of the body pixels; 0 where there is none."""
+        return float(self.depth[self.depth > 0].mean()) if (self.depth > 0).any() else 0.0
 
 
 def raster_from_face_ids(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.geometry.motion import MotionField
-from pipeline.geometry.raster import Raster
+from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
 
 
@@ -47,24 +47,20 @@ class SurfaceMotion:
         return np.linalg.norm(self.translation, axis=1)
 
 
-def surface_motion(
-    raster: Raster,
-    target_vertices: np.ndarray,
-    reference_vertices: np.ndarray,
-    faces: np.ndarray,
-    field: MotionField,
-) -> SurfaceMotion:
+def surface_motion(field: MotionField, *, target: RenderedSurface, reference: PosedSurface) -> SurfaceMotion:
     """The motion of every body pixel of the target.
 
     With the corners i of the pixel's face and the weights w_i of its surface point
         p = sum w_i v_t^i,  moved = sum w_i v_r^i,  R = argmin over SO(3) of |R - sum w_i R_i|_F,  t = moved - R p.
     """
-    corners = faces[raster.face_id[raster.mask]]
+    require_same_mesh(target, reference)
+    raster = target.raster
+    corners = target.faces[raster.face_id[raster.mask]]
     weights = raster.barycentric[raster.mask]
     return SurfaceMotion(
         pixel=np.flatnonzero(raster.mask),
-        point=np.einsum("nk,nkc->nc", weights, np.asarray(target_vertices, np.float64)[corners]),
-        moved=np.einsum("nk,nkc->nc", weights, np.asarray(reference_vertices, np.float64)[corners]),
+        point=np.einsum("nk,nkc->nc", weights, target.vertices[corners]),
+        moved=np.einsum("nk,nkc->nc", weights, reference.vertices[corners]),
         rotation=nearest_rotation(np.einsum("nk,nkij->nij", weights, field.rotation[corners])),
         hw=raster.hw,
     )

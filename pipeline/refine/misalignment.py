@@ -10,6 +10,8 @@ import numpy as np
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.rigid import rotation_from_rotvec
+from pipeline.geometry.visibility import PairMaps
+from pipeline.records import RenderedFrame
 from pipeline.refine.matching_kernel import match_patches
 
 PATCH_RADIUS_PX = 7
@@ -24,16 +26,7 @@ LENGTH_OVER_COMPONENT = 1.7456
 """Median length of an isotropic normal vector in the plane over the median size of one component: 1.1774 / 0.6745."""
 
 
-def misalignment_px(
-    target_image: np.ndarray,
-    reference_image: np.ndarray,
-    warp_px: np.ndarray,
-    motion: np.ndarray,
-    depth: np.ndarray,
-    valid: np.ndarray,
-    target_camera: Camera,
-    reference_camera: Camera,
-) -> float | None:
+def misalignment_px(maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame) -> float | None:
     """Median distance in map pixels between where the bodies say target pixels lie in the reference and where the
     pictures do; None where fewer than MIN_PATCHES patches can be found again.
 
@@ -45,9 +38,11 @@ def misalignment_px(
     which is the median length of s where the bodies' errors have no preferred direction. A shift beyond the search
     counts as SEARCH_PX.
 
-    Images (H, W, 3) in [0, 1], warp_px (H, W, 2), motion (H, W, 6) as stored (rotation vector, displacement), depth
-    (H, W) metres, valid (H, W) bool. Source: our decision.
+    Of the target's pixels those count that the reference sees too. Source: our decision.
     """
+    target_image, reference_image = target.image, reference.image
+    warp_px, motion, depth, valid = maps.warp_px, maps.motion, target.surface.raster.depth, maps.visible
+    target_camera, reference_camera = target.surface.camera, reference.surface.camera
     height, width = valid.shape
     source = np.where(valid[..., None], warp_px, 0.0).astype(np.float32) - np.float32(0.5)
     warped = cv2.remap(

@@ -31,7 +31,7 @@ from schemas.dataset import (
 from schemas.errors import DatasetError
 from schemas.views import View, view_path
 from schemas.work_record import Pack, ShardFacts, WorkRecord
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 IDS = ("a", "b", "c")
@@ -68,7 +68,7 @@ def packed(made_packed: Path, tmp_path: Path) -> Path:
 
 
 def go_on(clips: list, root: Path, **options):
-    return run(clips, str(root), fast_settings(), make_toolbox=fast_toolbox, **options)
+    return run(clips, str(root), fast_settings(), make_resources=fast_resources, **options)
 
 
 def damage(path: Path) -> Path:

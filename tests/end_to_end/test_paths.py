@@ -15,7 +15,7 @@ import trainer.cli
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.places import about_argument, existing_file, file_to_write, folder_or_bucket, folder_to_write
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 COMMANDS = """
@@ -104,7 +104,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clips_from_arguments([str(manifest)]),
         str(folder / "dataset"),
         fast_settings(),
-        make_toolbox=fast_toolbox,
+        make_resources=fast_resources,
     )
     (folder / "clips" / "a.mp4").rename(folder / "clip.mp4")
     (folder / "file").write_text("neither numbers nor a film\n")

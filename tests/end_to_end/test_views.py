@@ -14,17 +14,18 @@ import trainer.cli
 from pipeline.audit.gates import overrides_from_name, overrides_from_view
 from pipeline.commands.main import main
 from pipeline.config import preset
+from pipeline.dataset.stored_settings import settings_of
 from pipeline.dataset.verification import verify
 from pipeline.inspection.pair_recording import spread_vertices
 from pipeline.inspection.scene import SceneReader
-from pipeline.method.resources import Toolbox, settings_of
+from pipeline.method.resources import Resources
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.settings import with_overrides
 from schemas.views import View
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 from trainer.config import DataSettings
 from trainer.data import Samples, read_index
 
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("views")
     clips = clips_from_arguments([str(write_clips(folder / "clips", ["a", "b"]))])
-    run(clips, str(folder / "dataset"), fast_settings(), make_toolbox=fast_toolbox)
+    run(clips, str(folder / "dataset"), fast_settings(), make_resources=fast_resources)
     return folder / "dataset"
 
 
@@ -153,24 +154,26 @@ def test_the_arrows_of_a_pair_are_the_stored_motion(made: Path) -> None:
     dataset = Dataset.open(made)
     row = next(dataset.rows("samples"))
     stored = row["references"][0]
-    scene = SceneReader(dataset, Toolbox(settings_of(dataset))).read(row["sample_id"], stored["frame_index"])
+    scene = SceneReader(dataset, Resources(settings_of(dataset))).read(
+        row["sample_id"], stored["frame_index"]
+    )
     assert scene.reference is not None
     assert scene.field is not None
     assert scene.facts["kept"]
-    camera = scene.target.camera.resized((256, 256))
-    px = np.floor(camera.px_from_cam(scene.target.vertices)).astype(int)
+    camera = scene.target.surface.camera.resized((256, 256))
+    px = np.floor(camera.px_from_cam(scene.target.surface.vertices)).astype(int)
     column, line = np.clip(px, 0, 255).T
-    seen = np.abs(row["base_depth"][line, column] - scene.target.vertices[:, 2]) < 0.002
+    seen = np.abs(row["base_depth"][line, column] - scene.target.surface.vertices[:, 2]) < 0.002
     seen &= ((px >= 0) & (px < 256)).all(axis=1)
     assert seen.sum() > 500
-    moved = (scene.reference.vertices - scene.target.vertices)[seen]
+    moved = (scene.reference.surface.vertices - scene.target.surface.vertices)[seen]
     d = stored["motion"][line, column][seen][:, 3:].astype(float)
     assert np.median(np.linalg.norm(d - moved, axis=1)) < 0.002
     assert np.median(np.linalg.norm(moved, axis=1)) > 0.01
     baseline = np.linalg.norm(scene.field.translation[seen], axis=1)
     assert baseline == pytest.approx(stored["mean_baseline_m"], rel=1e-3)  # a stiff turn: the same everywhere
-    shown = spread_vertices(scene.target.vertices, 0.06)
-    cells = np.floor(scene.target.vertices / 0.06).astype(int)
+    shown = spread_vertices(scene.target.surface.vertices, 0.06)
+    cells = np.floor(scene.target.surface.vertices / 0.06).astype(int)
     assert len(np.unique(cells[shown], axis=0)) == len(shown) == len(np.unique(cells, axis=0))
 
 
@@ -207,9 +210,11 @@ def test_a_recording_holds_pictures_bodies_and_arrows(made: Path, tmp_path: Path
     )
     assert len(origins) == len(vectors) == len(colours) > 100
     dataset = Dataset.open(made)
-    reader = SceneReader(dataset, Toolbox(settings_of(dataset)))
+    reader = SceneReader(dataset, Resources(settings_of(dataset)))
     name = reader.usual_target()
     scene = reader.read(name, reader.usual_reference(name))
-    shown = spread_vertices(scene.target.vertices)
+    shown = spread_vertices(scene.target.surface.vertices)
     assert scene.reference is not None
-    np.testing.assert_allclose(vectors, (scene.reference.vertices - scene.target.vertices)[shown], atol=1e-6)
+    np.testing.assert_allclose(
+        vectors, (scene.reference.surface.vertices - scene.target.surface.vertices)[shown], atol=1e-6
+    )

@@ -18,7 +18,7 @@ from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.errors import HumandepthError
 from tests.fuzz.damage import Damage
-from tests.support.fast_units import fast_settings, fast_toolbox
+from tests.support.fast_units import fast_resources, fast_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def _remake(asked: Asked) -> int:
     from pipeline.runner.driver import run
 
     clips = clips_from_arguments([str(asked.corpus / "clips.csv")])
-    run(clips, str(asked.root), fast_settings(), make_toolbox=fast_toolbox)
+    run(clips, str(asked.root), fast_settings(), make_resources=fast_resources)
     again = Dataset.open(asked.root)
     if not asked.damage.record_agrees:
         sound = Dataset.open(asked.corpus / "dataset-plain")

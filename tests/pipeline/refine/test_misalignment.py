@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.motion import PairStatistics
+from pipeline.geometry.posed_surface import RenderedSurface
+from pipeline.geometry.raster import Raster
 from pipeline.geometry.rigid import rotation_from_rotvec
+from pipeline.geometry.visibility import PairMaps
+from pipeline.records import RenderedFrame
 from pipeline.refine.misalignment import LENGTH_OVER_COMPONENT, depth_direction, misalignment_px
+from schemas.conventions import VALID_ALL
 
 SIDE = 128
 DEPTH_M = 3.0
+NUMBERS = dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0)
 CAMERA = Camera(np.array([[280.0, 0, SIDE / 2], [0, 280.0, SIDE / 2], [0, 0, 1]]), (SIDE, SIDE))
 
 
@@ -32,7 +39,16 @@ def wall(moved_px: tuple[float, float], *, texture: float = 1.0) -> float | None
     )
     valid = np.zeros((SIDE, SIDE), bool)
     valid[10:-10, 10:-24] = True
-    return misalignment_px(target, reference, warp, motion, depth, valid, CAMERA, CAMERA)
+    validity = np.where(valid, VALID_ALL, 0).astype(np.uint8)
+    maps = PairMaps(motion, validity, np.zeros((SIDE, SIDE), np.float32), warp, PairStatistics(**NUMBERS))
+    surface = RenderedSurface(
+        vertices=np.eye(3),
+        faces=np.array([[0, 1, 2]]),
+        camera=CAMERA,
+        raster=Raster(np.zeros((SIDE, SIDE), np.int32), np.zeros((SIDE, SIDE, 3)), depth),
+    )
+    frames = [RenderedFrame(surface=surface, image=image) for image in (target, reference)]
+    return misalignment_px(maps, target=frames[0], reference=frames[1])
 
 
 def test_bodies_that_agree_have_none() -> None:
