@@ -41,7 +41,7 @@ ONLY_IN = {
         "pipeline/geometry/",
         "pipeline/rendering/compiled.py",
         "pipeline/refine/alignment_kernels.py",  # 20 passes over every frame's surface: 100 times slower in numpy
-        "pipeline/refine/light_kernels.py",
+        "pipeline/refine/static_lighting_kernels.py",
         "pipeline/refine/matching_kernel.py",
     ),
     "smplx": ("pipeline/body/smplx_check.py",),
