@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
 from schemas.map_cells import decode_maps, encode_map
@@ -107,7 +108,7 @@ class Column:
         return [self.decode(cell) for cell in cells]
 
 
-def _encode_map(column: Column, values: np.ndarray) -> bytes:
+def _encode_map(column: Column, values: NDArray[Any]) -> bytes:
     if values.shape != column.shape:
         raise ValueError(f"map {column.name!r} takes shape {column.shape}, got {values.shape}")
     try:
@@ -116,7 +117,7 @@ def _encode_map(column: Column, values: np.ndarray) -> bytes:
         raise ValueError(f"map {column.name!r} ({column.unit or column.dtype}): {error}") from error
 
 
-def _decode_maps(column: Column, cells: Sequence[bytes]) -> np.ndarray:
+def _decode_maps(column: Column, cells: Sequence[bytes]) -> NDArray[Any]:
     try:
         return decode_maps(cells, column.shape, np.dtype(column.dtype), column.scale, column.differences)
     except ValueError as error:

@@ -156,7 +156,8 @@ def _column_facts(column: Column) -> dict[str, Any]:
         facts["differences"] = column.differences
     if column.fields:
         facts["fields"] = [_column_facts(field) for field in column.fields]
-    return json.loads(json.dumps(facts | {"doc": column.doc}))
+    plain: dict[str, Any] = json.loads(json.dumps(facts | {"doc": column.doc}))
+    return plain
 
 
 def _leaf_paths(columns: tuple[Column, ...], prefix: str = "") -> tuple[list[str], list[str]]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas.column import Column
 from schemas.dataset import Dataset
@@ -185,14 +186,14 @@ def pair_facts(dataset: Dataset, columns: list[str], condition: pc.Expression | 
     return pairs.select(columns)
 
 
-def angle_deg(baseline_m: np.ndarray, depth_m: np.ndarray) -> np.ndarray:
+def angle_deg(baseline_m: NDArray[np.floating], depth_m: NDArray[np.floating]) -> NDArray[np.float64]:
     """2 asin(|t| / 2Z) in degrees, elementwise; 180 from |t| = 2Z on, NaN where there is no depth."""
     half = np.full(np.shape(baseline_m), np.nan)
     np.divide(baseline_m, 2 * depth_m, out=half, where=depth_m > 0)
     return np.asarray(np.degrees(2 * np.arcsin(np.clip(half, 0, 1))))
 
 
-def holds(table: pa.Table, text: str, spec: TableSpec) -> np.ndarray:
+def holds(table: pa.Table, text: str, spec: TableSpec) -> NDArray[np.bool_]:
     """(rows,) bool: where an expression holds; unknown values (null, NaN) never pass a comparison."""
     condition, used = where_expression(text, spec)
     rows = _plain(table.select(used)).append_column("__row", pa.array(np.arange(table.num_rows)))
@@ -292,6 +293,6 @@ def _dictionary(table: pa.Table) -> pa.Array:
     return column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())
 
 
-def _codes(table: pa.Table) -> np.ndarray:
+def _codes(table: pa.Table) -> NDArray[np.integer]:
     column = table["track_id"]
     return column.chunk(0).indices.to_numpy() if column.num_chunks else np.empty(0, np.int64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -42,13 +43,16 @@ class ColourDraw:
             contrast=float(rng.uniform(*CONTRAST)),
         )
 
-    def applied(self, image: np.ndarray) -> np.ndarray:
+    def applied(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """(H, W, 3) float32 RGB in [0, 1], recoloured: hue and saturation, then contrast about 0.5, then brightness."""
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # float images: hue in degrees
         hsv[..., 0] = (hsv[..., 0] + 360 * self.hue) % 360
         hsv[..., 1] = np.minimum(hsv[..., 1] * self.saturation, 1)
         rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-        return np.clip((rgb - 0.5) * self.contrast + 0.5 + self.brightness, 0, 1).astype(np.float32)
+        recoloured: NDArray[np.float32] = np.clip(
+            (rgb - 0.5) * self.contrast + 0.5 + self.brightness, 0, 1
+        ).astype(np.float32)
+        return recoloured
 
 
 def flipped(batch: Batch) -> Batch:

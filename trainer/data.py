@@ -129,7 +129,7 @@ def _place(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
 
 
-class Samples(TorchDataset):
+class Samples(TorchDataset[Batch]):
     """Rows as `Batch`es of one, by (epoch, position). The epoch decides what is drawn about the sample."""
 
     def __init__(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from schemas.conventions import MAP_PX
@@ -41,7 +42,7 @@ class HeldOut:
         batches = (self._batch(place) for place in self._places())
         return validate(model, batches, device, self._truths)
 
-    def panels(self, model: nn.Module, device: torch.device) -> np.ndarray:
+    def panels(self, model: nn.Module, device: torch.device) -> NDArray[np.uint8]:
         """Pictures of a few: see `validation_panels`."""
         places = self._places()
         shown = [self._batch(place) for place in places[:: max(1, len(places) // PANELS)][:PANELS]]

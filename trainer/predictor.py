@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.conventions import IMAGE_PX, MAP_PX
@@ -49,7 +50,8 @@ class Predictor:
     def _offset(self, inputs: Tensor) -> Tensor:
         # Not in TF32, torch's default for convolutions on a GPU: ten bits would cost a tenth of a millimetre.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return self._model(inputs.to(self._device))
+            offset: Tensor = self._model(inputs.to(self._device))
+            return offset
 
 
 class BaseDepth:
@@ -61,7 +63,7 @@ class BaseDepth:
         return [_prediction(subject, nothing) for subject in subjects]
 
 
-def _prediction(subject: Subject, offset_m: np.ndarray) -> Prediction:
+def _prediction(subject: Subject, offset_m: NDArray[np.floating]) -> Prediction:
     if not np.isfinite(offset_m).all():
         raise CheckpointError("the network gives no finite depth.", remedy="Train again with a lower rate.")
     base = subject.base_depth.astype(np.float32)

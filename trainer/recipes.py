@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import FILES_PATH, SETTINGS_PATH, Dataset, file_sha256
+from schemas.dataset import FILES_PATH, SETTINGS_PATH, Dataset
 from schemas.documents import damaged, json_object
 from schemas.errors import SettingsError
 from schemas.recipe import BODIES, NAMED_FILES, SURFACE, Recipe
+from schemas.work_record import file_sha256
 from trainer.remote import RemoteDataset
 
 _REMEDY = "Run the pipeline again on this folder."

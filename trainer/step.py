@@ -70,7 +70,8 @@ def _offset(model: nn.Module, batch: Batch, settings: TrainSettings) -> Tensor:
     order = torch.channels_last if settings.channels_last else torch.contiguous_format
     mixed = settings.precision == "bfloat16"
     with torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=mixed):
-        return model(batch.inputs.contiguous(memory_format=order))
+        offset: Tensor = model(batch.inputs.contiguous(memory_format=order))
+        return offset
 
 
 @torch.no_grad()

@@ -113,7 +113,7 @@ class _Run:
         torch.manual_seed(seed)
         self.model = ReconNet(settings.model).to(processes.device)
         if train.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not annotated
         self.average = copy.deepcopy(self.model) if train.average_decay is not None else None
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=train.learning_rate)
         self.training = Samples(
