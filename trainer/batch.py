@@ -14,7 +14,7 @@ from torch import Tensor
 
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.errors import DatasetError
-from trainer.augment import ColourDraw
+from trainer.colour import ColourDraw
 from trainer.config import DataSettings
 
 

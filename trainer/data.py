@@ -25,8 +25,9 @@ from schemas.shard import REMAKE, Shard
 from schemas.tables import SAMPLES
 from schemas.views import View, selected_references
 from schemas.where import where_expression
-from trainer.augment import ColourDraw, drawn_shift, flipped, moved
+from trainer.augment import drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
+from trainer.colour import ColourDraw
 from trainer.config import DataSettings
 from trainer.remote import RemoteDataset, is_remote
 

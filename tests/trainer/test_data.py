@@ -15,8 +15,8 @@ from schemas.errors import DatasetError, SettingsError
 from tests.support.datasets import write_dataset
 from tests.support.sample_rows import sample_row
 from tests.support.sphere_scene import sphere_row
-from trainer.augment import ColourDraw
 from trainer.batch import batch_of_row, collate, decode_image
+from trainer.colour import ColourDraw
 from trainer.config import DataSettings
 from trainer.data import SampleRef, Samples, read_index, split
 from trainer.loading import Loader

@@ -28,7 +28,7 @@ from schemas.portraits import PORTRAITS
 from schemas.shard import Shard, naming
 from schemas.table import TableSpec
 from schemas.tables import SAMPLES
-from trainer.augment import ColourDraw
+from trainer.colour import ColourDraw
 from trainer.tracknet.config import PictureSettings
 
 CACHED_GROUPS = 8
