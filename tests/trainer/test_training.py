@@ -160,7 +160,7 @@ def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path) -> Non
     # The schedule belongs to the whole run, so the first part is stopped, not told to be shorter.
     stopped = StoppedAfter(steps=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", stopped)
+        patch.setattr("trainer.run.train_step", stopped)
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path / "parts"), SETTINGS)
     assert load_checkpoint(tmp_path / "parts").step == 3
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_named(
     assert train_step(model, torch.optim.Adam(model.parameters()), [batch], SETTINGS) is None
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", lambda *arguments: None)
+        patch.setattr("trainer.run.train_step", lambda *arguments: None)
         with pytest.raises(NonFiniteLossError, match="clip/p00"):
             fit(str(root), str(tmp_path), SETTINGS)
     assert "skipped; samples clip/p00" in capsys.readouterr().err
@@ -319,7 +319,7 @@ def test_a_resumed_log_holds_no_step_twice(root: Path, tmp_path: Path) -> None:
     """A run that died after its last checkpoint has logged steps that the next one takes again."""
     settings = with_overrides(SETTINGS, ["train.max_steps=4", "train.validate_every=2"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", StoppedAfter(steps=3))
+        patch.setattr("trainer.run.train_step", StoppedAfter(steps=3))
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path), settings)
     with open(tmp_path / "log.jsonl", "a") as file:

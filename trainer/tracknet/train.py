@@ -15,6 +15,7 @@ from schemas.errors import CheckpointError, DatasetError
 from trainer.model import parameter_count
 from trainer.order import BatchOrder, Mix
 from trainer.processes import sigterm_noted
+from trainer.stopping import StoppedError
 from trainer.tracknet.body import TorchBody
 from trainer.tracknet.checkpoint import FACTS_NAME, TrackNetCheckpoint, load_tracknet, save_tracknet
 from trainer.tracknet.config import TrackNetSettings, TrainSettings
@@ -22,7 +23,6 @@ from trainer.tracknet.losses import TrackNetLosses, losses_of
 from trainer.tracknet.model import TrackNet
 from trainer.tracknet.pictures import PictureRef, Pictures, read_pictures, stacked
 from trainer.tracknet.validation import BATCH, validate_tracknet
-from trainer.train import StoppedError
 
 
 def fit_tracknet(

@@ -17,6 +17,7 @@ from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from schemas.errors import CheckpointError, DatasetError
 from tests.trainer.tracknet.made_up import BODY_FILE, SETTINGS, vector, write_pictures
 from trainer.cli import main
+from trainer.stopping import StoppedError
 from trainer.tracknet import train
 from trainer.tracknet.body import TorchBody
 from trainer.tracknet.checkpoint import load_tracknet
@@ -33,7 +34,6 @@ from trainer.tracknet.pictures import (
 )
 from trainer.tracknet.train import fit_tracknet, split_sources, tracknet_step
 from trainer.tracknet.validation import validate_tracknet
-from trainer.train import StoppedError
 
 SMALL = [
     "--preset", "small", "--set", "network.image_px=32", "--set", "network.width=8", "--set", "network.hidden=64",
