@@ -24,7 +24,7 @@ from schemas.dataset import (
 )
 from schemas.documents import read_document
 from schemas.errors import DatasetError
-from schemas.shard import Shard
+from schemas.shard import Shard, read_rows, row_count
 from schemas.tables import TABLES
 from schemas.views import VIEWS_PATH, View, selected_references, view_names
 
@@ -216,10 +216,10 @@ def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict
     wanted = {places[place] for place in spread}
     found, at = {}, 0
     for path in dataset.shards("samples"):
-        rows = TABLES["samples"].check_file(path)
+        rows = row_count(TABLES["samples"], path)
         if wanted & set(range(at, at + rows)):
             columns = ["sample_id", "track_id", "frame_index", "base_depth"]
-            for position, row in enumerate(TABLES["samples"].read(path, columns)):
+            for position, row in enumerate(read_rows(TABLES["samples"], path, columns)):
                 if at + position in wanted:
                     found[row["sample_id"]] = row
         at += rows

@@ -27,6 +27,7 @@ import numpy as np
 from pipeline.runner.units import peak_mb
 from schemas.dataset import Dataset, record_path
 from schemas.errors import HumandepthError
+from schemas.shard import read_rows
 from schemas.tables import TABLES
 from schemas.views import View, pair_facts, selected_references
 from schemas.where import where_expression
@@ -96,7 +97,7 @@ def file_outcome(root: Path, damage: Damage, sound: str) -> tuple[str, str]:
     """The same of the file alone, without a record: only what Parquet itself can show."""
     digest = hashlib.sha256()
     try:
-        for row in TABLES[Path(damage.path).parent.name].read(root / damage.path):
+        for row in read_rows(TABLES[Path(damage.path).parent.name], root / damage.path):
             _add(digest, row)
     except HumandepthError as error:
         return _judged(damage, str(error), error.remedy)
@@ -172,7 +173,7 @@ def sound_facts(dataset: Path) -> dict[str, Any]:
     files = {}
     for path in sorted(dataset.glob("*/*.parquet")):
         digest = hashlib.sha256()
-        for row in TABLES[path.parent.name].read(path):
+        for row in read_rows(TABLES[path.parent.name], path):
             _add(digest, row)
         files[path.relative_to(dataset).as_posix()] = digest.hexdigest()
     return {"content": content_of(dataset), "files": files}
