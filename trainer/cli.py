@@ -96,9 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
     fit.add_argument(
-        "--view",
+        "--selection",
         metavar="NAME",
-        help="only what this view keeps (data.view); every dataset has one of that name",
+        help="only what this selection keeps (data.selection); every dataset has one of that name",
     )
     fit.add_argument("--where", help="only samples for which this holds: setting data.where")
     fit.add_argument("--truth", help="folder with true depth of held-out samples: setting data.truth")
@@ -181,7 +181,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {"weights": options.weights, "where": options.where, "truth": options.truth, "view": options.view}
+    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )

@@ -19,8 +19,8 @@ class DataSettings:
 
     where: str | None = None
     """Only samples for which this holds, for example `mean_baseline_m >= 0.6 and valid_fraction >= 0.2`."""
-    view: str | None = None
-    """Only samples and references that a named view of the dataset keeps (`python -m pipeline audit --save-view`)."""
+    selection: str | None = None
+    """Name of a saved selection: only what it keeps (`python -m pipeline audit --save-selection NAME`)."""
     split_by: Literal["source", "track"] = "source"
     """What is never in both training and validation. `track` is for data of a single source."""
     validation_share: float = 0.1

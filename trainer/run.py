@@ -89,8 +89,8 @@ class Run:
             self.average.load_state_dict(averaged.state_dict())
         self.averaging = self.processes.averaging(self.model)
         self.out.mkdir(parents=True, exist_ok=True)
-        if self.data.views:
-            self.log.views(self.step, self.data.views)
+        if self.data.selections:
+            self.log.selections(self.step, self.data.selections)
 
     def _fitting(self, checkpoint: Checkpoint) -> Checkpoint:
         if checkpoint.settings.model != self.settings.model:

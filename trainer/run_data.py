@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from schemas.errors import SettingsError
 from schemas.recipe import Recipe
-from schemas.views import View
+from schemas.selections import Selection
 from trainer.config import DataSettings
 from trainer.data import SampleRef, read_index, split
 from trainer.order import Mix
@@ -26,8 +26,8 @@ class RunData:
     """How the datasets share what is seen."""
     recipe: Recipe | None
     """How their base depth was made, where one of them says so."""
-    views: dict[str, View]
-    """What `data.view` said, by dataset; empty where no view was asked for."""
+    selections: dict[str, Selection]
+    """What `data.selection` said, by dataset; empty where no selection was asked for."""
 
 
 def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
@@ -41,7 +41,7 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
     index = [
         ref
         for number, dataset in enumerate(datasets)
-        for ref in read_index(dataset, settings.where, number, view=settings.view)
+        for ref in read_index(dataset, settings.where, number, selection=settings.selection)
     ]
     training, held_out = split(index, settings)
     counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
@@ -55,5 +55,5 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
         held_out=held_out,
         mix=Mix.of(counts, settings.weights),
         recipe=recipe,
-        views={} if settings.view is None else {root: View.load(root, settings.view) for root in roots},
+        selections={root: Selection.load(root, name) for root in roots if (name := settings.selection)},
     )

@@ -247,11 +247,20 @@ def test_damaged_checkpoints_are_refused(checkpoint: Path) -> None:
         (checkpoint / FACTS_NAME).write_text(broken)
         with pytest.raises(CheckpointError, match="not a checkpoint"):
             load_checkpoint(checkpoint)
-    (checkpoint / FACTS_NAME).write_text(facts.replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(CheckpointError, match="version 3"):
+    (checkpoint / FACTS_NAME).write_text(facts.replace('"format_version": 3', '"format_version": 4'))
+    with pytest.raises(CheckpointError, match="version 4"):
         load_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match="nowhere"):
         load_checkpoint(checkpoint / "nowhere")
+
+
+def test_checkpoints_of_version_2_are_read(checkpoint: Path) -> None:
+    facts = json.loads((checkpoint / FACTS_NAME).read_text())
+    facts["format_version"] = 2
+    del facts["settings"]["data"]["selection"]
+    facts["settings"]["data"]["view"] = "wide"
+    (checkpoint / FACTS_NAME).write_text(json.dumps(facts))
+    assert load_checkpoint(checkpoint).settings.data == DataSettings(selection="wide")
 
 
 def test_weights_of_another_architecture_are_refused(checkpoint: Path) -> None:
