@@ -125,7 +125,7 @@ class Dataset:
         check_dataset(root)
         if (root / JOURNAL_PATH).exists():
             raise DatasetError(
-                f"{root}: packing its shards was interrupted.",
+                f"{root}: compaction of its shards was interrupted.",
                 remedy="Finish it: python -m pipeline compact.",
             )
         return cls(root, tuple(read_records(root, faults)))
@@ -262,5 +262,5 @@ def record_fault(path: Path | str, error: Exception) -> DatasetError:
     """The error of a damaged completion record."""
     return DatasetError(
         f"completion record {path} is damaged ({short(error)}).",
-        remedy="Delete it and run the pipeline again with the same clips: it makes the unit anew.",
+        remedy="Delete it and run the pipeline again with the same clips: that makes the unit again.",
     )

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from schemas.errors import DatasetError
 from schemas.table import TableSpec
 
-REMAKE = "Run the pipeline again with the same clips and the same --out: it makes units whose files are damaged anew."
+REMAKE = "Run the pipeline again with the same clips and the same --out: units whose files are damaged are made again."
 ARROW_ERRORS = (OSError, pa.ArrowException, UnicodeDecodeError)
 """What Arrow and its codecs raise for bytes that are damaged. Anything else is a bug and keeps its traceback."""
 _TAIL = 8

@@ -62,7 +62,7 @@ class Truth:
         )
         pose = str(arrays.pop("pose", ""))
         if not all(array.dtype.kind in "fiub" for array in arrays.values()) or arrays["depth_m"].ndim != 2:
-            raise DatasetError(f"{path} is not a truth: its arrays are no maps of numbers.", remedy=remedy)
+            raise DatasetError(f"{path} is not a truth: its arrays are not maps of numbers.", remedy=remedy)
         depth, K = np.asarray(arrays["depth_m"], np.float64), np.asarray(arrays["K"], np.float64)
         body = np.asarray(arrays["body_depth_m"], np.float64) if "body_depth_m" in arrays else None
         part = np.asarray(arrays["part"], np.uint8) if "part" in arrays else None

@@ -149,7 +149,7 @@ def _comparison(
             inside = column.isin(values)
         return ~inside if isinstance(kind, ast.NotIn) else inside
     if type(kind) not in _COMPARISONS:
-        raise _unreadable(text, "only < <= > >= == != in, not in compare")
+        raise _unreadable(text, "comparisons are < <= > >= == != in, not in")
     values = [
         pc.field(_column(side, text, columns, used)) if isinstance(side, ast.Name) else _constant(side, text)
         for side in (left, right)
@@ -166,7 +166,7 @@ def _constants_of_arrow(text: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise _unreadable(text, f"it compares with what cannot be compared ({error})") from None
+        raise _unreadable(text, f"a constant cannot be compared with any column ({error})") from None
 
 
 def _column(node: ast.expr, text: str, columns: set[str], used: list[str]) -> str:

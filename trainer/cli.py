@@ -94,18 +94,28 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="folders that `python -m pipeline run --out` made, or gs://, s3://, ... of them",
     )
-    fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
+    fit.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        help="share of each dataset in the samples seen, in their order (data.weights)",
+    )
     fit.add_argument(
         "--selection",
         metavar="NAME",
-        help="only what this selection keeps (data.selection); every dataset has one of that name",
+        help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
     )
-    fit.add_argument("--where", help="only samples for which this holds: setting data.where")
-    fit.add_argument("--truth", help="folder with true depth of held-out samples: setting data.truth")
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--where", help="only samples that pass this filter (data.where)")
     fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
+        "--truth", help="folder with the true depth of held-out samples, to report depth errors (data.truth)"
+    )
+    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    fit.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from the weights of this checkpoint",
     )
     fit.add_argument("--preset", default="paper", help="`paper` (default), `released`, `small` or `fine`")
     fit.add_argument(
@@ -114,19 +124,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECTION.FIELD=VALUE",
         action="append",
         default=[],
-        help="change a setting",
+        help="change a setting; repeatable",
     )
     fit.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     fit.set_defaults(command=_fit)
 
     add_predict_command(commands)
 
-    evaluate = commands.add_parser("evaluate", help="predictions against ground truth")
+    evaluate = commands.add_parser("evaluate", help="compare predictions with ground truth")
     evaluate.add_argument("predictions", help="folder that `predict` made")
     evaluate.add_argument(
         "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
     )
-    evaluate.add_argument("--out", type=file_to_write, help="JSON with the means and every image")
+    evaluate.add_argument(
+        "--out", type=file_to_write, help="JSON file for the means and the errors of every image"
+    )
     evaluate.add_argument(
         "--also",
         action="append",
@@ -139,34 +151,41 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="another base depth: that of predictions made from other bodies; repeatable",
+        help="the base depth of other predictions of the same images, for example from other bodies; repeatable",
     )
     evaluate.set_defaults(command=_evaluate)
 
     probe = commands.add_parser(
-        "probe", help="what the losses carry: offsets of single samples optimised directly, without a network"
+        "probe", help="optimise per-sample offsets directly, without a network: what the losses can recover"
     )
     probe.add_argument("dataset", type=plain_path)
     probe.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
-    probe.add_argument("--truth", help="folder that `pipeline truth` wrote: also say what was recovered")
+    probe.add_argument(
+        "--truth",
+        help="folder that `python -m pipeline truth` wrote: also report the share of the error recovered",
+    )
     probe.add_argument(
         "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
     )
     probe.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    probe.add_argument("--references", type=int, default=6, help="at most this many (default 6)")
-    probe.add_argument("--steps", type=int, default=120, help="of the optimiser (default 120)")
+    probe.add_argument("--references", type=int, default=6, help="references per sample, at most (default 6)")
+    probe.add_argument("--steps", type=int, default=120, help="steps of the optimiser (default 120)")
     probe.add_argument("--batch", type=int, default=4, help="samples optimised together (default 4)")
     probe.add_argument(
         "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
         help="change a setting of the losses, for example photo_px=512",
     )  # fmt: skip
     probe.add_argument(
-        "--corrections", action="store_true", help="optimise small corrections of every pair's motion along"
+        "--corrections",
+        action="store_true",
+        help="also optimise small corrections of the motion of every pair",
     )
     probe.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     probe.set_defaults(command=_probe)
 
-    export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
+    export = commands.add_parser(
+        "export", help="write the network as ONNX or torch.export, and compare its output with the original"
+    )
     export.add_argument("--checkpoint", required=True)
     export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
     export.set_defaults(command=_export, extra="trainer,export")
@@ -186,7 +205,7 @@ def _fit(options: argparse.Namespace) -> int:
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )
     if options.resume and options.start_from:
-        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
+        raise SettingsError("--resume and --from cannot be combined.", remedy="Give one of them.")
     from trainer.train import fit
 
     fit(
@@ -211,7 +230,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             name, equals, folder = text.partition("=")
             if not (name and equals and folder) or name in others:
                 raise SettingsError(
-                    f"{text!r} names no other depth.", remedy="Give NAME=FOLDER, each name once."
+                    f"{text!r} is not NAME=FOLDER with a name of its own.",
+                    remedy="Give NAME=FOLDER, each name once.",
                 )
             others[name] = (Path(folder), is_base)
     results = evaluate(Path(options.predictions), Path(options.truth), others)

@@ -121,7 +121,7 @@ def split(index: Sequence[SampleRef], settings: DataSettings) -> tuple[list[Samp
     training = [ref for ref in index if _key(ref, settings) not in held]
     if not training:
         raise SettingsError(
-            "every sample is held out for validation.", remedy="Name fewer keys in data.held_out."
+            "no sample is left to train on: all are held out.", remedy="Name fewer keys in data.held_out."
         )
     return training, [ref for ref in index if _key(ref, settings) in held]
 

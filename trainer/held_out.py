@@ -55,7 +55,7 @@ class HeldOut:
     def _batch(self, place: int) -> Batch:
         ref, limit_s = self._samples.refs[place], self._settings.data.time_limit_s
         said = f"sample {ref.sample_id} of {ref.path} was not read within {limit_s:g} s (data.time_limit_s)."
-        with self._stopping.limited(limit_s, f"{said} Check that disk or network. Go on with --resume."):
+        with self._stopping.limited(limit_s, f"{said} Check that disk or network. Continue with --resume."):
             return self._samples[0, place]
 
 

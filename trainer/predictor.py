@@ -65,7 +65,10 @@ class BaseDepth:
 
 def _prediction(subject: Subject, offset_m: NDArray[np.floating]) -> Prediction:
     if not np.isfinite(offset_m).all():
-        raise CheckpointError("the network gives no finite depth.", remedy="Train again with a lower rate.")
+        raise CheckpointError(
+            f"the network's depth of {subject.name} is not finite.",
+            remedy="Train again with a lower train.learning_rate.",
+        )
     base = subject.base_depth.astype(np.float32)
     K = subject.K * np.array([[MAP_PX / IMAGE_PX], [MAP_PX / IMAGE_PX], [1.0]])
     depth = np.where(base > 0, base + offset_m, 0).astype(np.float32)

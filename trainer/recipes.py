@@ -52,8 +52,8 @@ def common_recipe(
         unlike = [*recipe.differences(theirs, SURFACE), *recipe.file_differences(theirs)]
         if unlike and not allow_unlike:
             raise SettingsError(
-                f"the base depths of {first.root} and {other.root} were made in unlike ways: {'; '.join(unlike)}.",
-                remedy="Train on one, make the other again with the same settings, or accept it: "
+                f"the base depths of {first.root} and {other.root} were made differently: {'; '.join(unlike)}.",
+                remedy="Train on one of them, make the other again with the same settings, or accept it: "
                 "--set data.allow_unlike_recipes=true.",
             )
         for line in [*unlike, *recipe.differences(theirs, BODIES)]:

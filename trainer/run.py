@@ -71,7 +71,7 @@ class Run:
         if exists and not resume:
             raise CheckpointError(
                 f"{self.out} already holds a checkpoint.",
-                remedy="Use --resume to go on, or another --out folder.",
+                remedy="Continue it with --resume, or give another --out folder.",
             )
         if resume:
             checkpoint = self._fitting(load_checkpoint(self.out))
@@ -106,7 +106,7 @@ class Run:
         with FitDisplay(self.settings.train, self.step, is_quiet=not self.processes.is_first) as display:
             display.say(
                 f"{parameter_count(self.model):,} parameters on {self.processes.count} x "
-                f"{self.processes.device.type}; {len(self.training)} samples to train, {len(self.held_out)} held out"
+                f"{self.processes.device.type}; {len(self.training)} training samples, {len(self.held_out)} held out"
             )
             try:
                 with self.stopping.interrupted(alone), self._loader() as batches:
@@ -153,14 +153,16 @@ class Run:
     def _stop(self) -> NoReturn:
         """Leaves a checkpoint where a step was taken, and raises StoppedError."""
         if self.step == 0:
-            raise StoppedError("stopped by SIGTERM before the first step.", remedy="Run it again.")
+            raise StoppedError(
+                "the run was stopped by SIGTERM before its first step.", remedy="Run it again."
+            )
         self._save("sigterm")
         extent = self._extent("sigterm")
         self.log.ended(self.step, extent)
         raise StoppedError(
-            f"stopped by SIGTERM after step {self.step}; {self.out} holds a checkpoint "
+            f"the run was stopped by SIGTERM after step {self.step}; {self.out} holds a checkpoint "
             f"({extent.sentence(self.settings.train).partition(': ')[2]}).",
-            remedy="Go on with --resume.",
+            remedy="Continue with --resume.",
         )
 
     def _extent(self, ended_by: EndedBy) -> Extent:

@@ -34,7 +34,8 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
     """The samples of datasets, local or remote. Raises DatasetError or SettingsError."""
     if settings.weights and len(settings.weights) != len(roots):
         raise SettingsError(
-            f"{len(settings.weights)} weights for {len(roots)} datasets.", remedy="Give one for each."
+            f"{len(settings.weights)} weights for {len(roots)} datasets.",
+            remedy="Give one for each (--weights).",
         )
     datasets = [open_dataset(root) for root in roots]
     recipe = common_recipe(datasets, allow_unlike=settings.allow_unlike_recipes, warn=warn)
@@ -47,7 +48,7 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
     counts = [sum(ref.dataset == number for ref in training) for number in range(len(roots))]
     if 0 in counts:
         raise SettingsError(
-            f"{roots[counts.index(0)]} holds nothing to train on: all of it is held out.",
+            f"{roots[counts.index(0)]} has no training samples: all of it is held out.",
             remedy="Name other keys in data.held_out, or leave the dataset out.",
         )
     return RunData(

@@ -90,12 +90,12 @@ class RunLog:
     def _note_bad_rows(self, step: int, batches: Sequence[Batch], display: FitDisplay) -> None:
         for why in (why for batch in batches for why in batch.bad_rows):
             self._bad_rows += 1
-            display.warn(f"step {step}: skipped a sample: {why}")
+            display.warn(f"step {step}: skipped an unreadable sample: {why}")
             looked_at = step * self._settings.train.batch_size * self._settings.train.accumulate
             if self._bad_rows > max(3.0, self._settings.data.max_bad_share * looked_at):
                 raise DatasetError(
                     f"{self._bad_rows} of {looked_at} samples could not be read, the last: {why}",
-                    remedy="Make those shards again, or allow more with data.max_bad_share.",
+                    remedy="Run the pipeline again to remake those shards, or allow more with data.max_bad_share.",
                 )
 
     def _note_skipped(self, step: int, sample_ids: str, display: FitDisplay) -> None:

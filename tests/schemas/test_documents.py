@@ -81,7 +81,7 @@ def test_counts_of_a_record_are_whole_numbers(path: tuple, value: Any) -> None:
 )
 @pytest.mark.parametrize("path", [("shards", 0, "path"), ("shards", 0, "pack", "path")])
 def test_a_record_never_names_a_file_outside_its_table(path: tuple, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"no place of a shard|no file of table|expected a text"):
+    with pytest.raises(ValueError, match=r"not the path of a shard|not a file of table|expected a text"):
         WorkRecord.from_json(changed(path, value))
 
 

@@ -279,7 +279,7 @@ def test_one_bad_row_is_skipped_counted_and_named(
 ) -> None:
     fit(str(damaged(root, tmp_path, [2])), str(tmp_path / "out"), with_settings("train.max_steps=3"))
     said = capsys.readouterr().err
-    assert "skipped a sample" in said
+    assert "skipped an unreadable sample" in said
     assert "clip/p00/000030 (row 2 of row group 0)" in said
     assert "unit-000.parquet" in said
     assert all(np.isfinite(value).all() for value in weights(tmp_path / "out").values())

@@ -115,7 +115,7 @@ def read_checkpoint(path: Path) -> Any:
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
         raise CheckpointError(
-            f"{path} is not opened: torch {torch.__version__} can be made to run what a file holds (CVE-2025-32434).",
+            f"{path} is not opened: torch {torch.__version__} can execute code in a checkpoint (CVE-2025-32434).",
             remedy="Install torch 2.6 or later.",
         )
     try:

@@ -132,7 +132,8 @@ class Pictures(TorchDataset[tuple[Tensor, Tensor]]):
         vector = np.asarray(row["body_vector"], np.float64)
         if not mask.any() or not np.isfinite(vector).all() or vector[0] <= 0:
             raise DatasetError(
-                f"{ref.path}: {ref.sample_id}: an empty mask or a body that is none.", remedy="Leave it out."
+                f"{ref.path}: {ref.sample_id}: its mask is empty, or its body vector is not finite or has no scale.",
+                remedy="Leave it out.",
             )
         return np.ascontiguousarray(image[..., ::-1]), mask, vector
 
@@ -158,7 +159,9 @@ class Pictures(TorchDataset[tuple[Tensor, Tensor]]):
             data = np.fromfile(path, np.uint8)  # OpenCV crashes on a path that is not UTF-8
             image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if image is None:
-                raise DatasetError(f"{path} is not a picture.", remedy="Give a folder of JPEG or PNG files.")
+                raise DatasetError(
+                    f"background {path} cannot be decoded.", remedy="Give a folder of JPEG or PNG files."
+                )
             side = int(rng.uniform(0.5, 1.0) * min(image.shape[:2]))
             top, left = (int(rng.integers(length - side + 1)) for length in image.shape[:2])
             part = image[top : top + side, left : left + side, ::-1]

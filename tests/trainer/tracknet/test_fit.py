@@ -217,7 +217,7 @@ def test_rows_that_hold_nobody_are_named(tmp_path: Path) -> None:
     group = pictures._row_group(refs[0], "mask")
     row = group.to_pylist()[0] | {"body_vector": [float("nan")] * 85}
     pictures._groups[refs[0].path, 0] = group.from_pylist([row], schema=group.schema)
-    with pytest.raises(DatasetError, match="s0/000: an empty mask or a body that is none"):
+    with pytest.raises(DatasetError, match="s0/000: its mask is empty, or its body vector"):
         pictures.row(0)
 
 
