@@ -222,7 +222,7 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
-    from trainer.evaluate import evaluate, report, write_evaluation
+    from trainer.evaluate import evaluate, evaluation_text, write_evaluation
 
     others = {}
     for texts, is_base in ((options.also, False), (options.also_base, True)):
@@ -235,7 +235,7 @@ def _evaluate(options: argparse.Namespace) -> int:
                 )
             others[name] = (Path(folder), is_base)
     results = evaluate(Path(options.predictions), Path(options.truth), others)
-    print(report(results))
+    print(evaluation_text(results))
     if options.out:
         write_evaluation(made_parent(options.out), results)
         print(f"wrote {shown(options.out)}")

@@ -146,8 +146,8 @@ def _lines(errors: Iterable[tuple[str, DepthErrors]]) -> Iterable[str]:
         )
 
 
-def report(results: Mapping[str, ImageErrors]) -> str:
-    """Everything that is said about an evaluation: means, then by part and by pose where the truth knows them."""
+def evaluation_text(results: Mapping[str, ImageErrors]) -> str:
+    """What `python -m trainer evaluate` prints: means, then errors by part and by pose where the truth knows them."""
     parts, poses = mae_by_part(results), mae_by_pose(results)
     blocks = [f"{len(results)} image(s), after one offset per image", table(means(results))]
     blocks += [mae_table("MAE mm by part", parts)] if parts else []
