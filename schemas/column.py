@@ -27,6 +27,7 @@ class Column:
     """A numpy dtype name, or `string`, `bool`, `image` (encoded JPEG or PNG bytes)."""
     shape: tuple[int, ...] = ()
     unit: str = ""
+    """The physical unit of its numbers, for example `m`; `1` where they have none, empty where it holds no numbers."""
     codec: str = "plain"
     """`plain` (scalars and short fixed-size lists), `image`, `map`, `list` (of structs)."""
     scale: float | None = None

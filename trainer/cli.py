@@ -18,14 +18,14 @@ from schemas.errors import HumandepthError
 from schemas.escaping import escape_on_terminal, shown
 from schemas.places import (
     about_argument,
-    file_to_write,
-    folder_to_write,
     made_parent,
     plain_file_to_write,
     plain_folder_to_write,
     plain_path,
 )
+from trainer.evaluate_command import add_command as add_evaluate_command
 from trainer.predict_command import add_command as add_predict_command
+from trainer.probe_command import add_command as add_probe_command
 from trainer.tracknet.commands import add_commands as add_tracknet_commands
 
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument(
         "--weights",
+        metavar="SHARE",
         type=float,
         nargs="+",
         help="share of each dataset in the samples seen, in their order (data.weights)",
@@ -105,11 +106,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
     )
-    fit.add_argument("--where", help="only samples that pass this filter (data.where)")
+    fit.add_argument("--where", metavar="EXPR", help="only samples that pass this filter (data.where)")
     fit.add_argument(
-        "--truth", help="folder with the true depth of held-out samples, to report depth errors (data.truth)"
+        "--truth",
+        metavar="FOLDER",
+        help="folder with the true depth of held-out samples, to report depth errors (data.truth)",
     )
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
+    fit.add_argument(
+        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+    )
     fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     fit.add_argument(
         "--from",
@@ -117,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CHECKPOINT",
         help="start a new run from the weights of this checkpoint",
     )
-    fit.add_argument("--preset", default="paper", help="`paper` (default), `released`, `small` or `fine`")
+    fit.add_argument(
+        "--preset", metavar="NAME", default="paper", help="`paper` (default), `released`, `small` or `fine`"
+    )
     fit.add_argument(
         "--set",
         dest="overrides",
@@ -126,68 +133,23 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="change a setting; repeatable",
     )
-    fit.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    fit.add_argument(
+        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)"
+    )
     fit.set_defaults(command=_fit)
 
     add_predict_command(commands)
 
-    evaluate = commands.add_parser("evaluate", help="compare predictions with ground truth")
-    evaluate.add_argument("predictions", help="folder that `predict` made")
-    evaluate.add_argument(
-        "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
-    )
-    evaluate.add_argument(
-        "--out", type=file_to_write, help="JSON file for the means and the errors of every image"
-    )
-    evaluate.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another depth of the same images, for example what `probe` wrote; repeatable",
-    )
-    evaluate.add_argument(
-        "--also-base",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="the base depth of other predictions of the same images, for example from other bodies; repeatable",
-    )
-    evaluate.set_defaults(command=_evaluate)
-
-    probe = commands.add_parser(
-        "probe", help="optimise per-sample offsets directly, without a network: what the losses can recover"
-    )
-    probe.add_argument("dataset", type=plain_path)
-    probe.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
-    probe.add_argument(
-        "--truth",
-        help="folder that `python -m pipeline truth` wrote: also report the share of the error recovered",
-    )
-    probe.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
-    )
-    probe.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    probe.add_argument("--references", type=int, default=6, help="references per sample, at most (default 6)")
-    probe.add_argument("--steps", type=int, default=120, help="steps of the optimiser (default 120)")
-    probe.add_argument("--batch", type=int, default=4, help="samples optimised together (default 4)")
-    probe.add_argument(
-        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
-        help="change a setting of the losses, for example photo_px=512",
-    )  # fmt: skip
-    probe.add_argument(
-        "--corrections",
-        action="store_true",
-        help="also optimise small corrections of the motion of every pair",
-    )
-    probe.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    probe.set_defaults(command=_probe)
+    add_evaluate_command(commands)
+    add_probe_command(commands)
 
     export = commands.add_parser(
         "export", help="write the network as ONNX or torch.export, and compare its output with the original"
     )
-    export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
+    export.add_argument("--checkpoint", metavar="FOLDER", required=True)
+    export.add_argument(
+        "--out", metavar="PATH", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2"
+    )
     export.set_defaults(command=_export, extra="trainer,export")
 
     add_tracknet_commands(commands)
@@ -217,57 +179,6 @@ def _fit(options: argparse.Namespace) -> int:
         device=options.device,
     )
     print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from trainer.evaluate import evaluate, evaluation_text, write_evaluation
-
-    others = {}
-    for texts, is_base in ((options.also, False), (options.also_base, True)):
-        for text in texts:
-            name, equals, folder = text.partition("=")
-            if not (name and equals and folder) or name in others:
-                raise SettingsError(
-                    f"{text!r} is not NAME=FOLDER with a name of its own.",
-                    remedy="Give NAME=FOLDER, each name once.",
-                )
-            others[name] = (Path(folder), is_base)
-    results = evaluate(Path(options.predictions), Path(options.truth), others)
-    print(evaluation_text(results))
-    if options.out:
-        write_evaluation(made_parent(options.out), results)
-        print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _probe(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from schemas.settings import with_overrides
-    from trainer.config import CorrectionSettings
-    from trainer.probe import PROBE_LOSSES, ProbeSettings
-    from trainer.probe_command import probe_into
-
-    for name in ("per_track", "references", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
-    said = probe_into(
-        Path(options.out),
-        options.dataset,
-        with_overrides(PROBE_LOSSES, options.overrides),
-        ProbeSettings(
-            steps=options.steps, corrections=CorrectionSettings(learn=True) if options.corrections else None
-        ),
-        truths=Path(options.truth) if options.truth else None,
-        sample_ids=options.sample_ids,
-        per_track=options.per_track,
-        references=options.references,
-        batch_size=options.batch,
-        device=options.device,
-    )
-    print(said)
     return 0
 
 

@@ -15,16 +15,25 @@ def add_command(commands: Any) -> None:
     predict = commands.add_parser("predict", help="depth of photos and videos, or of rows of a dataset")
     predict.add_argument("files", nargs="*", metavar="FILE", help="photos, videos, or folders of them")
     predict.add_argument(
-        "--checkpoint", help="folder that `fit --out` made; without it, the base depth alone"
+        "--checkpoint",
+        metavar="FOLDER",
+        help="folder that `fit --out` made; without it, the base depth alone",
     )
-    predict.add_argument("--out", type=plain_folder_to_write, required=True, help="folder for the results")
-    predict.add_argument("--dataset", type=plain_path, help="predict rows of this dataset instead of photos")
     predict.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+        "--out", metavar="FOLDER", type=plain_folder_to_write, required=True, help="folder for the results"
     )
-    predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
+    predict.add_argument(
+        "--dataset", metavar="FOLDER", type=plain_path, help="predict rows of this dataset instead of photos"
+    )
+    predict.add_argument(
+        "--sample", metavar="ID", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+    )
+    predict.add_argument(
+        "--per-track", metavar="N", type=int, help="this many samples of every track, evenly spread"
+    )
     predict.add_argument(
         "--preset",
+        metavar="NAME",
         help="the pipeline's settings: `paper` or `released` (default: those of the checkpoint's dataset)",
     )
     predict.add_argument(
@@ -40,12 +49,18 @@ def add_command(commands: Any) -> None:
         action="store_true",
         help="accept another body or network file than the one used in training",
     )
-    predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
     predict.add_argument(
-        "--every", type=int, default=1, help="predict every N-th usable frame of a video (default 1)"
+        "--focal-px", metavar="PX", type=float, help="focal length of the pictures in pixels, where known"
     )
     predict.add_argument(
-        "--batch-size", type=int, default=1, help="people per pass of the network (default 1)"
+        "--every",
+        metavar="N",
+        type=int,
+        default=1,
+        help="predict every N-th usable frame of a video (default 1)",
+    )
+    predict.add_argument(
+        "--batch-size", metavar="N", type=int, default=1, help="people per pass of the network (default 1)"
     )
     predict.add_argument(
         "--turntable", action="store_true", help="also write an animated GIF of every surface"

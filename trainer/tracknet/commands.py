@@ -23,17 +23,21 @@ def add_commands(commands: Any) -> None:
     )
     fit.add_argument(
         "--body",
+        metavar="FILE",
         required=True,
         help="body file that the vectors belong to (`python -m pipeline body export`)",
     )
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
+    fit.add_argument(
+        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+    )
     fit.add_argument(
         "--validate-on",
+        metavar="PATH",
         nargs="+",
         default=[],
         help="pictures to validate on, instead of a share of the first",
     )
-    fit.add_argument("--backgrounds", help="folder of pictures to put behind people")
+    fit.add_argument("--backgrounds", metavar="FOLDER", help="folder of pictures to put behind people")
     fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     fit.add_argument(
         "--from",
@@ -49,9 +53,13 @@ def add_commands(commands: Any) -> None:
         "convert", help="make a checkpoint folder of a PyTorch file of SPIN, HMR or mmhuman3d"
     )
     convert.add_argument("file", help="a .pt file; it is read as data, nothing in it is run")
-    convert.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
     convert.add_argument(
-        "--mean", help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam"
+        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+    )
+    convert.add_argument(
+        "--mean",
+        metavar="FILE",
+        help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam",
     )
     convert.add_argument(
         "--family",
@@ -62,13 +70,17 @@ def add_commands(commands: Any) -> None:
     convert.set_defaults(command=_convert)
 
     export = actions.add_parser("export", help="write the file that tracking.tracker=network runs")
-    export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
+    export.add_argument("--checkpoint", metavar="FOLDER", required=True)
+    export.add_argument(
+        "--out", metavar="PATH", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2"
+    )
     export.set_defaults(command=_export)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="hmr", help="`hmr` (default, ResNet-50), `paper` or `small`")
+    parser.add_argument(
+        "--preset", metavar="NAME", default="hmr", help="`hmr` (default, ResNet-50), `paper` or `small`"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
