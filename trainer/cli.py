@@ -18,14 +18,14 @@ from schemas.errors import HumandepthError
 from schemas.escaping import escape_on_terminal, shown
 from schemas.places import (
     about_argument,
-    file_to_write,
-    folder_to_write,
     made_parent,
     plain_file_to_write,
     plain_folder_to_write,
     plain_path,
 )
+from trainer.evaluate_command import add_command as add_evaluate_command
 from trainer.predict_command import add_command as add_predict_command
+from trainer.probe_command import add_command as add_probe_command
 from trainer.tracknet.commands import add_commands as add_tracknet_commands
 
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
@@ -94,81 +94,62 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="folders that `python -m pipeline run --out` made, or gs://, s3://, ... of them",
     )
-    fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
     fit.add_argument(
-        "--view",
+        "--weights",
+        metavar="SHARE",
+        type=float,
+        nargs="+",
+        help="share of each dataset in the samples seen, in their order (data.weights)",
+    )
+    fit.add_argument(
+        "--selection",
         metavar="NAME",
-        help="only what this view keeps (data.view); every dataset has one of that name",
+        help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
     )
-    fit.add_argument("--where", help="only samples for which this holds: setting data.where")
-    fit.add_argument("--truth", help="folder with true depth of held-out samples: setting data.truth")
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--where", metavar="EXPR", help="only samples that pass this filter (data.where)")
     fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
+        "--truth",
+        metavar="FOLDER",
+        help="folder with the true depth of held-out samples, to report depth errors (data.truth)",
     )
-    fit.add_argument("--preset", default="paper", help="`paper` (default), `released`, `small` or `fine`")
+    fit.add_argument(
+        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+    )
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    fit.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from the weights of this checkpoint",
+    )
+    fit.add_argument(
+        "--preset", metavar="NAME", default="paper", help="`paper` (default), `released`, `small` or `fine`"
+    )
     fit.add_argument(
         "--set",
         dest="overrides",
         metavar="SECTION.FIELD=VALUE",
         action="append",
         default=[],
-        help="change a setting",
+        help="change a setting; repeatable",
     )
-    fit.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    fit.add_argument(
+        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)"
+    )
     fit.set_defaults(command=_fit)
 
     add_predict_command(commands)
 
-    evaluate = commands.add_parser("evaluate", help="predictions against ground truth")
-    evaluate.add_argument("predictions", help="folder that `predict` made")
-    evaluate.add_argument(
-        "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
-    )
-    evaluate.add_argument("--out", type=file_to_write, help="JSON with the means and every image")
-    evaluate.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another depth of the same images, for example what `probe` wrote; repeatable",
-    )
-    evaluate.add_argument(
-        "--also-base",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another base depth: that of predictions made from other bodies; repeatable",
-    )
-    evaluate.set_defaults(command=_evaluate)
+    add_evaluate_command(commands)
+    add_probe_command(commands)
 
-    probe = commands.add_parser(
-        "probe", help="what the losses carry: offsets of single samples optimised directly, without a network"
+    export = commands.add_parser(
+        "export", help="write the network as ONNX or torch.export, and compare its output with the original"
     )
-    probe.add_argument("dataset", type=plain_path)
-    probe.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
-    probe.add_argument("--truth", help="folder that `pipeline truth` wrote: also say what was recovered")
-    probe.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+    export.add_argument("--checkpoint", metavar="FOLDER", required=True)
+    export.add_argument(
+        "--out", metavar="PATH", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2"
     )
-    probe.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    probe.add_argument("--references", type=int, default=6, help="at most this many (default 6)")
-    probe.add_argument("--steps", type=int, default=120, help="of the optimiser (default 120)")
-    probe.add_argument("--batch", type=int, default=4, help="samples optimised together (default 4)")
-    probe.add_argument(
-        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
-        help="change a setting of the losses, for example photo_px=512",
-    )  # fmt: skip
-    probe.add_argument(
-        "--corrections", action="store_true", help="optimise small corrections of every pair's motion along"
-    )
-    probe.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    probe.set_defaults(command=_probe)
-
-    export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
-    export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
     export.set_defaults(command=_export, extra="trainer,export")
 
     add_tracknet_commands(commands)
@@ -181,12 +162,12 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {"weights": options.weights, "where": options.where, "truth": options.truth, "view": options.view}
+    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )
     if options.resume and options.start_from:
-        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
+        raise SettingsError("--resume and --from cannot be combined.", remedy="Give one of them.")
     from trainer.train import fit
 
     fit(
@@ -198,56 +179,6 @@ def _fit(options: argparse.Namespace) -> int:
         device=options.device,
     )
     print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from trainer.evaluate import evaluate, report, write_evaluation
-
-    others = {}
-    for texts, is_base in ((options.also, False), (options.also_base, True)):
-        for text in texts:
-            name, equals, folder = text.partition("=")
-            if not (name and equals and folder) or name in others:
-                raise SettingsError(
-                    f"{text!r} names no other depth.", remedy="Give NAME=FOLDER, each name once."
-                )
-            others[name] = (Path(folder), is_base)
-    results = evaluate(Path(options.predictions), Path(options.truth), others)
-    print(report(results))
-    if options.out:
-        write_evaluation(made_parent(options.out), results)
-        print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _probe(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from schemas.settings import with_overrides
-    from trainer.config import CorrectionSettings
-    from trainer.probe import PROBE_LOSSES, ProbeSettings
-    from trainer.probe_command import probe_into
-
-    for name in ("per_track", "references", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
-    said = probe_into(
-        Path(options.out),
-        options.dataset,
-        with_overrides(PROBE_LOSSES, options.overrides),
-        ProbeSettings(
-            steps=options.steps, corrections=CorrectionSettings(learn=True) if options.corrections else None
-        ),
-        truths=Path(options.truth) if options.truth else None,
-        sample_ids=options.sample_ids,
-        per_track=options.per_track,
-        references=options.references,
-        batch_size=options.batch,
-        device=options.device,
-    )
-    print(said)
     return 0
 
 

@@ -15,17 +15,26 @@ def add_command(commands: Any) -> None:
     predict = commands.add_parser("predict", help="depth of photos and videos, or of rows of a dataset")
     predict.add_argument("files", nargs="*", metavar="FILE", help="photos, videos, or folders of them")
     predict.add_argument(
-        "--checkpoint", help="folder that `fit --out` made; without it, the base depth alone"
+        "--checkpoint",
+        metavar="FOLDER",
+        help="folder that `fit --out` made; without it, the base depth alone",
     )
-    predict.add_argument("--out", type=plain_folder_to_write, required=True, help="folder for the results")
-    predict.add_argument("--dataset", type=plain_path, help="predict rows of this dataset instead of photos")
     predict.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+        "--out", metavar="FOLDER", type=plain_folder_to_write, required=True, help="folder for the results"
     )
-    predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
+    predict.add_argument(
+        "--dataset", metavar="FOLDER", type=plain_path, help="predict rows of this dataset instead of photos"
+    )
+    predict.add_argument(
+        "--sample", metavar="ID", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+    )
+    predict.add_argument(
+        "--per-track", metavar="N", type=int, help="this many samples of every track, evenly spread"
+    )
     predict.add_argument(
         "--preset",
-        help="`paper` or `released` of the pipeline, instead of how the checkpoint's dataset was made",
+        metavar="NAME",
+        help="the pipeline's settings: `paper` or `released` (default: those of the checkpoint's dataset)",
     )
     predict.add_argument(
         "--set",
@@ -36,15 +45,27 @@ def add_command(commands: Any) -> None:
         help="change a setting of the pipeline, for example body.file=smpl.npz or tracking.bodies=FOLDER",
     )
     predict.add_argument(
-        "--allow-mismatch", action="store_true", help="accept another body or network than in training"
+        "--allow-mismatch",
+        action="store_true",
+        help="accept another body or network file than the one used in training",
     )
-    predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
-    predict.add_argument("--every", type=int, default=1, help="of a video, every so many usable frames")
     predict.add_argument(
-        "--batch-size", type=int, default=1, help="people that go through the network together"
+        "--focal-px", metavar="PX", type=float, help="focal length of the pictures in pixels, where known"
     )
-    predict.add_argument("--turntable", action="store_true", help="an animated GIF of every surface")
-    predict.add_argument("--only-npz", action="store_true", help="no pictures, no mesh")
+    predict.add_argument(
+        "--every",
+        metavar="N",
+        type=int,
+        default=1,
+        help="predict every N-th usable frame of a video (default 1)",
+    )
+    predict.add_argument(
+        "--batch-size", metavar="N", type=int, default=1, help="people per pass of the network (default 1)"
+    )
+    predict.add_argument(
+        "--turntable", action="store_true", help="also write an animated GIF of every surface"
+    )
+    predict.add_argument("--only-npz", action="store_true", help="write no pictures and no meshes")
     predict.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     predict.set_defaults(command=_predict, extra="pipeline,trainer")
 
@@ -53,7 +74,8 @@ def _predict(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
 
     if bool(options.files) == bool(options.dataset):
-        raise SettingsError("nothing to predict, or two things.", remedy="Give files, or --dataset.")
+        fault = "files and --dataset cannot be combined" if options.files else "there is nothing to predict"
+        raise SettingsError(f"{fault}.", remedy="Give either files or --dataset.")
     for name in ("per_track", "every", "batch_size"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -73,7 +95,7 @@ def _predict(options: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(options.checkpoint) if options.checkpoint else None
     predictor: DepthPredictor = BaseDepth()
     if checkpoint is None:
-        warn("no checkpoint: the base depth alone is written, that of the bodies")
+        warn("no --checkpoint: predictions hold the base depth alone, which is the depth of the bodies")
     else:
         predictor = Predictor(checkpoint, options.device)
     if options.dataset:
@@ -96,7 +118,7 @@ def _predict(options: argparse.Namespace) -> int:
         only_npz=options.only_npz,
         with_turntable=options.turntable,
         batch_size=options.batch_size,
-        report=PredictLines(),
+        on_written=PredictLines(),
     )
     print(f"wrote {len(written)} prediction(s) into {shown(options.out)}")
     return 0

@@ -185,7 +185,7 @@ def origin_section(figures: AuditFigures) -> str:
 
 
 def sides_section(figures: AuditFigures) -> str:
-    """The comparison of datasets and views."""
+    """The comparison of datasets and selections."""
     rows = [
         (
             side.name,

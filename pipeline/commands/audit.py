@@ -1,4 +1,4 @@
-"""The command `audit`: its arguments, and the order in which tables become figures, a page and a view."""
+"""The command `audit`: its arguments, and the order in which tables become figures, a page and a selection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.dataset import Dataset
 from schemas.errors import SettingsError
 from schemas.escaping import shown
 from schemas.places import file_to_write, plain_path
-from schemas.views import View
+from schemas.selections import Selection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=plain_path,
         nargs="?",
         metavar="DATASET_B",
-        help="another dataset, to set beside it through the same views",
+        help="another dataset, to set beside it through the same selections",
     )
     parser.add_argument(
         "--out",
@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="look only at samples for which this holds, as data.where does",
     )
     parser.add_argument(
-        "--save-view", metavar="NAME", help="write the filter into the dataset under this name"
+        "--save-selection", metavar="NAME", help="write the filter into the dataset under this name"
     )
     parser.add_argument(
-        "--view",
+        "--selection",
         metavar="NAME",
         action="append",
         default=[],
-        help="look through a saved view; twice: side by side",
+        help="look through a saved selection; twice: side by side",
     )
     parser.add_argument(
         "--pictures", type=int, default=24, help="pairs drawn on the page (default 24; 0: none)"
@@ -75,11 +75,14 @@ def audit(options: argparse.Namespace) -> int:
     from pipeline.audit.terminal import print_audit
 
     dataset = Dataset.open(options.dataset)
-    views = [*_given_view(options), *(View.load(dataset.root, name) for name in options.view)]
+    selections = [
+        *_given_selection(options),
+        *(Selection.load(dataset.root, name) for name in options.selection),
+    ]
     whole = read_tables(dataset)
-    tables = whole.seen_through(views[0]) if views else whole
+    tables = whole.seen_through(selections[0]) if selections else whole
     sides = []
-    if views or options.other:
+    if selections or options.other:
         edges = distribution(whole, "mean_baseline_m").edges
         both = {options.dataset: whole}
         if options.other:
@@ -87,7 +90,10 @@ def audit(options: argparse.Namespace) -> int:
         for path, each in both.items():
             named = f"{shown(path)}, " if options.other else ""
             sides.append(side_of(each, f"{named}as made", edges))
-            sides += [side_of(each.seen_through(view), f"{named}view {view.name}", edges) for view in views]
+            sides += [
+                side_of(each.seen_through(selection), f"{named}selection {selection.name}", edges)
+                for selection in selections
+            ]
     figures = figures_of(
         tables,
         sides=sides,
@@ -103,16 +109,18 @@ def audit(options: argparse.Namespace) -> int:
         print(f"wrote {shown(options.out)}")
     else:
         print("the same as one page with sliders and pictures: --out REPORT.html; every figure: --json FILE")
-    if options.save_view:
-        print(f"wrote {shown(views[0].save(dataset.root))}")
+    if options.save_selection:
+        print(f"wrote {shown(selections[0].save(dataset.root))}")
     return 0
 
 
-def _given_view(options: argparse.Namespace) -> list[View]:
-    """The view that `--where` and `--where-samples` make, checked before anything is read."""
+def _given_selection(options: argparse.Namespace) -> list[Selection]:
+    """The selection that `--where` and `--where-samples` make, checked before anything is read."""
     if options.where or options.where_samples:
-        name = "unsaved" if options.save_view is None else options.save_view
-        return [View(name=name, pairs=options.where, samples=options.where_samples)]
-    if options.save_view is not None:
-        raise SettingsError("--save-view has nothing to save.", remedy="Give --where or --where-samples.")
+        name = "unsaved" if options.save_selection is None else options.save_selection
+        return [Selection(name=name, pairs=options.where, samples=options.where_samples)]
+    if options.save_selection is not None:
+        raise SettingsError(
+            "--save-selection has nothing to save.", remedy="Give --where or --where-samples."
+        )
     return []

@@ -122,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("dataset", type=plain_path)
     verify.add_argument("--render", type=int, default=8, help="samples to render again (default 8; 0: none)")
     verify.add_argument(
-        "--view", metavar="NAME", help="also check what a saved view keeps, and render samples of it again"
+        "--selection",
+        metavar="NAME",
+        help="also check what a saved selection keeps, and render samples of it again",
     )
     verify.set_defaults(command=_verify)
 
@@ -222,13 +224,15 @@ def _inspect(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from pipeline.dataset.verification import verify
 
-    report = verify(options.dataset, render=options.render, view=options.view)
+    report = verify(options.dataset, render=options.render, selection=options.selection)
     for problem in report.problems:
         print(f"error: {shown(problem)}", file=sys.stderr)
     if not report.problems:
         print(f"{shown(options.dataset)}: {report.units} units, content hash {report.content_hash}")
-        if options.view:
-            print(f"view {options.view}: keeps {report.samples} samples with {report.references} references")
+        if options.selection:
+            print(
+                f"selection {options.selection}: keeps {report.samples} samples with {report.references} references"
+            )
         print(f"{report.rendered} of {report.samples} samples rendered again: {report.render_note}")
     return 1 if report.problems else 0
 

@@ -29,9 +29,9 @@ def add_commands(commands: Any) -> None:
         help="try failed units again: those of a reason (see the table `failures`), or all",
     )
     run.add_argument(
-        "--view",
+        "--selection",
         metavar="DATASET:NAME",
-        help="take a saved view's limits as the gates of this run; refused where no setting says the same",
+        help="take a saved selection's limits as the gates of this run; refused where no setting says the same",
     )
     run.add_argument(
         "--settings-from",
@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     from schemas.settings import with_overrides
 
     settings = with_overrides(
-        preset(options.preset), [*overrides_from_name(options.view), *options.overrides]
+        preset(options.preset), [*overrides_from_name(options.selection), *options.overrides]
     )
     pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)

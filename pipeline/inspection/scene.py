@@ -18,9 +18,9 @@ from pipeline.method.resources import Resources
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
+from schemas.pair_facts import PAIR_FACTS, pair_facts, read_columns
 from schemas.shard import Shard
 from schemas.tables import SAMPLES, TABLES
-from schemas.views import PAIR_FACTS, pair_facts, read_columns
 
 _FRAME_FACTS = ("pts_s", "kept", "reason", "reprojection_error", "silhouette_iou", "acceleration_mm")
 _OWNED = ["track_id", "references.list.element.frame_index"]

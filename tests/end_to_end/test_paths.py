@@ -22,7 +22,7 @@ COMMANDS = """
 pipeline download abcdefghijk --out {no-folder}
 pipeline run clip.mp4 --out {no-folder}
 pipeline run {no-input} --out new
-pipeline run clip.mp4 --out new --view {no-dataset}:name
+pipeline run clip.mp4 --out new --selection {no-dataset}:name
 pipeline plan clip.mp4 --out {no-folder}
 pipeline plan clip.mp4 --like {no-dataset}
 pipeline audit {no-dataset}

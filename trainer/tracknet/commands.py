@@ -22,50 +22,72 @@ def add_commands(commands: Any) -> None:
         "pictures", nargs="+", help="Parquet files of `portraits`, or datasets (their `samples`)"
     )
     fit.add_argument(
-        "--body", required=True, help="the body of their vectors: `python -m pipeline body export`"
+        "--body",
+        metavar="FILE",
+        required=True,
+        help="body file that the vectors belong to (`python -m pipeline body export`)",
     )
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
-    fit.add_argument("--validate-on", nargs="+", default=[], help="other pictures to judge on")
-    fit.add_argument("--backgrounds", help="folder of pictures to put behind people")
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
     fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with its weights and network settings"
+        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+    )
+    fit.add_argument(
+        "--validate-on",
+        metavar="PATH",
+        nargs="+",
+        default=[],
+        help="pictures to validate on, instead of a share of the first",
+    )
+    fit.add_argument("--backgrounds", metavar="FOLDER", help="folder of pictures to put behind people")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    fit.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from its weights and network settings",
     )
     fit.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
     _add_settings(fit)
     fit.set_defaults(command=_fit)
 
     convert = actions.add_parser(
-        "convert", help="a PyTorch file of SPIN, HMR or mmhuman3d to a checkpoint folder"
+        "convert", help="make a checkpoint folder of a PyTorch file of SPIN, HMR or mmhuman3d"
     )
     convert.add_argument("file", help="a .pt file; it is read as data, nothing in it is run")
-    convert.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
     convert.add_argument(
-        "--mean", help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam"
+        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+    )
+    convert.add_argument(
+        "--mean",
+        metavar="FILE",
+        help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam",
     )
     convert.add_argument(
         "--family",
         choices=("spin", "hmr"),
-        help="whose arithmetic: `spin` has no ReLU in the regressor, `hmr` has (default: told from the file)",
+        help="architecture: `spin` has no ReLU in the regressor, `hmr` has (default: inferred from the file)",
     )
     _add_settings(convert)
     convert.set_defaults(command=_convert)
 
-    export = actions.add_parser("export", help="the file that tracking.tracker=network runs")
-    export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
+    export = actions.add_parser("export", help="write the file that tracking.tracker=network runs")
+    export.add_argument("--checkpoint", metavar="FOLDER", required=True)
+    export.add_argument(
+        "--out", metavar="PATH", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2"
+    )
     export.set_defaults(command=_export)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="hmr", help="`hmr` (default, ResNet-50), `paper` or `small`")
+    parser.add_argument(
+        "--preset", metavar="NAME", default="hmr", help="`hmr` (default, ResNet-50), `paper` or `small`"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
         metavar="SECTION.FIELD=VALUE",
         action="append",
         default=[],
-        help="change a setting",
+        help="change a setting; repeatable",
     )
 
 
@@ -88,7 +110,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.tracknet.train import fit_tracknet
 
     if options.resume and options.start_from:
-        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
+        raise SettingsError("--resume and --from cannot be combined.", remedy="Give one of them.")
     backgrounds: list[Path] = []
     if options.backgrounds:
         folder = Path(options.backgrounds)

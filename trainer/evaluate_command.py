@@ -1,0 +1,65 @@
+"""`python -m trainer evaluate`: its arguments, and what is done with them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from schemas.escaping import shown
+from schemas.places import file_to_write, made_parent
+
+
+def add_command(commands: Any) -> None:
+    """Adds `evaluate` to the commands of a parser."""
+    evaluate = commands.add_parser("evaluate", help="compare predictions with ground truth")
+    evaluate.add_argument("predictions", help="folder that `predict` made")
+    evaluate.add_argument(
+        "--truth",
+        metavar="FOLDER",
+        required=True,
+        help="folder with NAME.npz (depth_m, K) for predictions of the same name",
+    )
+    evaluate.add_argument(
+        "--out",
+        metavar="PATH",
+        type=file_to_write,
+        help="JSON file for the means and the errors of every image",
+    )
+    evaluate.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="another depth of the same images, for example what `probe` wrote; repeatable",
+    )
+    evaluate.add_argument(
+        "--also-base",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="the base depth of other predictions of the same images, for example from other bodies; repeatable",
+    )
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from schemas.errors import SettingsError
+    from trainer.evaluate import evaluate, evaluation_text, write_evaluation
+
+    others = {}
+    for texts, is_base in ((options.also, False), (options.also_base, True)):
+        for text in texts:
+            name, equals, folder = text.partition("=")
+            if not (name and equals and folder) or name in others:
+                raise SettingsError(
+                    f"{text!r} is not NAME=FOLDER with a name of its own.",
+                    remedy="Give NAME=FOLDER, each name once.",
+                )
+            others[name] = (Path(folder), is_base)
+    results = evaluate(Path(options.predictions), Path(options.truth), others)
+    print(evaluation_text(results))
+    if options.out:
+        write_evaluation(made_parent(options.out), results)
+        print(f"wrote {shown(options.out)}")
+    return 0
