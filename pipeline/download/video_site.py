@@ -98,7 +98,8 @@ class YtDlpSite:
             )
         if os.path.abspath(paths[0].parent) != os.path.abspath(stem.parent):
             raise DownloadError(
-                f"{address}: yt-dlp wrote {paths[0]}, outside {stem.parent}.", remedy="Please report this as a bug."
+                f"{address}: yt-dlp wrote {paths[0]}, outside {stem.parent}.",
+                remedy="Please report this as a bug.",
             )
         return paths[0]
 
