@@ -1,4 +1,4 @@
-"""`python -m trainer fit | predict | evaluate | probe | export`: arguments to settings, nothing else."""
+"""`python -m trainer COMMAND`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
@@ -14,51 +14,38 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from schemas.errors import HumandepthError
+from schemas.command_line import (
+    CommandParser,
+    Commands,
+    add_settings,
+    program,
+    run_command,
+)
 from schemas.escaping import escape_on_terminal, shown
 from schemas.places import (
-    about_argument,
     made_parent,
     plain_file_to_write,
     plain_folder_to_write,
     plain_path,
 )
-from trainer.evaluate_command import add_command as add_evaluate_command
-from trainer.predict_command import add_command as add_predict_command
-from trainer.probe_command import add_command as add_probe_command
-from trainer.tracknet.commands import add_commands as add_tracknet_commands
+from trainer.arguments import add_device
+from trainer.evaluate_command import add_to as add_evaluate_command
+from trainer.predict_command import add_to as add_predict_command
+from trainer.probe_command import add_to as add_probe_command
+from trainer.tracknet.commands import add_to as add_tracknet_commands
 
+PRESETS = ("paper", "released", "small", "fine")
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 2 wrong usage, 1 any other error."""
+    """Runs one command and returns its exit code (see `python -m trainer --help`)."""
     escape_on_terminal()
     # Read when torch loads its threads. Threads that spin while they wait make a step ten times slower on a machine
     # that has anything else to do (measured: 16 s against 1.5 s with three other processes on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = argparse.Namespace()
-    try:
-        with sigterm_exits():
-            options = _parser().parse_args(argv)
-            return int(options.command(options))
-    except HumandepthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        known = about_argument(error, vars(options).values())
-        if known is None:
-            raise
-        print(f"error: {known}", file=sys.stderr)
-        return known.exit_code
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("schemas", "trainer"):
-            raise
-        extra = getattr(options, "extra", "trainer")
-        print(
-            f"error: {error.name} is not installed. Run: pip install 'humandepth[{extra}]'", file=sys.stderr
-        )
-        return 1
+    with sigterm_exits():
+        return run_command(make_parser(), sys.argv[1:] if argv is None else argv, package="trainer")
 
 
 @contextmanager
@@ -83,77 +70,102 @@ def sigterm_exits() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer", description=_DESCRIPTION)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def make_parser() -> CommandParser:
+    """The parser of all commands."""
+    parser = program("trainer", _DESCRIPTION, {})
+    commands = Commands(parser, "COMMAND")
+    commands.heading("train and predict")
+    _add_fit(commands)
+    add_predict_command(commands)
+    commands.heading("measure")
+    add_evaluate_command(commands)
+    add_probe_command(commands)
+    commands.heading("for other programs")
+    _add_export(commands)
+    commands.heading("a tracker of your own")
+    add_tracknet_commands(commands)
+    commands.heading("what can be set")
+    _add_settings(commands)
+    return parser
 
-    fit = commands.add_parser("fit", help="train ReconNet on a dataset")
+
+def _add_fit(commands: Commands) -> None:
+    fit = commands.add(
+        "fit",
+        "train ReconNet on a dataset",
+        examples=[
+            "dataset --out checkpoint",
+            "dataset --out checkpoint --resume",
+            "own youtube --weights 0.8 0.2 --out mixed --preset small",
+        ],
+    )
     fit.add_argument(
         "datasets",
         type=plain_path,
         nargs="+",
-        help="folders that `python -m pipeline run --out` made, or gs://, s3://, ... of them",
+        metavar="DATASET",
+        help="folders that `python -m pipeline run` made, or their addresses (gs://, s3://, ...)",
     )
     fit.add_argument(
-        "--weights",
-        metavar="SHARE",
-        type=float,
-        nargs="+",
-        help="share of each dataset in the samples seen, in their order (data.weights)",
+        "--weights", type=float, nargs="+", metavar="SHARE", help="share of each dataset in what is seen"
     )
     fit.add_argument(
         "--selection",
         metavar="NAME",
-        help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
+        help="only what this saved selection keeps (setting data.selection); every dataset has one of that name",
     )
-    fit.add_argument("--where", metavar="EXPR", help="only samples that pass this filter (data.where)")
+    fit.add_argument("--where", metavar="EXPR", help="only samples for which this holds (setting data.where)")
+    fit.add_argument("--truth", metavar="FOLDER", help="true depth of held-out samples (setting data.truth)")
     fit.add_argument(
-        "--truth",
-        metavar="FOLDER",
-        help="folder with the true depth of held-out samples, to report depth errors (data.truth)",
+        "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
     )
+    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
     fit.add_argument(
-        "--out", metavar="PATH", type=plain_folder_to_write, required=True, help="checkpoint folder"
+        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
     )
-    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
-    fit.add_argument(
-        "--from",
-        dest="start_from",
-        metavar="CHECKPOINT",
-        help="start a new run from the weights of this checkpoint",
-    )
-    fit.add_argument(
-        "--preset", metavar="NAME", default="paper", help="`paper` (default), `released`, `small` or `fine`"
-    )
-    fit.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting; repeatable",
-    )
-    fit.add_argument(
-        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)"
-    )
+    add_settings(fit, PRESETS, default="paper", see="all of them: python -m trainer settings")
+    add_device(fit)
     fit.set_defaults(command=_fit)
 
-    add_predict_command(commands)
 
-    add_evaluate_command(commands)
-    add_probe_command(commands)
-
-    export = commands.add_parser(
-        "export", help="write the network as ONNX or torch.export, and compare its output with the original"
+def _add_export(commands: Commands) -> None:
+    export = commands.add(
+        "export",
+        "write the network as ONNX or torch.export, and compare it with the original",
+        examples=["--checkpoint checkpoint --out reconnet.onnx"],
     )
-    export.add_argument("--checkpoint", metavar="FOLDER", required=True)
+    export.add_argument("--checkpoint", required=True, metavar="FOLDER", help="checkpoint folder")
     export.add_argument(
-        "--out", metavar="PATH", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2"
+        "--out", type=plain_file_to_write, required=True, metavar="FILE", help="NAME.onnx or NAME.pt2"
     )
     export.set_defaults(command=_export, extra="trainer,export")
 
-    add_tracknet_commands(commands)
-    return parser
+
+def _add_settings(commands: Commands) -> None:
+    settings = commands.add(
+        "settings",
+        "list all settings with type, unit, default and reason",
+        about="With --preset or --set: only the settings that then differ from the default.",
+        examples=["losses", "--preset small"],
+    )
+    settings.add_argument(
+        "section", nargs="?", metavar="SECTION", help="a section or a single setting (default: all)"
+    )
+    settings.add_argument("--json", action="store_true", help="print a JSON list instead")
+    add_settings(settings, PRESETS, default=None)
+    settings.set_defaults(command=_settings)
+
+
+def _settings(options: argparse.Namespace) -> int:
+    from schemas.setting_list import printed_settings
+    from schemas.settings import with_overrides
+    from trainer.config import Settings, preset
+
+    changed = None
+    if options.preset or options.overrides:
+        changed = with_overrides(preset(options.preset or "paper"), options.overrides)
+    print(printed_settings(Settings(), changed, options.section, as_json=options.json))
+    return 0
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -162,12 +174,17 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
+    given = {
+        "weights": options.weights,
+        "where": options.where,
+        "truth": options.truth,
+        "selection": options.selection,
+    }
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )
     if options.resume and options.start_from:
-        raise SettingsError("--resume and --from cannot be combined.", remedy="Give one of them.")
+        raise SettingsError("--resume and --from cannot be combined.", remedy="Leave one of them out.")
     from trainer.train import fit
 
     fit(
@@ -190,7 +207,7 @@ def _export(options: argparse.Namespace) -> int:
     path = Path(options.out)
     makers = {".onnx": export_onnx, ".pt2": export_torch}
     if path.suffix not in makers:
-        raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
+        raise SettingsError(f"--out {path} does not end in .onnx or .pt2.", remedy="Give a name that does.")
     difference_m = makers[path.suffix](load_checkpoint(options.checkpoint), made_parent(path))
     print(f"wrote {shown(path)}; it differs from the network by at most {1000 * difference_m:.2g} mm")
     return 0

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from schemas.command_line import Commands
 from schemas.escaping import shown
 from schemas.places import file_to_write, made_parent
 
 
-def add_command(commands: Any) -> None:
-    """Adds `evaluate` to the commands of a parser."""
-    evaluate = commands.add_parser("evaluate", help="compare predictions with ground truth")
-    evaluate.add_argument("predictions", help="folder that `predict` made")
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    evaluate = commands.add(
+        "evaluate",
+        "compare predictions with ground truth",
+        examples=["predicted --truth truth --out evaluation.json"],
+    )
+    evaluate.add_argument("predictions", metavar="FOLDER", help="what `predict` wrote")
     evaluate.add_argument(
         "--truth",
-        metavar="FOLDER",
         required=True,
-        help="folder with NAME.npz (depth_m, K) for predictions of the same name",
+        metavar="FOLDER",
+        help="NAME.npz (depth_m, K) for predictions of the same name",
     )
     evaluate.add_argument(
-        "--out",
-        metavar="PATH",
-        type=file_to_write,
-        help="JSON file for the means and the errors of every image",
+        "--out", type=file_to_write, metavar="FILE", help="JSON with the means and every image"
     )
     evaluate.add_argument(
         "--also",
@@ -38,7 +39,7 @@ def add_command(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=FOLDER",
-        help="the base depth of other predictions of the same images, for example from other bodies; repeatable",
+        help="another base depth: that of predictions made from other bodies; repeatable",
     )
     evaluate.set_defaults(command=_evaluate)
 
@@ -53,7 +54,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             name, equals, folder = text.partition("=")
             if not (name and equals and folder) or name in others:
                 raise SettingsError(
-                    f"{text!r} is not NAME=FOLDER with a name of its own.",
+                    f"{text!r} is not of the form NAME=FOLDER, or its name was given before.",
                     remedy="Give NAME=FOLDER, each name once.",
                 )
             others[name] = (Path(folder), is_base)

@@ -4,66 +4,54 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from schemas.command_line import Commands, add_overrides, at_least_one
 from schemas.places import folder_to_write, plain_path
+from trainer.arguments import add_device, add_samples
 
 
-def add_command(commands: Any) -> None:
-    """Adds `probe` to the commands of a parser."""
-    probe = commands.add_parser(
-        "probe", help="optimise per-sample offsets directly, without a network: what the losses can recover"
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    probe = commands.add(
+        "probe",
+        "optimise the depth of single samples directly, without a network",
+        about="What comes out is what the losses alone can recover from these data.",
+        examples=["dataset --per-track 2 --truth truth --out probed"],
     )
-    probe.add_argument("dataset", type=plain_path)
+    probe.add_argument("dataset", type=plain_path, metavar="DATASET", help="a dataset folder")
     probe.add_argument(
-        "--out", metavar="PATH", type=folder_to_write, required=True, help="folder for one npz per sample"
+        "--out", type=folder_to_write, required=True, metavar="FOLDER", help="where one .npz per sample goes"
     )
     probe.add_argument(
         "--truth",
         metavar="FOLDER",
-        help="folder that `python -m pipeline truth` wrote: also report the share of the error recovered",
+        help="what `python -m pipeline studio truth` wrote: also report what was recovered",
+    )
+    add_samples(probe)
+    probe.add_argument(
+        "--references", type=int, default=6, metavar="N", help="at most this many (default: 6)"
     )
     probe.add_argument(
-        "--sample", metavar="ID", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
+        "--steps", type=int, default=120, metavar="N", help="steps of the optimiser (default: 120)"
     )
     probe.add_argument(
-        "--per-track", metavar="N", type=int, help="this many samples of every track, evenly spread"
+        "--batch", type=int, default=4, metavar="N", help="samples optimised together (default: 4)"
     )
+    add_overrides(probe, what="the losses", see="for example photo_px=512", form="FIELD=VALUE")
     probe.add_argument(
-        "--references", metavar="N", type=int, default=6, help="references per sample, at most (default 6)"
+        "--corrections", action="store_true", help="also optimise small corrections of every pair's motion"
     )
-    probe.add_argument(
-        "--steps", metavar="N", type=int, default=120, help="steps of the optimiser (default 120)"
-    )
-    probe.add_argument(
-        "--batch", metavar="N", type=int, default=4, help="samples optimised together (default 4)"
-    )
-    probe.add_argument(
-        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
-        help="change a setting of the losses, for example photo_px=512",
-    )  # fmt: skip
-    probe.add_argument(
-        "--corrections",
-        action="store_true",
-        help="also optimise small corrections of the motion of every pair",
-    )
-    probe.add_argument(
-        "--device", metavar="DEVICE", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)"
-    )
+    add_device(probe)
     probe.set_defaults(command=_probe)
 
 
 def _probe(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
     from schemas.settings import with_overrides
     from trainer.config import CorrectionSettings
     from trainer.probe import PROBE_LOSSES, ProbeSettings
     from trainer.probed_files import probe_into
 
-    for name in ("per_track", "references", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
+    at_least_one(options, "per_track", "references", "batch")
     said = probe_into(
         Path(options.out),
         options.dataset,

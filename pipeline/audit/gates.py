@@ -36,13 +36,13 @@ def overrides_from_selection(selection: Selection) -> list[str]:
     anything about samples (their numbers are means over references that a run has yet to choose).
     """
     if selection.samples:
-        raise _unsayable(selection, selection.samples, "samples are chosen after the pairs")
+        raise _unsayable(selection, selection.samples, "a run chooses samples after pairs")
     assert selection.pairs is not None
     found: dict[str, float] = {}
     for condition in conditions(selection.pairs):
         setting, value = _threshold(selection, condition)
         if setting in found:
-            raise _unsayable(selection, ast.unparse(condition), "it is a second limit on the same number")
+            raise _unsayable(selection, ast.unparse(condition), "the same number is limited twice")
         found[setting] = value
     return [f"{setting}={value!r}" for setting, value in found.items()]
 
@@ -60,12 +60,12 @@ def _threshold(selection: Selection, condition: ast.expr) -> tuple[str, float]:
     value = ast.literal_eval(right) if not isinstance(right, ast.Name) else None
     if setting is None or not isinstance(value, int | float) or isinstance(value, bool):
         known = ", ".join(f"{name} {way}" for name, way in _SETTINGS)
-        raise _unsayable(selection, text, f"a run knows only the limits {known}")
+        raise _unsayable(selection, text, f"a run has settings only for {known}")
     return setting, float(value)
 
 
 def _unsayable(selection: Selection, text: str, why: str) -> SettingsError:
     return SettingsError(
-        f"selection {selection.name!r} cannot become settings of a run: {text!r}: {why}.",
+        f"selection {selection.name!r} cannot set the limits of a run: {text!r}: {why}.",
         remedy="Run without --selection, and give the selection to `audit`, `verify` and `trainer fit` afterwards.",
     )
