@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.audit.figures import figures_of, write_figures
-from pipeline.audit.report import script_json, write_report
+from pipeline.audit.report import write_report
 from pipeline.audit.scalars import read_tables
 from pipeline.commands.main import main
 from schemas.dataset import Dataset
@@ -260,13 +260,6 @@ def test_one_row_and_markup_in_ids_make_a_page(tmp_path: Path) -> None:
     assert "alert(1)" in page
     assert "<script>alert" not in page
     assert json.loads((tmp_path / "a.json").read_text())["clips"] == 1
-
-
-def test_json_in_a_script_element_holds_no_markup() -> None:
-    value = {"<!--<script>": ["</script>", "&lt;", float("nan")]}
-    text = script_json(value)
-    assert not set("<>&") & set(text)
-    assert json.loads(text) == {"<!--<script>": ["</script>", "&lt;", None]}
 
 
 def test_pictures_come_from_samples_alone(tmp_path: Path) -> None:
