@@ -74,7 +74,7 @@ def _pairs(tables: AuditTables) -> Iterator[Finding]:
             slug="nothing-kept",
             level="fault",
             weight=1.0,
-            text=f"None of {len(kept)} pairs is kept." if kept.size else "No pair of frames was even tried.",
+            text=f"None of {len(kept)} pairs is kept." if kept.size else "No pair of frames was tried.",
             remedy="See the reasons in the funnel; lower the threshold that drops most.",
         )
         return
@@ -93,7 +93,7 @@ def _pairs(tables: AuditTables) -> Iterator[Finding]:
         ("below-threshold", baseline < threshold, 0.0, f"lie below {threshold:g} m although they are kept",
          "The dataset was made with mixed settings: make it again."),
         ("kept-by-noise", within_noise(tables)[kept], 0.05,
-         f"would miss {threshold:g} m without the restlessness of their own bodies",
+         f"would miss {threshold:g} m without the noise of their own poses",
          "Try a view that caps max_acceleration_mm."),
     )  # fmt: skip
     for slug, mask, limit, words, remedy in checks:
@@ -154,7 +154,7 @@ def _mixture(
             level="note",
             weight=largest.samples / total,
             text=f"{percent(largest.samples / total)} of samples come from one source, {largest.source_id}.",
-            remedy="Weigh or thin it: fit learns what it sees most.",
+            remedy="Give it a smaller weight or take fewer of its samples: training follows what it sees most.",
         )
     if len(sources) == 1:
         yield Finding(
@@ -188,14 +188,14 @@ def _noted(tables: AuditTables) -> Iterator[Finding]:
 
 
 def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
-    """Sources and kinds of pairs whose photometric loss stands out."""
+    """Sources and kinds of pairs with a high photometric loss."""
     sources = [row for row in rows if row.by == "source_id"]
     middle = float(np.median([row.photo for row in sources])) if sources else 0.0
     bad = [row for row in sources if row.photo > 1.5 * middle]
     if len(sources) >= 3 and bad:
         named = ", ".join(f"{row.group} ({row.photo:.3g})" for row in bad[:SHOWN])
         yield Finding(
-            slug="disliked-sources",
+            slug="high-loss-sources",
             level="warning",
             weight=sum(row.samples for row in bad) / max(1, sum(row.samples for row in sources)),
             text=f"The training's photometric loss on {len(bad)} of {len(sources)} sources is more than 1.5 times the "
@@ -206,10 +206,10 @@ def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
         bands = [row for row in rows if row.by == statistic]
         if len(bands) > 1 and bands[0].photo > 1.5 * bands[-1].photo:
             yield Finding(
-                slug=f"disliked-{statistic.replace('_', '-')}",
+                slug=f"high-loss-{statistic.replace('_', '-')}",
                 level="note",
                 weight=bands[0].samples / sum(row.samples for row in bands),
-                text=f"The training likes samples with {words} {bands[0].group} least (photometric loss "
-                f"{bands[0].photo:.3g}) and {bands[-1].group} best ({bands[-1].photo:.3g}).",
+                text=f"The training's photometric loss is highest on samples with {words} {bands[0].group} "
+                f"({bands[0].photo:.3g}) and lowest with {bands[-1].group} ({bands[-1].photo:.3g}).",
                 remedy=f"Try a view that limits {statistic}.",
             )

@@ -105,9 +105,9 @@ def noise_table(figures: AuditFigures) -> Table:
         )
         for band in figures.noise_bands
     ]
-    headings = ("acceleration, mm", "kept pairs", "median baseline, m", "baseline that noise alone would read, m",
+    headings = ("acceleration, mm", "kept pairs", "median baseline, m", "baseline that noise alone would give, m",
                 "kept only by noise", "median IoU")  # fmt: skip
-    return table("Restlessness against baseline", headings, rows)
+    return table("Acceleration against baseline", headings, rows)
 
 
 def people_table(figures: AuditFigures) -> Table:
@@ -167,7 +167,7 @@ def training_table(figures: AuditFigures) -> Table:
     ]
     headings = ("by", "group", "mean photometric loss", "mean gradient", "samples", "times seen",
                 "median baseline of kept pairs, m")  # fmt: skip
-    return table("What the training disliked", headings, rows)
+    return table("Photometric loss of the training", headings, rows)
 
 
 def sides_table(figures: AuditFigures) -> Table:
