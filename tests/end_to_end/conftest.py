@@ -20,7 +20,7 @@ from trainer.cli import main as trainer_main
 CLIP = {"clip_id": "short", "source_id": "demo", "start_s": "2.0", "end_s": "2.7", "licence": "BSD-3-Clause"}
 FAST = [
     "--set",
-    "tracking.iterations=[40, 60]",
+    "tracking.iterations=[25, 35]",
     "--set",
     "pairs.target_stride=2",
     "--set",

@@ -9,6 +9,7 @@ import pytest
 from schemas.dataset import Dataset
 from tests.end_to_end.conftest import CLIP, FAST, command, told, write_manifest
 from tests.support.clips import even_times, moving_blob, write_clip
+from tests.support.fast_units import fast_run, write_clips
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory, demo_clip: Path) -> dict
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("this is not a video\n" * 100)
     (folder / "truncated.mp4").write_bytes(demo_clip.read_bytes()[:200_000])
-    write_clip(folder / "nobody.mp4", moving_blob(), even_times(30))
+    write_clip(folder / "nobody.mp4", moving_blob(), even_times(20))
     return {name: folder / f"{name}.mp4" for name in ("missing", "empty", "text", "truncated", "nobody")}
 
 
@@ -26,7 +27,8 @@ def test_bad_clips_become_failures_and_the_good_one_is_kept(
 ) -> None:
     rows = [{"clip_id": name, "source_id": name, "uri": str(path)} for name, path in bad_files.items()]
     manifest = write_manifest(tmp_path / "clips.csv", [*rows, CLIP | {"uri": str(demo_clip)}])
-    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *FAST)
+    compiled = ["--set", "rendering.rasterizer=compiled"]
+    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *FAST, *compiled)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     failures = {row["clip_id"]: row for row in Dataset.open(tmp_path / "out").rows("failures")}
@@ -40,10 +42,8 @@ def test_bad_clips_become_failures_and_the_good_one_is_kept(
     assert Dataset.open(tmp_path / "out").row_count("samples") > 0
 
 
-def test_nothing_kept_is_exit_code_4(bad_files: dict[str, Path], tmp_path: Path) -> None:
-    done = command(
-        "pipeline", "run", bad_files["empty"], bad_files["nobody"], "--out", tmp_path / "out", *FAST
-    )
+def test_nothing_kept_is_exit_code_4(demo_clip: Path, tmp_path: Path) -> None:
+    done = fast_run(write_clips(tmp_path / "clips", ["missing", "nobody"]), "--out", tmp_path / "out")
     assert done.returncode == 4, done.stdout + done.stderr
     assert done.stderr.count("failed: ") == 2
 
