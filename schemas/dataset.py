@@ -1,6 +1,7 @@
 """The dataset folder: where everything lies, which work is finished, and how to open it.
 
     README.md                    dataset card
+    croissant.json               the same for machines: Croissant metadata, whose paths begin where it lies
     meta/info.json               format, conventions, tables with their columns
     meta/settings.json           resolved settings of the run that made it
     meta/files.json              SHA-256 of the body and the network that the settings name, by setting
@@ -9,7 +10,6 @@
     meta/tombstones/<id>.json    sources that were forgotten and never come back
     meta/summary.json            what came of the last run, and where its time went
     meta/manifest.json           every data file with its rows, bytes and SHA-256, as of the end of the last run
-    meta/croissant.json          the same tables for machines, as Croissant metadata
     <table>/<unit>.parquet       one shard per unit and table
     <table>/pack-<hash>.parquet  the shards of many units in one file, after `compact`
 
@@ -40,7 +40,7 @@ CUTS_PATH = "meta/cuts"
 TOMBSTONES_PATH = "meta/tombstones"
 SUMMARY_PATH = "meta/summary.json"
 MANIFEST_PATH = "meta/manifest.json"
-CROISSANT_PATH = "meta/croissant.json"
+CROISSANT_PATH = "croissant.json"
 SPLITS_PATH = "meta/splits.json"
 JOURNAL_PATH = "meta/compaction.json"
 """There only while `compact` replaces shards: what has to be done to finish it."""

@@ -29,7 +29,7 @@ from pipeline.audit.finding import Finding
 from pipeline.audit.findings import find
 from pipeline.audit.funnel import Stage, funnel
 from pipeline.audit.lookalikes import Lookalikes
-from pipeline.audit.scalars import AuditTables, read_tables, text_counts
+from pipeline.audit.scalars import AuditTables, text_counts
 from pipeline.audit.sources import (
     Duplicate,
     SourceRow,
@@ -108,11 +108,6 @@ class AuditFigures:
     """Mean bytes of a row of `samples`."""
     references_per_sample: float
     sample_bytes_per_reference: float
-
-
-def audit_figures(dataset: Dataset) -> AuditFigures:
-    """Reads the scalar columns of every table (never pixels) and counts. Raises DatasetError when empty."""
-    return figures_of(read_tables(dataset))
 
 
 def figures_of(

@@ -188,14 +188,14 @@ def _noted(tables: AuditTables) -> Iterator[Finding]:
 
 
 def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
-    """Sources and kinds of pairs whose photometric loss stands out."""
+    """Sources and kinds of pairs with a high photometric loss."""
     sources = [row for row in rows if row.by == "source_id"]
     middle = float(np.median([row.photo for row in sources])) if sources else 0.0
     bad = [row for row in sources if row.photo > 1.5 * middle]
     if len(sources) >= 3 and bad:
         named = ", ".join(f"{row.group} ({row.photo:.3g})" for row in bad[:SHOWN])
         yield Finding(
-            slug="disliked-sources",
+            slug="high-loss-sources",
             level="warning",
             weight=sum(row.samples for row in bad) / max(1, sum(row.samples for row in sources)),
             text=f"The training's photometric loss on {len(bad)} of {len(sources)} sources is more than 1.5 times the "
@@ -206,7 +206,7 @@ def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
         bands = [row for row in rows if row.by == statistic]
         if len(bands) > 1 and bands[0].photo > 1.5 * bands[-1].photo:
             yield Finding(
-                slug=f"disliked-{statistic.replace('_', '-')}",
+                slug=f"high-loss-{statistic.replace('_', '-')}",
                 level="note",
                 weight=bands[0].samples / sum(row.samples for row in bands),
                 text=f"The training's photometric loss is highest for samples with {words} {bands[0].group} "

@@ -25,7 +25,6 @@ from schemas.errors import CheckpointError
 from trainer.tracknet.config import NetworkSettings
 
 Family = Literal["spin", "hmr"]
-FAMILIES: tuple[Family, ...] = ("spin", "hmr")
 MAX_WIDTH, MAX_HIDDEN = 512, 8192
 """The published networks have 64 and 1024; a file's numbers alone must not decide how much memory is taken."""
 _ENCODER = re.compile(r"(conv1|bn1|layer[1-4])\.")
