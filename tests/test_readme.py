@@ -1,4 +1,4 @@
-"""What the README says about tables and commands is what the code does."""
+"""What README and docs/ say about tables, commands and presets is what the code does."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from trainer.cli import _parser as trainer_parser
 from trainer.config import preset
 from trainer.model import ReconNet, parameter_count
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_the_column_tables_are_those_of_the_schemas() -> None:
-    begin, end = README.index("<!-- columns: begin"), README.index("<!-- columns: end")
-    stated = README[begin:end].split("-->", 1)[1]
+    page = (ROOT / "docs/dataset.md").read_text()
+    begin, end = page.index("<!-- columns: begin"), page.index("<!-- columns: end")
+    stated = page[begin:end].split("-->", 1)[1]
     assert stated.strip() == column_tables().strip(), "run: python -m pipeline columns, and paste it"
 
 
@@ -39,7 +47,9 @@ def test_every_trainer_command_and_preset_the_readme_names_exists() -> None:
         assert abs(count / 1e6 - float(millions)) < 0.06, name
 
 
-def test_every_make_target_the_readme_names_exists() -> None:
-    makefile = (Path(__file__).resolve().parent.parent / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z]+)\b", README)):
+def test_every_make_target_the_documents_name_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", README + CONTRIBUTING, re.M))
+    assert len(named) > 8
+    for target in {"".join(pair) for pair in named}:
         assert re.search(rf"^{target}:", makefile, re.M), target

@@ -1,0 +1,242 @@
+"""The documents: links and navigation are whole, commands and settings exist, snippets and the tutorial run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands.main import _parser as pipeline_parser
+from pipeline.config import Settings as PipelineSettings
+from pipeline.studio.settings import StudioSettings
+from schemas.tables import TABLES
+from tests.support.datasets import write_dataset
+from tests.support.sphere_scene import sphere_row
+from tools.docs_pages import made_pages, page_of_script
+from tools.draw_imports import drawing, read_rooms
+from trainer.cli import _parser as trainer_parser
+from trainer.config import Settings as TrainerSettings
+from trainer.tracknet.config import TrackNetSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+WRITTEN = {
+    path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")
+}
+SITE = WRITTEN | made_pages()
+PAGES = {f"docs/{name}": text for name, text in SITE.items()} | {
+    name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+}
+SETTINGS = (PipelineSettings, TrainerSettings, TrackNetSettings)
+
+
+def test_the_navigation_names_every_page_once() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    assert sorted(re.findall(r": (\S+\.md)$", nav, re.M)) == sorted(SITE)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    broken = [link for link in links(PAGES[name]) if not leads_somewhere(name, link)]
+    assert not broken
+
+
+def links(text: str) -> Iterator[str]:
+    """Targets of links and pictures, those of other sites left out."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
+        if "://" not in link:
+            yield link
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
+
+
+def leads_somewhere(page: str, link: str) -> bool:
+    target, _, anchor = link.partition("#")
+    path = os.path.normpath(Path(page).parent / target) if target else page
+    if anchor:
+        return path in PAGES and anchor in anchors(PAGES[path])
+    return path in PAGES or (ROOT / path).is_file()
+
+
+def anchors(text: str) -> set[str]:
+    """Ids of the headings, as the site and GitHub make them of plain titles."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
+    return {
+        re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title.replace("`", "")).strip().lower())
+        for title in titles
+    }
+
+
+def test_planted_bad_links_are_seen() -> None:
+    assert leads_somewhere("docs/gpu.md", "experiments.md#the-trainer-on-a-gpu")
+    assert not leads_somewhere("docs/gpu.md", "experiments.md#no-such-heading")
+    assert not leads_somewhere("docs/gpu.md", "docs/experiments.md")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """What is given to `python -m pipeline` and `python -m trainer`, in blocks of shell and in the text."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    spans = re.findall(
+        r"`([^`\n]*-m (?:pipeline|trainer)[^`\n]*)`", re.sub(r"```.*?```", "", text, flags=re.S)
+    )
+    for line in ("\n".join(blocks).replace("\\\n", " ").splitlines()) + spans:
+        words = shlex.split(line, comments=True)
+        for at in [at for at, word in enumerate(words) if word == "-m" and at + 1 < len(words)]:
+            if words[at + 1] in ("pipeline", "trainer"):
+                yield words[at + 1 :]
+
+
+def fault(words: list[str]) -> str:
+    """What is wrong with a command, empty where its parser knows every command and option in it."""
+    parser = pipeline_parser() if words[0] == "pipeline" else trainer_parser()
+    for word in words[1:]:
+        if word == "--":
+            break
+        choices = subcommands(parser)
+        if choices and not word.startswith("-"):
+            if word not in choices:
+                return "" if word.isupper() else f"no command {word!r}"
+            parser = choices[word]
+        elif word.startswith("--") and word.partition("=")[0] not in parser._option_string_actions:
+            return f"no option {word!r}"
+    return ""
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands_and_their_options_exist(name: str) -> None:
+    wrong = {" ".join(words): fault(words) for words in commands(PAGES[name]) if fault(words)}
+    assert not wrong
+
+
+def test_planted_bad_commands_are_seen() -> None:
+    text = "```sh\npython -m pipeline run a \\\n  --out b --no-such c\npython -m trainer tracknet fat x  # --n\n```"
+    assert [fault(words) for words in commands(text)] == ["no option '--no-such'", "no command 'fat'"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_settings_exist(name: str) -> None:
+    text = PAGES[name]
+    known = {
+        f"{part.name}.{field}"
+        for kind in SETTINGS
+        for part in fields(kind)
+        for field in fields_of(kind, part.name)
+    }
+    known |= {field.name for field in fields(StudioSettings)} | set(fields_of(TrainerSettings, "losses"))
+    given = set(re.findall(r"--set ([a-z_0-9.]+)=", text))
+    sections = {part.name for kind in SETTINGS for part in fields(kind)} - {*TABLES}
+    named = {
+        f"{section}.{field}"
+        for section, field in re.findall(r"`([a-z]+)\.([a-z_0-9]+)(?:=[^`]*)?`", text)
+        if section in sections and field != "py"
+    }
+    assert given | named <= known | (
+        {"section.field"} if name in ("README.md", "docs/pipeline.md", "docs/api/settings.md") else set()
+    )
+
+
+def fields_of(kind: type, section: str) -> list[str]:
+    return [field.name for field in fields(getattr(kind(), section))]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_files_that_are_named_exist(name: str) -> None:
+    files = [
+        path
+        for package in ("schemas", "pipeline", "trainer", "tools", "tests", "docs")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    for path, _, symbol in re.findall(r"`([\w/]+\.py)(: (\w+))?`", PAGES[name]):
+        found = [file for file in files if file.as_posix().endswith(f"/{path}")]
+        assert found, path
+        assert not symbol or any(
+            re.search(rf"^(def|class) {symbol}\b", file.read_text(), re.M) for file in found
+        ), symbol
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small dataset in it, called as the documents call theirs."""
+    work = tmp_path_factory.mktemp("docs")
+    write_dataset(work / "dataset", [sphere_row(1, base_radius_m=0.59)])
+    return work
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in PAGES if "```python" in PAGES[name] and "tutorial" not in name]
+)
+def test_python_blocks_run(name: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(work)
+    for block in re.findall(r"```python\n(.*?)```", PAGES[name], re.S):
+        exec(compile(block, name, "exec"), {})
+
+
+def test_the_tutorial_computes_what_the_trainer_does(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tutorial.py", str(work / "dataset"), str(work / "out")])
+    made = runpy.run_path(str(ROOT / "docs/tutorial.py"))
+    for name, value in made["by_hand"].items():
+        assert value > 1e-4
+        assert value == pytest.approx(made["theirs"][name], abs=1e-6), name
+    assert (work / "out/pair.jpg").stat().st_size > 10_000
+    assert "total" in capsys.readouterr().out
+
+
+def test_a_script_of_cells_becomes_a_page() -> None:
+    script = '"""Help."""\n\n# %% [markdown]\n# # Title\n#\n# Text.\n\n# %%\nx = 1\n'
+    assert page_of_script(script) == "# Title\n\nText.\n\n```python\nx = 1\n```\n"
+
+
+def test_the_picture_of_the_imports_is_current() -> None:
+    stated = (ROOT / "docs/imports.svg").read_text()
+    assert stated == drawing(read_rooms(ROOT)), "run: python -m tools.draw_imports --out docs/imports.svg"
+
+
+def test_a_circle_of_rooms_is_drawn_red(tmp_path: Path) -> None:
+    for room, other in (("ground", ""), ("left", "right"), ("right", "left"), ("top", "left")):
+        path = tmp_path / "pipeline" / room / "part.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"from pipeline.{other} import part\n" if other else "")
+    rooms = read_rooms(tmp_path)
+    assert rooms.rows() == [["ground", "left", "right"], ["top"]]
+    assert rooms.circles == [["left", "right"]]
+    assert drawing(rooms).count('class="c"') == 2
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="pip install '.[docs]'")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--quiet",
+        "--strict",
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "site/api/trainer.html").read_text()
+    assert "reference_points" in page
+    assert "photo_loss" in page
