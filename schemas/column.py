@@ -122,5 +122,5 @@ def _decode_maps(column: Column, cells: Sequence[bytes]) -> np.ndarray:
     except ValueError as error:
         raise DatasetError(
             f"map {column.name!r} cannot be decoded: {error}.",
-            remedy="Run `python -m pipeline verify` on the dataset.",
+            remedy="Run `python -m pipeline dataset verify` on the dataset.",
         ) from error

@@ -126,7 +126,7 @@ class Dataset:
         if (root / JOURNAL_PATH).exists():
             raise DatasetError(
                 f"{root}: packing its shards was interrupted.",
-                remedy="Finish it: python -m pipeline compact.",
+                remedy="Finish it: python -m pipeline dataset compact.",
             )
         return cls(root, tuple(read_records(root, faults)))
 

@@ -1,4 +1,4 @@
-"""The true depth of a sample on disk: what `python -m pipeline truth` writes and `python -m trainer evaluate` reads."""
+"""The true depth of a sample on disk: `pipeline studio truth` writes it, `trainer evaluate` reads it."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ class Truth:
             if array is not None and array.shape != depth.shape:
                 raise DatasetError(
                     f"{path}: {name} has shape {array.shape}, depth_m {depth.shape}.",
-                    remedy="Make it with `python -m pipeline truth`.",
+                    remedy="Make it with `python -m pipeline studio truth`.",
                 )
         return cls(depth_m=depth, K=K, body_depth_m=body, part=part, pose=pose)

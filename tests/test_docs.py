@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import runpy
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.main import _parser as pipeline_parser
 from pipeline.config import Settings as PipelineSettings
 from pipeline.studio.settings import StudioSettings
 from schemas.tables import TABLES
@@ -23,7 +20,6 @@ from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import sphere_row
 from tools.docs_pages import made_pages, page_of_script
 from tools.draw_imports import drawing, read_rooms
-from trainer.cli import _parser as trainer_parser
 from trainer.config import Settings as TrainerSettings
 from trainer.tracknet.config import TrackNetSettings
 
@@ -81,53 +77,6 @@ def test_planted_bad_links_are_seen() -> None:
     assert leads_somewhere("docs/gpu.md", "experiments.md#the-trainer-on-a-gpu")
     assert not leads_somewhere("docs/gpu.md", "experiments.md#no-such-heading")
     assert not leads_somewhere("docs/gpu.md", "docs/experiments.md")
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """What is given to `python -m pipeline` and `python -m trainer`, in blocks of shell and in the text."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
-    spans = re.findall(
-        r"`([^`\n]*-m (?:pipeline|trainer)[^`\n]*)`", re.sub(r"```.*?```", "", text, flags=re.S)
-    )
-    for line in ("\n".join(blocks).replace("\\\n", " ").splitlines()) + spans:
-        words = shlex.split(line, comments=True)
-        for at in [at for at, word in enumerate(words) if word == "-m" and at + 1 < len(words)]:
-            if words[at + 1] in ("pipeline", "trainer"):
-                yield words[at + 1 :]
-
-
-def fault(words: list[str]) -> str:
-    """What is wrong with a command, empty where its parser knows every command and option in it."""
-    parser = pipeline_parser() if words[0] == "pipeline" else trainer_parser()
-    for word in words[1:]:
-        if word == "--":
-            break
-        choices = subcommands(parser)
-        if choices and not word.startswith("-"):
-            if word not in choices:
-                return "" if word.isupper() else f"no command {word!r}"
-            parser = choices[word]
-        elif word.startswith("--") and word.partition("=")[0] not in parser._option_string_actions:
-            return f"no option {word!r}"
-    return ""
-
-
-def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_commands_and_their_options_exist(name: str) -> None:
-    wrong = {" ".join(words): fault(words) for words in commands(PAGES[name]) if fault(words)}
-    assert not wrong
-
-
-def test_planted_bad_commands_are_seen() -> None:
-    text = "```sh\npython -m pipeline run a \\\n  --out b --no-such c\npython -m trainer tracknet fat x  # --n\n```"
-    assert [fault(words) for words in commands(text)] == ["no option '--no-such'", "no command 'fat'"]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -98,7 +98,9 @@ def batch_of_row(
     """A decoded row of `samples` as a batch of one. `backdrop` (3,) is the colour that replaces the background."""
     references = row["references"]
     if not references:
-        raise DatasetError("it has no reference.", remedy="Run `python -m pipeline verify` on the dataset.")
+        raise DatasetError(
+            "it has no reference.", remedy="Run `python -m pipeline dataset verify` on the dataset."
+        )
     image = _recoloured(decode_image(row["image"], IMAGE_PX), colours)
     is_finer = photo_px == IMAGE_PX
     # Shrunk as the references are, by the decoder: by area instead, equal pictures would differ.
@@ -155,7 +157,7 @@ def network_input(
     mask = input_depth > 0
     if not mask.any():
         raise DatasetError(
-            "a base depth map is empty.", remedy="Run `python -m pipeline verify` on the dataset."
+            "a base depth map is empty.", remedy="Run `python -m pipeline dataset verify` on the dataset."
         )
     centre = np.median(input_depth[mask]) if settings.centre_by == "median" else input_depth[mask].mean()
     inputs = np.zeros((4, IMAGE_PX, IMAGE_PX), np.float32)
@@ -204,7 +206,7 @@ def decode_image(data: bytes, side_px: int) -> np.ndarray:
         shape = None if image is None else image.shape
         raise DatasetError(
             f"an image cell holds {shape}, expected {side_px} px square.",
-            remedy="Run `python -m pipeline verify`.",
+            remedy="Run `python -m pipeline dataset verify`.",
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
 

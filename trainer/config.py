@@ -28,7 +28,7 @@ class DataSettings:
     held_out: tuple[str, ...] = ()
     """Sources (or tracks) held out by name; replaces the choice by hash."""
     truth: str | None = None
-    """Folder with the true depth of held-out samples (`python -m pipeline truth`): validation reports the errors."""
+    """Folder with true depth of held-out samples (`python -m pipeline studio truth`): validation reports the errors."""
     max_references: int = 6
     """References used per target and step; drawn anew each epoch where a sample has more."""
     background: Literal["zero", "keep", "replace"] = "zero"

@@ -65,7 +65,7 @@ def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
     if not any(ref.sample_id in truths for ref in held_out):
         raise SettingsError(
             f"{folder} holds the true depth of none of the {len(held_out)} held-out samples.",
-            remedy="Make it with `python -m pipeline truth`, or leave data.truth out.",
+            remedy="Make it with `python -m pipeline studio truth`, or leave data.truth out.",
         )
     return truths
 

@@ -73,7 +73,7 @@ def funnel(tables: AuditTables) -> list[Stage]:
 
 
 def pair_name(tables: AuditTables, row: int) -> str:
-    """A pair as `python -m pipeline view DATASET` takes it."""
+    """A pair as `python -m pipeline show pair DATASET` takes it."""
     pair = tables.pairs.slice(row, 1).select(["track_id", "target_frame", "reference_frame"]).to_pylist()[0]
     return f"{pair['track_id']}/{pair['target_frame']} --reference {pair['reference_frame']}"
 

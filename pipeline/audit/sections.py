@@ -42,7 +42,7 @@ def funnel_section(figures: AuditFigures, cards: Sequence[Card]) -> str:
             f"<td>{f'<ul class=losses>{losses}</ul>' if losses else ''}</td></tr>"
         )
     return _plain_table("From clips to samples", ("stage", "count", "lost here, and why"), parts) + (
-        "<p>To see any frame or pair that is named here: <code>python -m pipeline view DATASET TRACK/FRAME "
+        "<p>To see any frame or pair that is named here: <code>python -m pipeline show pair DATASET TRACK/FRAME "
         "--reference FRAME --out pair.png</code></p>"
     )
 

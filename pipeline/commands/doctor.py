@@ -1,7 +1,8 @@
-"""What works on this machine: versions, models, codecs, rasterisers, memory and disk, each with a remedy."""
+"""The command `doctor`: versions, models, codecs, rasterisers, memory and disk of this machine, each with a remedy."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ from rich.markup import escape
 from pipeline.assets import asset_path, cache_folder
 from pipeline.host.kernel_cache import KERNEL_CACHE, KERNEL_CACHE_STAYS
 from pipeline.rendering.choice import gl_platform, make_rasterizer
+from schemas.command_line import Commands
 from schemas.errors import HumandepthError
 from schemas.escaping import shown
 
@@ -47,6 +49,22 @@ class Finding:
     remedy: str = ""
     is_fatal: bool = False
     """Whether `run` cannot work without it."""
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    doctor = commands.add(
+        "doctor",
+        "what works on this machine, and the remedy for what does not",
+        about="Exit code 1 if `run` cannot work here.",
+    )
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = examine()
+    print_findings(findings)
+    return 1 if any(finding.is_fatal and not finding.works for finding in findings) else 0
 
 
 def examine() -> list[Finding]:

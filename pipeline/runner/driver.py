@@ -40,6 +40,7 @@ from pipeline.method.resources import Toolbox, shared_toolbox, stored_settings
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
 from pipeline.runner import graph
+from pipeline.runner.beam_flags import check_flags
 from pipeline.runner.progress import ProgressDisplay, read_note
 from pipeline.runner.stop_signals import WorkerGuard, stop_signals
 from pipeline.runner.subprocesses import close_idle
@@ -238,6 +239,7 @@ def pipeline_options(workers: int, beam_args: Sequence[str]) -> PipelineOptions:
             "DaskRunner is refused: it loses and duplicates elements while reporting success.",
             remedy="Use --workers N here, or DataflowRunner.",
         )
+    check_flags(beam_args)
     arguments = list(beam_args)
     if not beam_args and workers > 1:
         arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

@@ -177,27 +177,29 @@ def test_the_arrows_of_a_pair_are_the_stored_motion(made: Path) -> None:
 def test_a_pair_becomes_pictures(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
-    assert main(["view", str(made), "--out", str(tmp_path / "pair.png")]) == 0
+    assert main(["show", "pair", str(made), "--out", str(tmp_path / "pair.png")]) == 0
     assert "kept: True" in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / "pair.png")).shape == (2 * (256 + 24), 4 * 256, 3)
-    assert main(["view", str(made), "--out", str(tmp_path / "pair.gif")]) == 0
+    assert main(["show", "pair", str(made), "--out", str(tmp_path / "pair.gif")]) == 0
     with Image.open(tmp_path / "pair.gif") as film:
         assert film.n_frames == 2  # type: ignore[attr-defined]
-    one = ["view", str(made), "a-s000-w000/p00/3"]  # targets are frames 0 and 6
-    assert main([*one, "--alone", "--out", str(tmp_path / "one.png")]) == 0
+    one = [str(made), "a-s000-w000/p00/3"]  # targets are frames 0 and 6
+    assert main(["show", "frame", *one, "--out", str(tmp_path / "one.png")]) == 0
     assert cv2.imread(str(tmp_path / "one.png")).shape == (256 + 24, 3 * 256, 3)
-    assert main([*one, "--reference", "4", "--out", str(tmp_path / "untried.png")]) == 0
+    assert main(["show", "pair", *one, "--out", str(tmp_path / "none.png")]) == 1
+    assert "has no kept reference. Give --reference FRAME" in capsys.readouterr().err
+    assert main(["show", "pair", *one, "--reference", "4", "--out", str(tmp_path / "untried.png")]) == 0
     assert "was not tried" in capsys.readouterr().out
-    assert main([*one[:2], "a-s000-w000/p00/99", "--out", str(tmp_path / "x.png")]) == 1
+    assert main(["show", "frame", one[0], "a-s000-w000/p00/99", "--out", str(tmp_path / "x.png")]) == 1
     assert "it has frames 0 to 11" in capsys.readouterr().err
-    assert main(["view", str(made), "--out", str(tmp_path / "pair.jpg")]) == 2
+    assert main(["show", "pair", str(made), "--out", str(tmp_path / "pair.jpg")]) == 2
 
 
 def test_a_recording_holds_pictures_bodies_and_arrows(made: Path, tmp_path: Path) -> None:
     pytest.importorskip("rerun")
     chunk = pytest.importorskip("rerun.chunk", reason="reading recordings back needs a newer rerun-sdk")
     path = tmp_path / "pair.rrd"
-    assert main(["view", str(made), "--out", str(path)]) == 0
+    assert main(["show", "pair", str(made), "--out", str(path)]) == 0
     parts = {str(part.entity_path): part.to_record_batch() for part in chunk.RrdReader(str(path)).stream()}
     for entity in ("target", "reference", "target/picture", "bodies/target", "bodies/reference"):
         assert f"/camera/{entity}" in parts

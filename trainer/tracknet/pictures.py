@@ -63,7 +63,7 @@ def read_pictures(roots: Sequence[str]) -> list[PictureRef]:
                     ]
     if not found:
         raise DatasetError(
-            f"{', '.join(roots)}: no pictures.", remedy="Make some: python -m pipeline portraits."
+            f"{', '.join(roots)}: no pictures.", remedy="Make some: python -m pipeline studio portraits."
         )
     return found
 
