@@ -57,11 +57,17 @@ class Truth:
         """Reads what `save` wrote, or any npz with depth_m and K. Raises DatasetError on anything else."""
         remedy = "Give an npz with depth_m and K."
         arrays = read_arrays(
-            path, ("depth_m", "K"), optional=("body_depth_m", "part", "pose"), what="a truth", remedy=remedy
+            path,
+            ("depth_m", "K"),
+            optional=("body_depth_m", "part", "pose"),
+            what="a file of true depth",
+            remedy=remedy,
         )
         pose = str(arrays.pop("pose", ""))
         if not all(array.dtype.kind in "fiub" for array in arrays.values()) or arrays["depth_m"].ndim != 2:
-            raise DatasetError(f"{path} is not a truth: its arrays are no maps of numbers.", remedy=remedy)
+            raise DatasetError(
+                f"{path} is not a file of true depth: its arrays are no maps of numbers.", remedy=remedy
+            )
         depth, K = np.asarray(arrays["depth_m"], np.float64), np.asarray(arrays["K"], np.float64)
         body = np.asarray(arrays["body_depth_m"], np.float64) if "body_depth_m" in arrays else None
         part = np.asarray(arrays["part"], np.uint8) if "part" in arrays else None

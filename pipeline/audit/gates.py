@@ -35,13 +35,13 @@ def overrides_from_view(view: View) -> list[str]:
     anything about samples (their numbers are means over references that a run has yet to choose).
     """
     if view.samples:
-        raise _unsayable(view, view.samples, "samples are chosen after the pairs")
+        raise _unsayable(view, view.samples, "a run chooses samples after pairs")
     assert view.pairs is not None
     found: dict[str, float] = {}
     for condition in conditions(view.pairs):
         setting, value = _threshold(view, condition)
         if setting in found:
-            raise _unsayable(view, ast.unparse(condition), "it is a second limit on the same number")
+            raise _unsayable(view, ast.unparse(condition), "the same number is limited twice")
         found[setting] = value
     return [f"{setting}={value!r}" for setting, value in found.items()]
 
@@ -59,12 +59,12 @@ def _threshold(view: View, condition: ast.expr) -> tuple[str, float]:
     value = ast.literal_eval(right) if not isinstance(right, ast.Name) else None
     if setting is None or not isinstance(value, int | float) or isinstance(value, bool):
         known = ", ".join(f"{name} {way}" for name, way in _SETTINGS)
-        raise _unsayable(view, text, f"a run knows only the limits {known}")
+        raise _unsayable(view, text, f"a run has settings only for {known}")
     return setting, float(value)
 
 
 def _unsayable(view: View, text: str, why: str) -> SettingsError:
     return SettingsError(
-        f"view {view.name!r} cannot be the thresholds of a run: {text!r}: {why}.",
+        f"view {view.name!r} cannot set the limits of a run: {text!r}: {why}.",
         remedy="Run without --view, and give the view to `audit`, `verify` and `trainer fit` afterwards.",
     )

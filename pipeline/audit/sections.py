@@ -120,9 +120,9 @@ def noise_section(figures: AuditFigures) -> str:
         )
         for band in figures.noise_bands
     ]
-    headings = ("acceleration, mm", "kept pairs", "median baseline, m", "baseline that noise alone would read, m",
+    headings = ("acceleration, mm", "kept pairs", "median baseline, m", "baseline from noise alone, m",
                 "kept only by noise", "median IoU")  # fmt: skip
-    return table("Restlessness against baseline", headings, rows)
+    return table("Jitter of bodies against baseline", headings, rows)
 
 
 def people_section(figures: AuditFigures) -> str:
@@ -180,7 +180,7 @@ def origin_section(figures: AuditFigures) -> str:
         ]
         headings = ("by", "group", "mean photometric loss", "mean gradient", "samples", "times seen",
                     "median baseline of kept pairs, m")  # fmt: skip
-        parts.append(table("What the training disliked", headings, rows))
+        parts.append(table("Where the training's losses are high", headings, rows))
     return "".join(parts)
 
 
@@ -211,7 +211,7 @@ def sides_section(figures: AuditFigures) -> str:
 def gallery_section(cards: Sequence[Card]) -> str:
     """One article a pair; the script sorts them and says what the sliders would do with them."""
     if not cards:
-        return "<p>No pictures: no pair whose target is stored, or none were asked for.</p>"
+        return "<p>No pictures: no pair's target is stored, or --pictures was 0.</p>"
     key = "".join(
         f'<li><i style="background:rgb{colour}"></i>{escaped(name)}</li>'
         for name, colour in pictures.VALIDITY_COLOURS.items()

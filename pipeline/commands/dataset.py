@@ -63,15 +63,17 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.render < 0:
         raise SettingsError(f"--render cannot be {options.render}.", remedy="Give 0 or more samples.")
-    report = verify(options.dataset, render=options.render, view=options.view)
-    for problem in report.problems:
+    checked = verify(options.dataset, render=options.render, view=options.view)
+    for problem in checked.problems:
         print(f"error: {shown(problem)}", file=sys.stderr)
-    if not report.problems:
-        print(f"{shown(options.dataset)}: {report.units} units, content hash {report.content_hash}")
+    if not checked.problems:
+        print(f"{shown(options.dataset)}: {checked.units} units, content hash {checked.content_hash}")
         if options.view:
-            print(f"view {options.view}: keeps {report.samples} samples with {report.references} references")
-        print(f"{report.rendered} of {report.samples} samples rendered again: {report.render_note}")
-    return 1 if report.problems else 0
+            print(
+                f"view {options.view}: keeps {checked.samples} samples with {checked.references} references"
+            )
+        print(f"{checked.rendered} of {checked.samples} samples rendered again: {checked.render_note}")
+    return 1 if checked.problems else 0
 
 
 def _compact(options: argparse.Namespace) -> int:

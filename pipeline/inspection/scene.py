@@ -192,7 +192,7 @@ def _frame_of(name: str) -> tuple[str, int]:
     track_id, _, frame = name.rpartition("/")
     if not track_id or not frame.isdecimal():
         raise DatasetError(
-            f"{name!r} names no frame.",
+            f"{name!r} is not the name of a frame.",
             remedy="Write TRACK/FRAME, or a `sample_id`: clip-s000-w000/p00/000123.",
         )
     return track_id, int(frame)

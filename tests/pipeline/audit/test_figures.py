@@ -123,7 +123,9 @@ def test_notes_of_clips_are_counted_by_kind_and_name_their_clips(tmp_path: Path)
     figures = figures_of(read_tables(Dataset.open(write_tables(tmp_path, tables))))
     (found,) = [item for item in figures.findings if item.slug == "noted-clips"]
     assert (found.level, found.weight) == ("note", 0.5)
-    assert f"3 of 6 clip(s) took more than plain decoding: {hdr} (3: b, c, e), {woven} (1: c)." in found.text
+    assert (
+        f"3 of 6 clip(s) needed more than plain decoding: {hdr} (3: b, c, e), {woven} (1: c)." in found.text
+    )
 
 
 @pytest.mark.parametrize("slug", FAULTS)

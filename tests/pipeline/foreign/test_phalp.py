@@ -18,7 +18,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.tracking.imported_bodies import read_bodies
 from pipeline.tracking.imported_tracker import placed
 from tests.pipeline.body.containers import COMPRESSIONS
-from tests.pipeline.tracking.foreign.performance import (
+from tests.pipeline.foreign.performance import (
     BETAS,
     FRAMES,
     HW,
@@ -140,7 +140,7 @@ def test_lists_that_are_not_parallel_and_films_without_people_are_refused(
     assert "frame '000000.jpg' has 1 of 'smpl' for 2 of 'tid'" in capsys.readouterr().err
     empty = {"000000.jpg": frame_of(0, [(7, 0)], [])}
     assert main(["body", "convert", str(written(empty, tmp_path / "demo.pkl")), *out]) == 1
-    assert "hold nobody" in capsys.readouterr().err
+    assert "hold no person" in capsys.readouterr().err
     assert not (tmp_path / "o.npz").exists()
 
 
