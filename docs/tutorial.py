@@ -9,7 +9,7 @@ Cells begin with `# %%`: editors run them one by one, and `jupytext --to ipynb d
 # # Tutorial: one pair by hand
 #
 # Take one sample of a dataset, warp a reference picture onto its target and compute the three losses that train the
-# network, in forty lines of numpy. At the end they are compared with `trainer.losses`: they agree to 1e-6.
+# network, in numpy. At the end they are compared with `trainer.losses`: they agree to 1e-6.
 #
 # This page is the script `docs/tutorial.py`. `python docs/tutorial.py DATASET OUT` runs it on your own dataset; without
 # arguments it takes the one that `make demo` leaves.
@@ -39,8 +39,8 @@ from trainer.warp import pixel_rays, project, reference_points, sample_at
 root, out = (sys.argv[1:3] + ["build/demo/dataset", "build/tutorial"][len(sys.argv[1:3]) :])[:2]
 sample = next(iter(Dataset.open(root).rows("samples")))
 reference = max(sample["references"], key=lambda part: part["valid_fraction"])
-print(f"{sample['sample_id']} with reference frame {reference['frame_index']}, "
-      f"baseline {reference['mean_baseline_m']:.2f} m, rotation {reference['rotation_deg']:.0f} degrees")  # fmt: skip
+print(f"{sample['sample_id']} with reference frame {reference['frame_index']}")
+print(f"baseline {reference['mean_baseline_m']:.2f} m, rotation {reference['rotation_deg']:.0f} degrees")
 
 
 # %% [markdown]

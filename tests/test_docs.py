@@ -21,6 +21,7 @@ from tests.support.sphere_scene import sphere_row
 from tools.docs_pages import made_pages, page_of_script
 from tools.draw_imports import drawing, read_rooms
 from trainer.config import Settings as TrainerSettings
+from trainer.config import preset
 from trainer.tracknet.config import TrackNetSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,6 +146,7 @@ def test_the_tutorial_computes_what_the_trainer_does(
     for name, value in made["by_hand"].items():
         assert value > 1e-4
         assert value == pytest.approx(made["theirs"][name], abs=1e-6), name
+    assert made["settings"] == preset("paper").losses
     assert (work / "out/pair.jpg").stat().st_size > 10_000
     assert "total" in capsys.readouterr().out
 
