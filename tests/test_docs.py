@@ -18,7 +18,7 @@ from pipeline.studio.settings import StudioSettings
 from schemas.tables import TABLES
 from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import sphere_row
-from tools.docs_pages import made_pages, page_of_script
+from tools.docs_pages import inside_docs, made_pages, page_of_script, settings_page, with_site_links
 from tools.draw_imports import drawing, read_rooms
 from trainer.config import Settings as TrainerSettings
 from trainer.config import preset
@@ -29,9 +29,9 @@ WRITTEN = {
     path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")
 }
 SITE = WRITTEN | made_pages()
-PAGES = {f"docs/{name}": text for name, text in SITE.items()} | {
-    name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-}
+ROOT_PAGES = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+REPOSITORY = {f"docs/{name}": text for name, text in WRITTEN.items()} | ROOT_PAGES
+PAGES = {f"docs/{name}": text for name, text in SITE.items()} | ROOT_PAGES
 SETTINGS = (PipelineSettings, TrainerSettings, TrackNetSettings)
 
 
@@ -40,10 +40,14 @@ def test_the_navigation_names_every_page_once() -> None:
     assert sorted(re.findall(r": (\S+\.md)$", nav, re.M)) == sorted(SITE)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_links_lead_somewhere(name: str) -> None:
-    broken = [link for link in links(PAGES[name]) if not leads_somewhere(name, link)]
-    assert not broken
+@pytest.mark.parametrize("name", REPOSITORY)
+def test_links_of_the_repository_lead_somewhere(name: str) -> None:
+    assert [link for link in links(REPOSITORY[name]) if not is_in_repository(name, link)] == []
+
+
+@pytest.mark.parametrize("name", SITE)
+def test_links_of_the_site_lead_somewhere(name: str) -> None:
+    assert [link for link in links(with_site_links(SITE[name])) if not is_on_site(name, link)] == []
 
 
 def links(text: str) -> Iterator[str]:
@@ -57,12 +61,18 @@ def without_code(text: str) -> str:
     return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
 
 
-def leads_somewhere(page: str, link: str) -> bool:
+def is_in_repository(page: str, link: str) -> bool:
+    target, _, anchor = link.partition("#")
+    path = ROOT / os.path.normpath(Path(page).parent / target) if target else ROOT / page
+    return path.is_file() and (not anchor or anchor in anchors(path.read_text()))
+
+
+def is_on_site(page: str, link: str) -> bool:
     target, _, anchor = link.partition("#")
     path = os.path.normpath(Path(page).parent / target) if target else page
-    if anchor:
-        return path in PAGES and anchor in anchors(PAGES[path])
-    return path in PAGES or (ROOT / path).is_file()
+    if path not in SITE:
+        return (ROOT / "docs" / path).is_file() and path == Path(path).name
+    return not anchor or anchor in anchors(SITE[path])
 
 
 def anchors(text: str) -> set[str]:
@@ -75,9 +85,14 @@ def anchors(text: str) -> set[str]:
 
 
 def test_planted_bad_links_are_seen() -> None:
-    assert leads_somewhere("docs/gpu.md", "experiments.md#the-trainer-on-a-gpu")
-    assert not leads_somewhere("docs/gpu.md", "experiments.md#no-such-heading")
-    assert not leads_somewhere("docs/gpu.md", "docs/experiments.md")
+    assert is_in_repository("docs/gpu.md", "experiments.md#the-trainer-on-a-gpu")
+    assert is_on_site("gpu.md", "experiments.md#the-trainer-on-a-gpu")
+    assert not is_in_repository("docs/gpu.md", "experiments.md#no-such-heading")
+    assert not is_on_site("gpu.md", "experiments.md#no-such-heading")
+    assert not is_in_repository("docs/gpu.md", "docs/experiments.md")
+    assert not is_in_repository("docs/gpu.md", "tutorial.md")
+    assert is_on_site("gpu.md", "tutorial.md")
+    assert not is_on_site("gpu.md", "../CONTRIBUTING.md")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -97,9 +112,7 @@ def test_settings_exist(name: str) -> None:
         for section, field in re.findall(r"`([a-z]+)\.([a-z_0-9]+)(?:=[^`]*)?`", text)
         if section in sections and field != "py"
     }
-    assert given | named <= known | (
-        {"section.field"} if name in ("README.md", "docs/pipeline.md", "docs/api/settings.md") else set()
-    )
+    assert given | named <= known
 
 
 def fields_of(kind: type, section: str) -> list[str]:
@@ -154,6 +167,24 @@ def test_the_tutorial_computes_what_the_trainer_does(
 def test_a_script_of_cells_becomes_a_page() -> None:
     script = '"""Help."""\n\n# %% [markdown]\n# # Title\n#\n# Text.\n\n# %%\nx = 1\n'
     assert page_of_script(script) == "# Title\n\nText.\n\n```python\nx = 1\n```\n"
+
+
+def test_links_follow_a_page_from_the_root_to_the_site() -> None:
+    text = (
+        "[a](docs/gpu.md) [b](CHANGELOG.md) [c](LICENSE) [d](https://e.org) [e](#here) [f](docs/tutorial.py)"
+    )
+    assert with_site_links(inside_docs(text)) == (
+        "[a](gpu.md) [b](changelog.md) [c](../LICENSE) [d](https://e.org) [e](#here) [f](tutorial.md)"
+    )
+
+
+def test_the_settings_page_holds_every_setting_once() -> None:
+    page = settings_page()
+    for kind in SETTINGS:
+        for part in fields(kind):
+            for field in fields_of(kind, part.name):
+                assert f"| `{part.name}.{field}` | " in page
+    assert "| `pairs.min_mean_baseline_m` | `0.5` | number, metres | " in page
 
 
 def test_the_picture_of_the_imports_is_current() -> None:
