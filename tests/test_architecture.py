@@ -28,9 +28,11 @@ ENTRIES = ("pipeline/__init__.py", "pipeline/__main__.py")
 ONLY_IN = {
     "apache_beam": (
         "pipeline/runner/graph.py",
-        "pipeline/dataset/unit_sink.py",
         "pipeline/runner/driver.py",
         "pipeline/runner/beam_flags.py",
+        "pipeline/runner/beam_options.py",
+        "pipeline/runner/costs.py",
+        "pipeline/dataset/storage.py",
     ),
     "argparse": (
         "pipeline/commands/",

@@ -214,7 +214,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _portraits(options: argparse.Namespace) -> int:
     from pipeline.body.model import BodyModel
-    from pipeline.dataset.unit_sink import write_table
+    from pipeline.dataset.storage import write_table
     from pipeline.method.portraits import capture_frames, captured_portraits
     from pipeline.tracking.imported_bodies import read_bodies
     from schemas.errors import NobodyFoundError

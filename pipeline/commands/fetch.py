@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from pipeline.assets import fetch
+    from pipeline.download.packages import fetch
 
     fetch(options.names or None)
     return 0
