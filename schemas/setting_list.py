@@ -140,8 +140,8 @@ def as_text(found: Iterable[Setting], width: int = 80) -> str:
 def _entry(setting: Setting, width: int) -> str:
     differs = setting.value != setting.default
     kind = ", ".join(filter(None, (setting.type, setting.unit)))
-    first = f"{setting.name} = {_shown(setting.value)}" + (
-        f"   (default: {_shown(setting.default)})" if differs else ""
+    first = f"{setting.name} = {shown_value(setting.value)}" + (
+        f"   (default: {shown_value(setting.default)})" if differs else ""
     )
     about = f"[{kind}] {setting.reason}".rstrip()
     lines = [
@@ -151,11 +151,12 @@ def _entry(setting: Setting, width: int) -> str:
     return "\n".join(lines)
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """A value as `--set` takes it, floats in four digits."""
     if isinstance(value, str):
         return value or '""'
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(shown_value, value))}]"
     return json.dumps(value)

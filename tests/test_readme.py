@@ -31,6 +31,10 @@ CALLS = [(page, *call) for page, text in PAGES.items() for call in calls_in(text
 MAKERS = {"pipeline": make_parser, "trainer": make_trainer_parser}
 
 
+def test_the_readme_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 150
+
+
 def test_the_column_tables_are_those_of_the_schemas() -> None:
     (page,) = [text for text in PAGES.values() if "<!-- columns: begin" in text]
     begin, end = page.index("<!-- columns: begin"), page.index("<!-- columns: end")
@@ -88,5 +92,8 @@ def test_the_networks_have_the_sizes_that_are_stated() -> None:
 
 def test_every_make_target_that_is_shown_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`make ([a-z]+)\b", "\n".join(PAGES.values()))):
+    text = "\n".join([*PAGES.values(), (ROOT / "CONTRIBUTING.md").read_text()])
+    named = {target for pair in re.findall(r"^make ([a-z]+)|`make ([a-z]+)\b", text, re.M) for target in pair}
+    assert len(named - {""}) > 8
+    for target in named - {""}:
         assert re.search(rf"^{target}:", makefile, re.M), target
