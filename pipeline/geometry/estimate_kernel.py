@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from pipeline.geometry.array_types import Floats, Indices
+from pipeline.geometry.compiling import kernel
 from pipeline.geometry.pixels import corner, plane_side
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_vertex_weights(face_id, barycentric, target, reference, faces, weight, same_side):
+@kernel
+def fill_vertex_weights(
+    face_id: Indices, barycentric: Floats, target: Floats, reference: Floats, faces: Indices,
+    weight: Floats, same_side: Floats,
+) -> None:  # fmt: skip
     """Adds every body pixel's barycentric weights to its corners' weight (V,), and to same_side (V,) where the
     triangle turns the same side to the reference camera as to the target camera."""
     last, same = -1, False

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.estimate_kernel import fill_vertex_weights
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
@@ -16,9 +18,9 @@ from pipeline.geometry.rings import Rings
 class MotionField:
     """Per-vertex motion `reference_from_target`: x_reference = R x_target + t in camera coordinates."""
 
-    rotation: np.ndarray
+    rotation: Floats
     """(V, 3, 3) float64, always in SO(3)."""
-    translation: np.ndarray
+    translation: Floats
     """(V, 3) float64 metres, about the camera's origin: |t| is the baseline."""
 
 
@@ -114,14 +116,14 @@ def estimate_statistics(
     )
 
 
-def _inside(px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+def _inside(px: Floats, hw: tuple[int, int]) -> NDArray[np.bool_]:
     """(n,) bool: pixels (n, 2) that lie in an image of size (h, w); NaN does not."""
     with np.errstate(invalid="ignore"):
         return (px >= 0).all(axis=1) & (px[:, 0] < hw[1]) & (px[:, 1] < hw[0])
 
 
-def _weighted_percentiles(values: np.ndarray, weight: np.ndarray, shares: tuple[float, ...]) -> list[float]:
+def _weighted_percentiles(values: Floats, weight: Floats, shares: tuple[float, ...]) -> list[float]:
     """Values below which the given shares of the weight lie, interpolated between midpoints of the weights."""
     order = np.argsort(values)
     midpoint = np.cumsum(weight[order]) - 0.5 * weight[order]
-    return np.interp(shares, midpoint / weight.sum(), values[order]).tolist()
+    return [float(value) for value in np.interp(shares, midpoint / weight.sum(), values[order])]
