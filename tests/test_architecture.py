@@ -28,7 +28,13 @@ CROSSINGS = ("pipeline.method.picture_bodies", "pipeline.method.prediction_setti
 """What of `pipeline` the trainer may use: a photo's base depth."""
 ENTRIES = ("pipeline/__init__.py", "pipeline/__main__.py")
 ONLY_IN = {
-    "apache_beam": ("pipeline/runner/graph.py", "pipeline/dataset/unit_sink.py", "pipeline/runner/driver.py"),
+    "apache_beam": (
+        "pipeline/runner/graph.py",
+        "pipeline/runner/driver.py",
+        "pipeline/runner/beam_options.py",
+        "pipeline/runner/costs.py",
+        "pipeline/dataset/storage.py",
+    ),
     "pyrender": ("pipeline/rendering/pyrender_gl.py",),
     "OpenGL": ("pipeline/rendering/pyrender_gl.py",),
     "numba": (
