@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry.estimate_kernel import fill_vertex_weights
+from pipeline.geometry.array_types import Floats
+from pipeline.geometry.estimate_kernel import fill_vertex_numbers, fill_vertex_weights
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rings import Rings
@@ -16,9 +17,9 @@ from pipeline.geometry.rings import Rings
 class MotionField:
     """Per-vertex motion `reference_from_target`: x_reference = R x_target + t in camera coordinates."""
 
-    rotation: np.ndarray
+    rotation: Floats
     """(V, 3, 3) float64, always in SO(3)."""
-    translation: np.ndarray
+    translation: Floats
     """(V, 3) float64 metres, about the camera's origin: |t| is the baseline."""
 
 
@@ -91,14 +92,15 @@ def estimate_statistics(
     seen = np.flatnonzero(weight > 0)
     if seen.size == 0:
         return PairStatistics(**dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0))
+    numbers = np.empty((6, seen.size))
+    fill_vertex_numbers(
+        seen, target.vertices, reference.vertices, field.rotation, field.translation,
+        np.stack([target.camera.lens, reference.camera.lens]), reference.camera.hw, numbers,
+    )  # fmt: skip
+    lengths, sine, cosine, parallax, over_depth, inside = numbers
+    angles = np.arctan2(sine, cosine)
     weight, same_side = weight[seen] / weight.sum(), same_side[seen] / weight.sum()
-    rotation, lengths = field.rotation[seen], np.linalg.norm(field.translation[seen], axis=1)
-    sine = np.stack([rotation[:, 2, 1] - rotation[:, 1, 2], rotation[:, 0, 2] - rotation[:, 2, 0],
-                     rotation[:, 1, 0] - rotation[:, 0, 1]])  # fmt: skip
-    angles = np.arctan2(np.linalg.norm(sine, axis=0), np.trace(rotation, axis1=1, axis2=2) - 1)
-    moved_px = reference.camera.px_from_cam(reference.vertices[seen])
-    parallax = np.linalg.norm(moved_px - target.camera.px_from_cam(target.vertices[seen]), axis=1)
-    visible = same_side * _inside(moved_px, reference.camera.hw)
+    visible = same_side * inside
     p10, median, p90 = _weighted_percentiles(lengths, weight, (0.1, 0.5, 0.9))
     moving = ~np.isnan(parallax)
     return PairStatistics(
@@ -108,20 +110,14 @@ def estimate_statistics(
         p90_baseline_m=p90,
         rotation_deg=float(np.degrees(weight @ angles)),
         parallax_px=float(weight[moving] @ parallax[moving] / max(weight[moving].sum(), 1e-12)),
-        baseline_over_depth=float(weight @ (lengths / np.maximum(target.vertices[seen, 2], 1e-6))),
+        baseline_over_depth=float(weight @ over_depth),
         visible_fraction=float(visible.sum()),
         valid_fraction=float(visible[lengths > min_pixel_baseline_m].sum()),
     )
 
 
-def _inside(px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """(n,) bool: pixels (n, 2) that lie in an image of size (h, w); NaN does not."""
-    with np.errstate(invalid="ignore"):
-        return (px >= 0).all(axis=1) & (px[:, 0] < hw[1]) & (px[:, 1] < hw[0])
-
-
-def _weighted_percentiles(values: np.ndarray, weight: np.ndarray, shares: tuple[float, ...]) -> list[float]:
+def _weighted_percentiles(values: Floats, weight: Floats, shares: tuple[float, ...]) -> list[float]:
     """Values below which the given shares of the weight lie, interpolated between midpoints of the weights."""
     order = np.argsort(values)
     midpoint = np.cumsum(weight[order]) - 0.5 * weight[order]
-    return np.interp(shares, midpoint / weight.sum(), values[order]).tolist()
+    return [float(value) for value in np.interp(shares, midpoint / weight.sum(), values[order])]

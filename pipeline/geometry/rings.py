@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
+from pipeline.geometry.array_types import Indices
 from pipeline.geometry.mesh import checked_faces
 
 
@@ -14,9 +17,9 @@ from pipeline.geometry.mesh import checked_faces
 class Rings:
     """Every vertex's neighbours, as compressed rows: those of vertex c are indices[indptr[c]:indptr[c + 1]]."""
 
-    indptr: np.ndarray
+    indptr: Indices
     """(V + 1,) int32."""
-    indices: np.ndarray
+    indices: Indices
     """(E,) int32, ascending within a row, never the vertex itself."""
 
     def __post_init__(self) -> None:
@@ -41,18 +44,18 @@ class Rings:
         return self.indptr.size - 1
 
 
-def one_ring(faces: np.ndarray, vertex_count: int) -> Rings:
+def one_ring(faces: NDArray[np.integer[Any]], vertex_count: int) -> Rings:
     """The vertices that share an edge with each vertex. Vertices of no face have an empty ring."""
     return _rings(_edges(faces, vertex_count))
 
 
-def two_ring(faces: np.ndarray, vertex_count: int) -> Rings:
+def two_ring(faces: NDArray[np.integer[Any]], vertex_count: int) -> Rings:
     """The vertices at most two edges away from each vertex (about 19 on a body mesh), without itself."""
     edges = _edges(faces, vertex_count)
     return _rings(edges @ edges + edges)
 
 
-def _edges(faces: np.ndarray, vertex_count: int) -> sparse.csr_matrix:
+def _edges(faces: NDArray[np.integer[Any]], vertex_count: int) -> sparse.csr_matrix:
     faces = checked_faces(faces, vertex_count)
     start = faces.ravel()
     end = np.roll(faces, -1, axis=1).ravel()

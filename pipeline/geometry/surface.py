@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.motion import MotionField
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
@@ -15,36 +17,38 @@ from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
 class SurfaceMotion:
     """The motion `reference_from_target` of the n body pixels of a target, in row-major order of pixels."""
 
-    pixel: np.ndarray
+    pixel: NDArray[np.int64]
     """(n,) int64: row * W + column."""
-    point: np.ndarray
+    point: Floats
     """(n, 3) metres: the surface point p under the pixel's centre, in the target camera."""
-    moved: np.ndarray
+    moved: Floats
     """(n, 3) metres: the same point of the body in the reference camera."""
-    rotation: np.ndarray
+    rotation: Floats
     """(n, 3, 3), in SO(3)."""
     hw: tuple[int, int]
     """Size of the map."""
 
     @property
-    def translation(self) -> np.ndarray:
+    def translation(self) -> Floats:
         """(n, 3) metres about the camera's origin: t = moved - R p, so that R p + t is exact for the surface point."""
-        return self.moved - np.einsum("nij,nj->ni", self.rotation, self.point)
+        translation: Floats = self.moved - np.einsum("nij,nj->ni", self.rotation, self.point)
+        return translation
 
     @property
-    def rotvec(self) -> np.ndarray:
+    def rotvec(self) -> Floats:
         """(n, 3) rotation vectors in radians."""
         return rotvec_from_rotation(self.rotation)
 
     @property
-    def displacement(self) -> np.ndarray:
+    def displacement(self) -> Floats:
         """(n, 3) metres: moved - p, how far the surface point moves."""
         return self.moved - self.point
 
     @property
-    def baseline_m(self) -> np.ndarray:
+    def baseline_m(self) -> Floats:
         """(n,) metres: |t|, where an equally moved camera would stand; not the length of the displacement."""
-        return np.linalg.norm(self.translation, axis=1)
+        length: Floats = np.linalg.norm(self.translation, axis=1)
+        return length
 
 
 def surface_motion(field: MotionField, *, target: RenderedSurface, reference: PosedSurface) -> SurfaceMotion:
@@ -66,7 +70,7 @@ def surface_motion(field: MotionField, *, target: RenderedSurface, reference: Po
     )
 
 
-def stored_motion(motion: SurfaceMotion) -> np.ndarray:
+def stored_motion(motion: SurfaceMotion) -> NDArray[np.float16]:
     """The map as it is stored: (H, W, 6) float16, rotation vector then displacement of the surface point, 0 outside.
 
     Float16 of t about the camera's origin would cost up to 0.16 px at 256; the displacement d costs 0.02 px at most

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.motion import MotionField, PairStatistics
 from pipeline.geometry.pair_kernel import fill_pair_maps
 from pipeline.geometry.pixels import fill_quaternions
@@ -27,13 +28,13 @@ from schemas.conventions import (
 class PairMaps:
     """Everything per pixel of one target-reference pair, at the target's raster size."""
 
-    motion: np.ndarray
+    motion: NDArray[np.float16]
     """(H, W, 6) float16: rotation vector, displacement of the surface point; see `schemas.motion.decode_motion`."""
-    validity: np.ndarray
+    validity: NDArray[np.uint8]
     """(H, W) uint8 bits of `schemas.conventions.VALID_*`; 0 outside the body."""
-    baseline_m: np.ndarray
+    baseline_m: NDArray[np.float32]
     """(H, W) float32 |t|; 0 outside the body."""
-    warp_px: np.ndarray
+    warp_px: NDArray[np.float32]
     """(H, W, 2) float32 pixel (u, v) of the reference where the surface point lies; NaN outside the body and for
     points behind the reference camera."""
     statistics: PairStatistics
@@ -41,12 +42,12 @@ class PairMaps:
     @property
     def visible(self) -> NDArray[np.bool_]:
         """(H, W) body pixels that the reference sees too."""
-        return (self.validity & VALID_VISIBLE) != 0
+        return np.asarray((self.validity & VALID_VISIBLE) != 0)
 
     @property
     def valid(self) -> NDArray[np.bool_]:
         """(H, W) body pixels with every bit set: those the photometric loss counts."""
-        return self.validity == VALID_ALL
+        return np.asarray(self.validity == VALID_ALL)
 
 
 def pair_maps(
@@ -146,7 +147,7 @@ def pair_statistics(
 
 
 def _statistics(
-    lengths: np.ndarray, angles: np.ndarray, parallax: np.ndarray, over_depth: np.ndarray, bits: np.ndarray
+    lengths: Floats, angles: Floats, parallax: Floats, over_depth: Floats, bits: NDArray[np.uint8]
 ) -> PairStatistics:
     """The statistics of packed body pixels (n,)."""
     if lengths.size == 0:
@@ -179,13 +180,14 @@ def _quaternions(field: MotionField, target: PosedSurface, reference: PosedSurfa
     return quaternion
 
 
-def _side(corners: np.ndarray) -> np.ndarray:
+def _side(corners: Floats) -> Floats:
     """(n,) numbers whose sign says which side of the triangles (n, 3, 3) the camera sees."""
     a, b, c = np.moveaxis(corners, 1, 0)
-    return (a * np.cross(b - a, c - a)).sum(axis=1)
+    side: Floats = (a * np.cross(b - a, c - a)).sum(axis=1)
+    return side
 
 
-def _plane_depth(corners: np.ndarray, point: np.ndarray) -> np.ndarray:
+def _plane_depth(corners: Floats, point: Floats) -> Floats:
     """(n,) depths where the rays through points (n, 3) meet the planes of triangles (n, 3, 3), kept within corners."""
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
@@ -193,4 +195,5 @@ def _plane_depth(corners: np.ndarray, point: np.ndarray) -> np.ndarray:
     nearest, farthest = corners[..., 2].min(axis=1), corners[..., 2].max(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = (a * normal).sum(axis=1) / along
-    return np.where(along == 0, nearest, np.clip(depth, nearest, farthest))
+    kept: Floats = np.where(along == 0, nearest, np.clip(depth, nearest, farthest))
+    return kept
