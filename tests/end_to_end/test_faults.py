@@ -263,10 +263,11 @@ def test_a_killed_worker_ends_the_job_and_the_rest_goes_on(
     assert Dataset.open(out).content_hash() == Dataset.open(made).content_hash()
 
 
-def test_a_thousand_failing_clips_take_bounded_time(tmp_path: Path, clips: list[ClipRef]) -> None:
-    bad = [ClipRef(clip_id=f"no-{at:04d}", uri=f"{tmp_path}/{at}.mp4", source_id="s") for at in range(1000)]
+def test_many_failing_clips_take_bounded_time(tmp_path: Path, clips: list[ClipRef]) -> None:
+    """0.3 s each at the most, whose time is that of writing: 6 files or folders are synced with the disk for each."""
+    bad = [ClipRef(clip_id=f"no-{at:04d}", uri=f"{tmp_path}/{at}.mp4", source_id="s") for at in range(400)]
     begin_s = time.monotonic()
-    summary = go_on([*bad[:500], clips[0], *bad[500:]], tmp_path / "out")
-    assert (summary.units_kept, summary.units_failed) == (1, 1000)
-    assert Dataset.open(tmp_path / "out").row_count("failures") == 1000
-    assert time.monotonic() - begin_s < 300
+    summary = go_on([*bad[:200], clips[0], *bad[200:]], tmp_path / "out")
+    assert (summary.units_kept, summary.units_failed) == (1, 400)
+    assert Dataset.open(tmp_path / "out").row_count("failures") == 400
+    assert time.monotonic() - begin_s < 120
