@@ -107,21 +107,32 @@ def _add_fit(commands: Commands) -> None:
         help="folders that `python -m pipeline run` made, or their addresses (gs://, s3://, ...)",
     )
     fit.add_argument(
-        "--weights", type=float, nargs="+", metavar="SHARE", help="share of each dataset in what is seen"
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="share of each dataset in the samples seen, in their order (data.weights)",
     )
     fit.add_argument(
         "--selection",
         metavar="NAME",
-        help="only what this saved selection keeps (setting data.selection); every dataset has one of that name",
+        help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
     )
-    fit.add_argument("--where", metavar="EXPR", help="only samples for which this holds (setting data.where)")
-    fit.add_argument("--truth", metavar="FOLDER", help="true depth of held-out samples (setting data.truth)")
+    fit.add_argument("--where", metavar="EXPR", help="only samples for which this holds (data.where)")
+    fit.add_argument(
+        "--truth",
+        metavar="FOLDER",
+        help="true depth of held-out samples, to report depth errors (data.truth)",
+    )
     fit.add_argument(
         "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
     )
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from the weights of this checkpoint",
     )
     add_settings(fit, PRESETS, default="paper", see="all of them: python -m trainer settings")
     add_device(fit)
@@ -174,12 +185,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {
-        "weights": options.weights,
-        "where": options.where,
-        "truth": options.truth,
-        "selection": options.selection,
-    }
+    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )
