@@ -86,7 +86,7 @@ def estimate_statistics(
     require_same_mesh(target, reference)
     weight, same_side = np.zeros(target.vertex_count), np.zeros(target.vertex_count)
     fill_vertex_weights(
-        target.raster.face_id, target.raster.barycentric, target.vertices, reference.vertices,
+        target.face_id, target.raster.barycentric, target.vertices, reference.vertices,
         target.faces, weight, same_side,
     )  # fmt: skip
     seen = np.flatnonzero(weight > 0)

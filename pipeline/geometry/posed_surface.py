@@ -5,14 +5,14 @@ What a target and a reference are to every function of a pair. Checked once, whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.mesh import checked_faces, checked_vertices
-from pipeline.geometry.raster import Raster
+from pipeline.geometry.raster import Raster, raster_from_face_ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,21 +38,37 @@ class PosedSurface:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RenderedSurface(PosedSurface):
-    """A posed surface and what its camera sees of it. Raises ValueError where the raster is not that of this mesh."""
+    """A posed surface and which of its faces each pixel shows: the one thing that a rasteriser delivers.
 
-    raster: Raster
+    Raises ValueError where the pixels are not those of this camera and mesh.
+    """
+
+    face_id: NDArray[np.int32]
+    """(H, W), -1 where nothing is seen."""
+    _raster: Raster | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         PosedSurface.__post_init__(self)
-        if self.raster.hw != self.camera.hw:
+        face_id = np.ascontiguousarray(self.face_id, dtype=np.int32)
+        if face_id.shape != self.camera.hw:
             raise ValueError(
-                f"raster has size {self.raster.hw}, its camera {self.camera.hw}; resize the camera first"
+                f"face_id must have the camera's size {self.camera.hw}, got {face_id.shape}; resize the camera first"
             )
-        highest = int(self.raster.face_id.max(initial=-1))
+        highest = int(face_id.max(initial=-1))
         if highest >= len(self.faces):
             raise ValueError(
-                f"raster names face {highest}, but there are {len(self.faces)}; were other faces rasterised?"
+                f"face_id names face {highest}, but there are {len(self.faces)}; were other faces rasterised?"
             )
+        object.__setattr__(self, "face_id", face_id)
+
+    @property
+    def raster(self) -> Raster:
+        """Weights and depth of every pixel, made when they are first asked for: of a reference they never are."""
+        raster = self._raster
+        if raster is None:
+            raster = raster_from_face_ids(self.face_id, self.vertices, self.faces, self.camera)
+            object.__setattr__(self, "_raster", raster)
+        return raster
 
 
 def require_same_mesh(target: PosedSurface, reference: PosedSurface) -> None:

@@ -64,15 +64,15 @@ def pair_maps(
     is computed), about ten times faster. Raises ValueError where the surfaces and the field are not of one mesh.
     """
     quaternion = _quaternions(field, target, reference)
-    height, width = target.raster.hw
+    height, width = target.face_id.shape
     motion = np.zeros((height, width, 6), np.uint16)
     bits, baseline = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
     warp = np.full((height, width, 2), np.nan, np.float32)
-    packed = np.empty((5, np.count_nonzero(target.raster.mask)))
+    packed = np.empty((5, np.count_nonzero(target.face_id >= 0)))
     lenses = np.stack([target.camera.lens, reference.camera.lens])
     thresholds = np.array([depth_tolerance_m, min_pixel_baseline_m], np.float64)
     fill_pair_maps(
-        target.raster.face_id, target.raster.barycentric, reference.raster.face_id, target.vertices,
+        target.face_id, target.raster.barycentric, reference.face_id, target.vertices,
         reference.vertices, target.faces, quaternion, lenses, thresholds, motion, bits, baseline, warp, packed,
     )  # fmt: skip
     lengths, angles, parallax, over_depth, packed_bits = packed
@@ -101,8 +101,8 @@ def validity(
     plane rather than with a resampled depth is what makes grazing surfaces pass.
     """
     require_same_mesh(target, reference)
-    face = target.raster.face_id[target.raster.mask]
-    height, width = reference.raster.hw
+    face = target.face_id[target.face_id >= 0]
+    height, width = reference.face_id.shape
     z = motion.moved[:, 2]
     px = reference.camera.px_from_cam(motion.moved)
     in_front = z > 0
@@ -112,7 +112,7 @@ def validity(
     visible = inside & (_side(target.vertices[own]) * _side(reference.vertices[own]) > 0)
     tested = np.flatnonzero(visible)
     column, row = np.floor(px[tested]).astype(np.int64).T
-    front = reference.raster.face_id[row, column]
+    front = reference.face_id[row, column]
     surface = _plane_depth(reference.vertices[reference.faces[front]], motion.moved[tested])
     visible[tested] = (front == face[tested]) | (front < 0) | (z[tested] <= surface + depth_tolerance_m)
     bits = np.full(z.shape, VALID_ON_BODY, np.uint8)

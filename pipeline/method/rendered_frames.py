@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
-from pipeline.geometry.raster import Raster, raster_from_face_ids
+from pipeline.geometry.raster import Raster
 from pipeline.method.resources import Resources
 from pipeline.records import RenderedFrame, Track
 from pipeline.rendering import render
@@ -69,13 +69,12 @@ class RenderedFrames:
 
     def __getitem__(self, at: int) -> RenderedFrame:
         drawn = self._drawn(at)
-        vertices, faces, camera = drawn.surface.vertices, drawn.surface.faces, drawn.surface.camera
         return RenderedFrame(
             surface=RenderedSurface(
-                vertices=vertices,
-                faces=faces,
-                camera=camera,
-                raster=raster_from_face_ids(drawn.face_id, vertices, faces, camera),
+                vertices=drawn.surface.vertices,
+                faces=drawn.surface.faces,
+                camera=drawn.surface.camera,
+                face_id=drawn.face_id,
             ),
             image=drawn.picture.astype(np.float32) / 255.0,
         )

@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
-from pipeline.rendering import render
 from pipeline.rendering.compiled import CompiledRasterizer
 from tests.support.scenes import BodyPair, square_camera
 
@@ -18,8 +17,8 @@ def points(vertices: np.ndarray) -> PosedSurface:
 
 def rendered(vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> RenderedSurface:
     """A mesh drawn by the compiled rasteriser."""
-    raster = render(CompiledRasterizer(), vertices, faces, camera)
-    return RenderedSurface(vertices=vertices, faces=faces, camera=camera, raster=raster)
+    face_id = CompiledRasterizer().face_ids(vertices, faces, camera)
+    return RenderedSurface(vertices=vertices, faces=faces, camera=camera, face_id=face_id)
 
 
 def rendered_pair(pair: BodyPair) -> tuple[RenderedSurface, RenderedSurface]:

@@ -196,7 +196,7 @@ class Scene:
                 vertices=vertices,
                 faces=resources.body.faces,
                 camera=camera,
-                raster=render(resources.rasterizer, vertices, resources.body.faces, camera),
+                face_id=resources.rasterizer.face_ids(vertices, resources.body.faces, camera),
             ),
             surface=surface,
             true_raster=render(resources.rasterizer, surface, clip.actor.mesh.faces, camera),

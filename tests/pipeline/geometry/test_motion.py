@@ -9,7 +9,6 @@ from scipy.spatial.transform import Rotation
 from pipeline.geometry.motion import estimate_statistics, motion_field
 from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.procrustes import fit_motions
-from pipeline.geometry.raster import Raster
 from pipeline.geometry.rigid import nearest_rotation, rotation_angle, rotation_from_rotvec
 from pipeline.geometry.rings import Rings, two_ring
 from tests.support.oracles import angle_between_deg, covariances, fit_one_by_one
@@ -266,8 +265,8 @@ def test_surfaces_of_other_meshes_are_refused() -> None:
 
 def test_statistics_of_nothing_are_zero() -> None:
     mesh, camera = sheet(1, 1, 2), square_camera(32)
-    empty = Raster(np.full((32, 32), -1, np.int32), np.zeros((32, 32, 3)), np.zeros((32, 32)))
-    surface = RenderedSurface(vertices=mesh.vertices, faces=mesh.faces, camera=camera, raster=empty)
+    empty = np.full((32, 32), -1)
+    surface = RenderedSurface(vertices=mesh.vertices, faces=mesh.faces, camera=camera, face_id=empty)
     field = motion_field(target=surface, reference=surface, rings=two_ring(mesh.faces, 9))
     numbers = estimate_statistics(field, target=surface, reference=surface)
     assert numbers.mean_baseline_m == numbers.valid_fraction == 0.0

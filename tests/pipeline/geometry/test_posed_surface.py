@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.mesh import checked_vertices
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
-from pipeline.geometry.raster import Raster
+from pipeline.geometry.raster import raster_from_face_ids
 from tests.support.scenes import sheet, square_camera
 
 MESH, CAMERA = sheet(1, 1, 2), square_camera(16)
@@ -17,10 +19,6 @@ HERE = MESH.vertices + [0, 0, 3]
 
 def posed(vertices: object = HERE, faces: object = MESH.faces) -> PosedSurface:
     return PosedSurface(vertices=vertices, faces=faces, camera=CAMERA)  # type: ignore[arg-type]
-
-
-def raster(face_id: np.ndarray) -> Raster:
-    return Raster(face_id.astype(np.int32), np.zeros((*face_id.shape, 3)), np.zeros(face_id.shape))
 
 
 def test_arrays_are_what_kernels_take() -> None:
@@ -56,16 +54,25 @@ def test_meshes_that_do_not_fit_are_refused(vertices: object, faces: object, mes
         posed(vertices, faces)
 
 
-def test_rasters_of_another_size_or_mesh_are_refused() -> None:
+def test_pixels_of_another_size_or_mesh_are_refused() -> None:
     mesh = {"vertices": HERE, "faces": MESH.faces}
-    seen = raster(np.where(np.eye(16) > 0, 7, -1))
-    assert RenderedSurface(**mesh, camera=CAMERA, raster=seen).raster is seen
-    with pytest.raises(ValueError, match=r"raster has size \(16, 16\), its camera \(16, 17\)"):
-        RenderedSurface(**mesh, camera=Camera(CAMERA.K, (16, 17)), raster=seen)
-    with pytest.raises(ValueError, match="raster names face 8, but there are 8"):
-        RenderedSurface(**mesh, camera=CAMERA, raster=raster(np.full((16, 16), 8)))
+    seen = np.where(np.eye(16) > 0, 7, -1)
+    with pytest.raises(ValueError, match=r"face_id must have the camera's size \(16, 17\), got \(16, 16\)"):
+        RenderedSurface(**mesh, camera=Camera(CAMERA.K, (16, 17)), face_id=seen)
+    with pytest.raises(ValueError, match="face_id names face 8, but there are 8"):
+        RenderedSurface(**mesh, camera=CAMERA, face_id=np.full((16, 16), 8))
     with pytest.raises(ValueError, match="vertices must be finite"):
-        RenderedSurface(vertices=np.full((9, 3), np.nan), faces=MESH.faces, camera=CAMERA, raster=seen)
+        RenderedSurface(vertices=np.full((9, 3), np.nan), faces=MESH.faces, camera=CAMERA, face_id=seen)
+
+
+def test_the_raster_is_made_once_from_the_faces() -> None:
+    seen = np.where(np.eye(16) > 0, 7, -1)
+    surface = RenderedSurface(vertices=HERE, faces=MESH.faces, camera=CAMERA, face_id=seen)
+    expected = raster_from_face_ids(seen, HERE, MESH.faces, CAMERA)
+    for name in ("face_id", "barycentric", "depth"):
+        np.testing.assert_array_equal(getattr(surface.raster, name), getattr(expected, name))
+    assert surface.raster is surface.raster
+    assert replace(surface, vertices=HERE + 1).raster is not surface.raster
 
 
 def test_pairs_are_of_one_mesh() -> None:

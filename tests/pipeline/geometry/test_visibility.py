@@ -293,8 +293,7 @@ def test_vertex_estimates_are_close_to_pixels(turn_deg: float, seed: int) -> Non
 
 def test_a_target_that_shows_nothing_has_zero_statistics() -> None:
     pair = _cards(0.5)
-    empty = Raster(np.full((64, 64), -1, np.int32), np.zeros((64, 64, 3)), np.zeros((64, 64)))
-    surface = replace(pair.surfaces["target"], raster=empty)
+    surface = replace(pair.surfaces["target"], face_id=np.full((64, 64), -1))
     maps = pair_maps(pair.field, target=surface, reference=pair.reference, **LIMITS)
     assert set(asdict(maps.statistics).values()) == {0.0}
     assert not maps.validity.any()

@@ -11,7 +11,6 @@ import pytest
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import PairStatistics
 from pipeline.geometry.posed_surface import RenderedSurface
-from pipeline.geometry.raster import Raster
 from pipeline.geometry.visibility import PairMaps
 from pipeline.method.photo_error import photo_error
 from pipeline.records import RenderedFrame
@@ -22,8 +21,9 @@ HW = (60, 80)
 
 def frame(image: np.ndarray) -> RenderedFrame:
     camera = Camera(np.array([[100.0, 0, 40], [0, 100.0, 30], [0, 0, 1]]), HW)
-    raster = Raster(np.full(HW, -1, np.int32), np.zeros((*HW, 3)), np.zeros(HW))
-    surface = RenderedSurface(vertices=np.eye(3), faces=np.array([[0, 1, 2]]), camera=camera, raster=raster)
+    surface = RenderedSurface(
+        vertices=np.eye(3), faces=np.array([[0, 1, 2]]), camera=camera, face_id=np.full(HW, -1)
+    )
     return RenderedFrame(surface=surface, image=image.astype(np.float32))
 
 

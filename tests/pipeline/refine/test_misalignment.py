@@ -9,7 +9,6 @@ import pytest
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import PairStatistics
 from pipeline.geometry.posed_surface import RenderedSurface
-from pipeline.geometry.raster import Raster
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame
@@ -37,7 +36,6 @@ def wall(moved_px: tuple[float, float], *, texture: float = 1.0) -> float | None
     motion = np.zeros((SIDE, SIDE, 6), np.float16)
     motion[..., 1] = 0.05  # a turn: with a mere translation a change of depth moves no point to speak of
     v, u = np.mgrid[0:SIDE, 0:SIDE] + 0.5
-    depth = np.full((SIDE, SIDE), DEPTH_M)
     shift = np.array([9.0, 0.0])
     warp = (np.stack([u, v], axis=-1) + shift).astype(np.float32)
     source = np.stack([u, v], axis=-1) - shift - np.array(moved_px) - 0.5
@@ -49,10 +47,10 @@ def wall(moved_px: tuple[float, float], *, texture: float = 1.0) -> float | None
     validity = np.where(valid, VALID_ALL, 0).astype(np.uint8)
     maps = PairMaps(motion, validity, np.zeros((SIDE, SIDE), np.float32), warp, PairStatistics(**NUMBERS))
     surface = RenderedSurface(
-        vertices=np.eye(3),
+        vertices=DEPTH_M * np.array([[-9.0, -9, 1], [9, -9, 1], [0, 9, 1]]),
         faces=np.array([[0, 1, 2]]),
         camera=CAMERA,
-        raster=Raster(np.zeros((SIDE, SIDE), np.int32), np.zeros((SIDE, SIDE, 3)), depth),
+        face_id=np.zeros((SIDE, SIDE)),
     )
     frames = [RenderedFrame(surface=surface, image=image) for image in (target, reference)]
     return misalignment_px(maps, target=frames[0], reference=frames[1])
