@@ -39,6 +39,8 @@ pipeline inspect {no-input} --out new
 pipeline inspect clip.mp4 --out {no-folder}
 pipeline show pair {no-dataset} --out new.png
 pipeline show pair dataset --out {no-file}.png
+pipeline show frame {no-dataset} --out new.png
+pipeline show frame dataset --out {no-file}.png
 pipeline dataset verify {no-dataset}
 pipeline dataset forget {no-dataset} --source x
 pipeline dataset compact {no-dataset}
@@ -61,6 +63,7 @@ pipeline body portraits clip.mp4 --bodies {no-input} --out new.parquet
 pipeline body portraits clip.mp4 --bodies bodies.npz --body {no-input} --out new.parquet
 pipeline body portraits clip.mp4 --bodies bodies.npz --out {no-file}
 pipeline body export --out {no-file}
+pipeline body build --out {no-folder}
 trainer fit {no-dataset} --out new
 trainer fit dataset --out {no-folder} --preset small
 trainer fit dataset --out new --preset small --from {no-dataset}

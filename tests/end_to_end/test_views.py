@@ -133,14 +133,14 @@ def test_a_view_of_limits_is_a_run_with_those_settings(root: Path) -> None:
 @pytest.mark.parametrize(
     ("pairs", "samples", "words"),
     [
-        ("angle_deg >= 9", None, "knows only the limits"),
-        ("mean_baseline_m <= 2", None, "knows only the limits"),
-        ("mean_baseline_m > 0.8", None, "knows only the limits"),
+        ("angle_deg >= 9", None, "has settings only for"),
+        ("mean_baseline_m <= 2", None, "has settings only for"),
+        ("mean_baseline_m > 0.8", None, "has settings only for"),
         ("mean_baseline_m >= 0.8 or rotation_deg <= 20", None, "not one comparison"),
         ("0.5 <= mean_baseline_m <= 2", None, "not one comparison"),
-        ("rotation_deg <= 20 and rotation_deg <= 30", None, "second limit"),
-        ("mean_baseline_m >= rotation_deg", None, "knows only the limits"),
-        ("rotation_deg <= 20", "valid_fraction >= 0.3", "after the pairs"),
+        ("rotation_deg <= 20 and rotation_deg <= 30", None, "limited twice"),
+        ("mean_baseline_m >= rotation_deg", None, "has settings only for"),
+        ("rotation_deg <= 20", "valid_fraction >= 0.3", "chooses samples after pairs"),
     ],
 )
 def test_a_view_that_is_no_limit_is_refused_for_a_run(pairs: str, samples: str | None, words: str) -> None:

@@ -305,7 +305,7 @@ def test_a_trainings_own_report_names_what_it_dislikes(tmp_path: Path) -> None:
     assert rows[0].photo == pytest.approx(0.3)
     assert rows[1].photo == pytest.approx(0.05 * np.arange(1, 9).mean())
     texts = {item.slug: item.text for item in figures.findings}
-    assert "baseline, m 1.100-1.200 least" in texts["disliked-mean-baseline-m"]
+    assert "highest for samples with baseline, m 1.100-1.200" in texts["disliked-mean-baseline-m"]
     with pytest.raises(DatasetError, match="cannot be read"):
         figures_of(read_tables(Dataset.open(root)), training=str(tmp_path / "dataset"))
     photo[:] = torch.where(photo == 0.3, 3.0, 0.05)
