@@ -51,6 +51,8 @@ class VideoFacts:
     sha256: str
     notes: str = ""
     """What reading the film takes beyond plain decoding (tone mapping, deinterlacing, ...), joined by '; '."""
+    focal_px: float | None = None
+    """Focal length of the upright picture in pixels, where the file states one that can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
