@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from pipeline.temporary import owned_folder
+from pipeline.host.temporary import owned_folder
 from schemas.errors import AssetError, SettingsError
 
 _CHUNK_BYTES = 1 << 20

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("schemas", "pipeline", "trainer")
+T = TypeVar("T")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FILES = frozenset(SOURCES)
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc"}
 
-# layer of each part of `pipeline`: a module may import its own layer or lower ones
-LAYERS = {
-    "errors": 0, "logs": 0, "kernel_cache": 0, "temporary": 0, "heap": 0, "config": 0,
-    "geometry": 1, "records": 2, "assets": 2,
-    "body": 3, "tracking": 4, "rendering": 3, "video": 3,
-    "toolbox": 5, "pairs": 5, "views": 5, "rows": 5, "samples": 5, "refine": 5, "nobody": 5, "steps": 6, "photo": 8,
-    "sink": 7, "fingerprint": 7, "progress": 7, "card": 7, "audit": 7, "studio": 9, "inspection": 7, "download": 4,
-    "croissant": 7, "cuts": 7, "body_commands": 7, "conversion": 6, "portraits": 7, "run_lock": 7, "isolation": 7,
-    "packs": 8,
-    "units": 8, "compaction": 8, "verification": 8, "forgetting": 8, "stopping": 9, "planning": 9, "doctor": 9,
-    "beam_worker": 10,
-    "graph": 8, "run": 9, "run_commands": 9, "summary": 9, "cli": 10, "__main__": 11, "__init__": 0,
-}  # fmt: skip
+ORDER = (
+    ("host",), ("config",), ("geometry",), ("records", "assets"), ("body", "rendering", "video"), ("tracking",),
+    ("refine",), ("method",), ("dataset",), ("audit",), ("foreign", "inspection", "studio", "download"), ("runner",),
+    ("commands",),
+)  # fmt: skip
+"""The folders of `pipeline` from the ground up: each imports those before it, never its neighbours in a bracket."""
+RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
+ENTRIES = ("pipeline/__init__.py", "pipeline/__main__.py")
 ONLY_IN = {
-    "apache_beam": ("pipeline/graph.py", "pipeline/sink.py", "pipeline/run.py"),
+    "apache_beam": ("pipeline/runner/graph.py", "pipeline/dataset/unit_sink.py", "pipeline/runner/driver.py"),
     "pyrender": ("pipeline/rendering/pyrender_gl.py",),
     "OpenGL": ("pipeline/rendering/pyrender_gl.py",),
     "numba": (
@@ -40,7 +38,7 @@ ONLY_IN = {
     ),
     "smplx": ("pipeline/body/smplx_check.py",),
     "anny": ("pipeline/body/",),
-    "av": ("pipeline/video/", "pipeline/doctor.py"),
+    "av": ("pipeline/video/", "pipeline/commands/doctor.py"),
     "scenedetect": ("pipeline/video/",),
     "ai_edge_litert": ("pipeline/tracking/",),
     "onnxruntime": ("pipeline/tracking/",),
@@ -77,21 +75,88 @@ def test_packages_import_only_what_they_may(path: Path) -> None:
                 assert relative(path).startswith(("pipeline/body/", "pipeline/tracking/")), module
         if package == "trainer" and top == "pipeline":
             assert relative(path) == "trainer/predict.py", f"{path} imports {module}"
-            assert module == "pipeline.photo", module
+            assert module == "pipeline.method.still_images", module
         if top in ONLY_IN and package != "trainer":
             assert any(relative(path).startswith(place) for place in ONLY_IN[top]), f"{path} imports {module}"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if relative(p).startswith("pipeline/")], ids=relative)
-def test_pipeline_layers_point_downwards(path: Path) -> None:
-    part = relative(path).split("/")[1].removesuffix(".py")
-    for module in imports_of(path):
-        names = module.split(".")
-        if names[0] == "pipeline" and len(names) > 1:
-            assert LAYERS[names[1]] <= LAYERS[part], f"{relative(path)} ({part}) imports {module}"
-            siblings = {"body", "rendering", "video"}
-            if part in siblings:
-                assert names[1] not in siblings - {part}, f"{relative(path)} imports its sibling {module}"
+def test_every_part_of_the_pipeline_has_its_place_in_the_order() -> None:
+    found = {
+        relative(path).split("/")[1].removesuffix(".py")
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "pipeline")
+    }
+    assert found == set(RANK) | {"__init__", "__main__"}
+
+
+def test_folders_import_those_before_them() -> None:
+    upwards = [
+        f"{relative(path)} imports {module}"
+        for path in SOURCES
+        if relative(path).startswith("pipeline/") and relative(path) not in ENTRIES
+        for module in imports_of(path)
+        if module.startswith("pipeline.")
+        and not _may_import(relative(path).split("/")[1], module.split(".")[1])
+    ]
+    assert not upwards
+
+
+def _may_import(part: str, other: str) -> bool:
+    part = part.removesuffix(".py")
+    return part == other or RANK[other] < RANK[part]
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    found = circles({path: set(imported_files(path)) for path in SOURCES})
+    named = [[relative(path) for path in group] for group in found]
+    assert [group for group in named if group[0].startswith("pipeline/")] == []
+
+
+def test_a_planted_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d"}}) == [["b", "c"], ["d"]]
+
+
+def imported_files(path: Path) -> Iterator[Path]:
+    """Our own files that a file imports: lazily, for type checkers, or by a package's name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            stem = ROOT / name.replace(".", "/")
+            for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+                if file in FILES and file != path:
+                    yield file
+
+
+def circles(imports: Mapping[T, set[T]]) -> list[list[T]]:
+    """Groups of modules that reach each other (Tarjan's strongly connected components), sorted."""
+    number: dict[T, int] = {}
+    lowest: dict[T, int] = {}
+    stack: list[T] = []
+    found: list[list[T]] = []
+
+    def visit(module: T) -> None:
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for other in sorted(imports[module]):
+            if other not in number:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in stack:
+                lowest[module] = min(lowest[module], number[other])
+        if lowest[module] == number[module]:
+            at = stack.index(module)
+            group, stack[at:] = stack[at:], []
+            if len(group) > 1 or module in imports[module]:
+                found.append(sorted(group))
+
+    for module in sorted(imports):
+        if module not in number:
+            visit(module)
+    return sorted(found)
 
 
 def test_trainer_crosses_into_pipeline_lazily() -> None:
@@ -103,7 +168,7 @@ def test_trainer_crosses_into_pipeline_lazily() -> None:
 
 
 def test_the_graph_holds_no_arrays() -> None:
-    assert "numpy" not in {module.split(".")[0] for module in imports_of(ROOT / "pipeline/graph.py")}
+    assert "numpy" not in {module.split(".")[0] for module in imports_of(ROOT / "pipeline/runner/graph.py")}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=relative)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.card import column_tables
-from pipeline.cli import _parser
+from pipeline.commands.main import _parser
+from pipeline.dataset.card import column_tables
 from trainer.cli import _parser as trainer_parser
 from trainer.config import preset
 from trainer.model import ReconNet, parameter_count

@@ -21,18 +21,18 @@ import numpy as np
 from pipeline.config import PairSettings, Settings
 from pipeline.geometry.motion import motion_field
 from pipeline.geometry.visibility import PairMaps
-from pipeline.pairs import candidate_references, drop_reason
+from pipeline.method.pairs import candidate_references, drop_reason
+from pipeline.method.rendered_frames import View, Views
+from pipeline.method.resources import Toolbox
+from pipeline.method.samples import maps_of_pair
+from pipeline.method.segment import track_segment
 from pipeline.records import Track
 from pipeline.refine.misalignment import misalignment_px
 from pipeline.refine.refinement import refined_track
-from pipeline.samples import maps_of_pair
-from pipeline.steps import track_segment
-from pipeline.toolbox import Toolbox
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments, local_path
-from pipeline.views import View, Views
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL, VALID_VISIBLE
 
 MIN_PIXELS = 500

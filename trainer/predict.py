@@ -1,7 +1,7 @@
 """Base depth of people in photos and videos.
 
-The only place where the trainer meets the pipeline: a photo's base depth comes from `pipeline.photo`, imported when it
-is needed.
+The only place where the trainer meets the pipeline: a photo's base depth comes from
+`pipeline.method.still_images`, imported when it is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.photo_file import FOREIGN_SUFFIXES, PHOTO_SUFFIXES, foreign_photo, 
 from trainer.subject import Subject
 
 if TYPE_CHECKING:
-    from pipeline.photo import PhotoBody, PictureBodies
+    from pipeline.method.still_images import PhotoBody, PictureBodies
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 Warn = Callable[[str], None]
@@ -42,7 +42,7 @@ def picture_bodies(
     `preset` (of the pipeline) replaces the recipe, `overrides` change single settings; `warn` hears of every setting
     that is not as it was in training. Raises SettingsError where a body or network file is missing or another one.
     """
-    from pipeline.photo import PictureBodies, prediction_settings
+    from pipeline.method.still_images import PictureBodies, prediction_settings
 
     return PictureBodies(
         prediction_settings(

@@ -20,10 +20,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipeline.body.inert_torch import is_legacy_torch, tensors_from_legacy, tensors_from_zip
+from pipeline.body.inert_torch import is_legacy_torch, machine, tensors_from_legacy, tensors_from_zip
 from pipeline.body.inert_values import Inert, Refused
 from pipeline.body.npy_header import MAGIC, read_npy_header
-from pipeline.body.pickle_machine import Machine
 from pipeline.body.pickle_source import PickleSource
 from schemas.errors import AssetError
 
@@ -61,7 +60,7 @@ def read_pickled(data: bytes, name: str, unneeded: frozenset[str] = frozenset())
 def read_stream(stream: IO[bytes], name: str, unneeded: frozenset[str] = frozenset()) -> Any:
     """See `read_pickle`, of a pickle alone in a stream that need not be seekable."""
     try:
-        return Machine(PickleSource(stream), unneeded).run()
+        return machine(PickleSource(stream), unneeded).run()
     except _UNREADABLE as error:
         raise AssetError(
             f"{name} is not read: {str(error) or type(error).__name__}.", remedy=_REMEDY
@@ -79,7 +78,7 @@ def _contents(stream: IO[bytes], name: str, unneeded: frozenset[str]) -> Any:
             return tensors_from_legacy(stream)
         if start[: len(MAGIC)] == MAGIC and read_npy_header(stream)[2].kind != "O":
             raise Refused("it is an .npy file without objects: numpy.load reads it")
-        return Machine(PickleSource(stream), unneeded).run()
+        return machine(PickleSource(stream), unneeded).run()
     except _UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise AssetError(f"{name} is not read: {reason}.", remedy=_REMEDY) from error

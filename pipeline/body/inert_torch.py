@@ -15,6 +15,7 @@ from typing import IO, Any
 from pipeline.body.inert_tensors import Storage, storage_code
 from pipeline.body.inert_values import Refused, said
 from pipeline.body.pickle_machine import Machine
+from pipeline.body.pickle_opcodes import OPCODES
 from pipeline.body.pickle_source import CHUNK_BYTES, MAX_BYTES, PickleSource
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -22,6 +23,17 @@ LEGACY_START = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """The magic number's pickle, behind its protocol (two bytes)."""
 MAX_NESTED = 4
 """Containers inside containers: a tensor in a pickle is one."""
+
+
+def machine(
+    source: PickleSource,
+    unneeded: frozenset[str] = frozenset(),
+    *,
+    persistent: Callable[[Any], Any] | None = None,
+    nested: int = 0,
+) -> Machine:
+    """A machine that knows every instruction, and torch's containers inside the pickle."""
+    return Machine(source, OPCODES, load_from_bytes, unneeded, persistent, nested)
 
 
 def is_legacy_torch(start: bytes) -> bool:
@@ -57,7 +69,8 @@ def tensors_from_zip(archive: zipfile.ZipFile, *, depth: int = 0) -> Any:
         return known[key]
 
     data = member(archive, names[main])
-    return Machine(PickleSource(io.BytesIO(data)), persistent=_storages(storage), nested=depth).run()
+    source = PickleSource(io.BytesIO(data))
+    return machine(source, persistent=_storages(storage), nested=depth).run()
 
 
 def tensors_from_legacy(stream: IO[bytes], *, depth: int = 0) -> Any:
@@ -80,7 +93,7 @@ def tensors_from_legacy(stream: IO[bytes], *, depth: int = 0) -> Any:
         part = io.BytesIO(whole)
         part.seek(begin)
         source = PickleSource(part)
-        value = Machine(source, persistent=_storages(storage), nested=depth).run()
+        value = machine(source, persistent=_storages(storage), nested=depth).run()
         return value, part.tell() - source.ahead
 
     magic, at = run(0)

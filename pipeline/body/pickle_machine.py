@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ MAX_OBJECTS = 60_000_000
 MAX_DEPTH = 2_000
 """Lists, tuples and dictionaries open at once; Python itself cannot pickle deeper."""
 MAX_NESTED_PICKLES = 20
+STOP = ord(".")
 LARGE_BYTES = 1 << 10
 """Arrays of numpy's own pickles that are passed over unread."""
 
@@ -40,10 +41,13 @@ LARGE_BYTES = 1 << 10
 class Machine:
     """The pickle format's stack machine over names and data (see `pickletools` for the instructions).
 
-    `unneeded` are keys of dictionaries whose arrays are passed over; `persistent` gives the values of persistent ids.
+    `steps` says what each instruction does. `unneeded` are keys of dictionaries whose arrays are passed over;
+    `persistent` gives the values of persistent ids, `storage_from_bytes` torch's storages that were pickled alone.
     """
 
     source: PickleSource
+    steps: Mapping[int, Callable[[Machine], object]]
+    storage_from_bytes: Callable[..., Any]
     unneeded: frozenset[str] = frozenset()
     persistent: Callable[[Any], Any] | None = None
     nested: int = 0
@@ -70,8 +74,6 @@ class Machine:
                 gc.enable()
 
     def _run(self) -> Any:
-        from pipeline.body.pickle_opcodes import OPCODES, STOP
-
         source, memo = self.source, self.memo
         while True:
             try:
@@ -93,7 +95,7 @@ class Machine:
             elif code == STOP:
                 return self.stack.pop()
             else:
-                step = OPCODES.get(code)
+                step = self.steps.get(code)
                 if step is None:
                     raise Refused(f"the instruction {bytes([code])!r}, which numeric files do not need")
                 step(self)
@@ -191,9 +193,7 @@ class Machine:
         if not isinstance(function, Name) or not isinstance(arguments, tuple):
             raise Refused("a call of something that is not a name")
         if function.module == "torch.storage" and function.attribute == "_load_from_bytes":
-            from pipeline.body.inert_torch import load_from_bytes
-
-            made: Any = load_from_bytes(*arguments, depth=self.nested)
+            made: Any = self.storage_from_bytes(*arguments, depth=self.nested)
         elif function.module in ("torch._utils", "torch._tensor", "torch"):
             made = tensor_call(function, arguments)
         elif arguments[:1] == (UNNEEDED,):
@@ -279,7 +279,14 @@ class Machine:
         if known.dtype is None:
             if self.nested >= MAX_NESTED_PICKLES:
                 raise Refused(f"arrays of objects nested more than {MAX_NESTED_PICKLES} deep")
-            inner = Machine(self.source, self.unneeded, nested=self.nested + 1, at_begin=self.at_begin)
+            inner = Machine(
+                self.source,
+                self.steps,
+                self.storage_from_bytes,
+                self.unneeded,
+                nested=self.nested + 1,
+                at_begin=self.at_begin,
+            )
             return inner._run()
         if self._is_unneeded():
             known.skip(self.source)

@@ -11,7 +11,6 @@ from pipeline.body.inert_values import Refused
 from pipeline.body.pickle_machine import Machine
 from pipeline.body.pickle_source import PickleSource
 
-STOP = ord(".")
 MAX_DIGITS = 1_000
 """A whole number with more is no number of a pose; turning digits into numbers takes their square in time."""
 Step = Callable[[Machine], object]

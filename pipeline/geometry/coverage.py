@@ -6,7 +6,7 @@ import math
 
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
 @njit(inline="always", error_model="numpy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from pipeline.geometry.pixels import corner, plane_side
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)

@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 SMALL_SQUARE = 1e-6
 """Squared angle below which the coefficients of Rodrigues' formula come from their series."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.estimate_kernel import fill_vertex_weights
 from pipeline.geometry.procrustes import fit_motions
-from pipeline.geometry.rings import Rings, checked_faces
-
-if TYPE_CHECKING:
-    from pipeline.geometry.surface import Raster
+from pipeline.geometry.raster import Raster
+from pipeline.geometry.rings import Rings, checked_faces, checked_vertices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,15 +139,3 @@ def _weighted_percentiles(values: np.ndarray, weight: np.ndarray, shares: tuple[
     order = np.argsort(values)
     midpoint = np.cumsum(weight[order]) - 0.5 * weight[order]
     return np.interp(shares, midpoint / weight.sum(), values[order]).tolist()
-
-
-def checked_vertices(vertices: np.ndarray, name: str, vertex_count: int | None = None) -> np.ndarray:
-    """Vertices as contiguous finite (V, 3) float64; ValueError otherwise."""
-    vertices = np.ascontiguousarray(vertices, dtype=np.float64)
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or vertex_count not in (None, len(vertices)):
-        raise ValueError(f"{name} must have shape ({vertex_count or 'V'}, 3), got {vertices.shape}")
-    if not np.isfinite(vertices).all():
-        raise ValueError(
-            f"{name} must be finite; {int((~np.isfinite(vertices)).any(axis=1).sum())} vertices are not"
-        )
-    return vertices

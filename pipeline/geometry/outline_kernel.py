@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 BANDS = 64
 """Rows that a frame's points are sorted into before the nearest is looked for: 15 times fewer distances."""

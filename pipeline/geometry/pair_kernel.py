@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from pipeline.geometry.pixels import blended_quaternion, corner, half_bits, plane_depth, plane_side
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 from schemas.conventions import VALID_BASELINE, VALID_IN_FRONT, VALID_INSIDE, VALID_ON_BODY, VALID_VISIBLE
 
 

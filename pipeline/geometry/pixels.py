@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 _THIRD = 1.0 / 3.0
 

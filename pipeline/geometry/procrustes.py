@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 _BLOCK = 64
 _LARGEST_ROOT = math.sqrt(3.0)

@@ -76,3 +76,15 @@ def checked_faces(faces: np.ndarray, vertex_count: int) -> np.ndarray:
     if faces.size and (faces.min() < 0 or faces.max() >= vertex_count):
         raise ValueError(f"faces must index {vertex_count} vertices, got [{faces.min()}, {faces.max()}]")
     return faces
+
+
+def checked_vertices(vertices: np.ndarray, name: str, vertex_count: int | None = None) -> np.ndarray:
+    """Vertices as contiguous finite (V, 3) float64; ValueError otherwise."""
+    vertices = np.ascontiguousarray(vertices, dtype=np.float64)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or vertex_count not in (None, len(vertices)):
+        raise ValueError(f"{name} must have shape ({vertex_count or 'V'}, 3), got {vertices.shape}")
+    if not np.isfinite(vertices).all():
+        raise ValueError(
+            f"{name} must be finite; {int((~np.isfinite(vertices)).any(axis=1).sum())} vertices are not"
+        )
+    return vertices

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.motion import MotionField, PairStatistics, checked_vertices
+from pipeline.geometry.motion import MotionField, PairStatistics
 from pipeline.geometry.pair_kernel import fill_pair_maps
 from pipeline.geometry.pixels import fill_quaternions
+from pipeline.geometry.raster import Raster
 from pipeline.geometry.rigid import rotation_angle
-from pipeline.geometry.rings import checked_faces
-from pipeline.geometry.surface import Raster, SurfaceMotion
+from pipeline.geometry.rings import checked_faces, checked_vertices
+from pipeline.geometry.surface import SurfaceMotion
 from schemas.conventions import (
     VALID_ALL,
     VALID_BASELINE,

@@ -12,9 +12,9 @@ from pipeline.config import Settings
 from pipeline.inspection.contact_sheet import ContactSheet
 from pipeline.inspection.overlay import OverlayPainter, TrackedPerson
 from pipeline.inspection.rerun_recording import RerunRecording
+from pipeline.method.resources import Toolbox
+from pipeline.method.segment import Report, silent
 from pipeline.records import ClipRef, Segment
-from pipeline.steps import Report, silent
-from pipeline.toolbox import Toolbox
 from pipeline.tracking.tracker import ObservingTracker
 from pipeline.video.crops import encode_jpeg
 from pipeline.video.film import FilmWriter

@@ -9,11 +9,11 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera
+from pipeline.method.rendered_frames import body_from_vector
 from pipeline.records import Track
 from pipeline.rendering import Rasterizer
 from pipeline.tracking.people import Observations
 from pipeline.tracking.quality import COUNTED_VISIBILITY
-from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX
 
 PERSON_COLOURS = (

@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera
 from pipeline.inspection.overlay import TrackedPerson, full_image_camera
+from pipeline.method.rendered_frames import body_from_vector
 from pipeline.video.crops import encode_jpeg
-from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX
 from schemas.errors import SettingsError
 

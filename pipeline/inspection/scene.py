@@ -12,8 +12,8 @@ from pipeline.audit.pictures import stored_crop
 from pipeline.audit.sample_cells import SampleCells
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import MotionField, motion_field
-from pipeline.toolbox import Toolbox
-from pipeline.views import body_from_vector
+from pipeline.method.rendered_frames import body_from_vector
+from pipeline.method.resources import Toolbox
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError

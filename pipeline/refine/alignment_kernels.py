@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 TRANSLATION = 72
 """Where the translation starts among a frame's corrections."""

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
 @njit(inline="always", error_model="numpy")

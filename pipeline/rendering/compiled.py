@@ -8,10 +8,9 @@ import numpy as np
 from numba import njit
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.motion import checked_vertices
 from pipeline.geometry.pixels import edge_product
-from pipeline.geometry.rings import checked_faces
-from pipeline.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.rings import checked_faces, checked_vertices
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
 class CompiledRasterizer:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.surface import Raster, raster_from_face_ids
+from pipeline.geometry.raster import Raster, raster_from_face_ids
 
 
 class Rasterizer(Protocol):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.surface import Raster
+from pipeline.geometry.raster import Raster
 from pipeline.rendering.base_mesh import outward_normals
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render

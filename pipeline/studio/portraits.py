@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.portraits import portrait_row
+from pipeline.method.portraits import portrait_row
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.filming import Film, developed
 from pipeline.studio.settings import StudioSettings

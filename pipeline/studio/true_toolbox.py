@@ -6,8 +6,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pipeline.config import Settings
+from pipeline.method.resources import Toolbox
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
-from pipeline.toolbox import Toolbox
 
 
 class TrueToolbox(Toolbox):
@@ -25,5 +25,5 @@ class TrueToolbox(Toolbox):
 
 @lru_cache(maxsize=1)
 def true_toolbox(settings: Settings, *, studio: Path, jitter: BodyJitter) -> TrueToolbox:
-    """One toolbox per process, like `pipeline.toolbox.shared_toolbox`."""
+    """One toolbox per process, like `pipeline.method.resources.shared_toolbox`."""
     return TrueToolbox(settings, studio, jitter)

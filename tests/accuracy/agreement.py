@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera
+from pipeline.method.rendered_frames import body_from_vector
 from pipeline.records import Frame, Track
 from pipeline.video.decode import decode
-from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX
 from tests.accuracy.joints import Scene
 from tests.support.clips import write_clip

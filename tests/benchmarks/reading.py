@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.assets import asset_path
+from pipeline.method.segment import process_segment
 from pipeline.records import ClipRef, Segment, VideoFacts
-from pipeline.steps import process_segment
 from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.video.decode import decode
 from schemas.conventions import IMAGE_PX

@@ -8,9 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.run import resolve, run
-from pipeline.sink import UnitSink
-from pipeline.steps import process_segment
+from pipeline.dataset.unit_sink import UnitSink
+from pipeline.method.segment import process_segment
+from pipeline.runner.driver import resolve, run
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from tests.benchmarks.measuring import Benchmark
@@ -84,7 +84,7 @@ def _write_rows(which: str, folder: str) -> None:
     import apache_beam as beam
     import numpy as np
 
-    from pipeline.units import peak_mb
+    from pipeline.runner.units import peak_mb
     from schemas.tables import SAMPLES
     from tests.support.sample_rows import sample_row
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.audit.baselines import QUANTITIES
 from pipeline.audit.scalars import read_tables
 from pipeline.audit.sweep import SLIDERS
-from pipeline.cli import main
+from pipeline.commands.main import main
 from schemas.dataset import Dataset
 from schemas.views import View
 from tests.pipeline.audit.browser import Browser, chromium

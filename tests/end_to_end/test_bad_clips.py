@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.dataset.verification import verify
 from pipeline.records import ClipRef
-from pipeline.run import run
-from pipeline.verification import verify
+from pipeline.runner.driver import run
 from schemas.dataset import Dataset
 from schemas.errors import SourceError
 from tests.support.bad_clips import KINDS

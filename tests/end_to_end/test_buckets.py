@@ -9,7 +9,7 @@ import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from pipeline.config import preset
-from pipeline.run import run
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.settings import with_overrides
 from tests.end_to_end.conftest import FAST

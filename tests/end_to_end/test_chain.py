@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from apache_beam.coders import PickleCoder
 
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.config import preset
-from pipeline.fingerprint import fingerprint
-from pipeline.photo import PictureBodies
+from pipeline.dataset.fingerprint import fingerprint
+from pipeline.dataset.unit_sink import UnitSink
+from pipeline.method.resources import Toolbox
+from pipeline.method.segment import process_segment
+from pipeline.method.still_images import PictureBodies
 from pipeline.records import TrackedSegment, UnitCounts
-from pipeline.run import resolve, run
-from pipeline.sink import UnitSink
-from pipeline.steps import process_segment
-from pipeline.toolbox import Toolbox
+from pipeline.runner.driver import resolve, run
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
@@ -99,7 +99,7 @@ def test_only_parameters_cross_a_shuffle(
         handed_on.append(tracked)
         return UnitCounts(unit_id=tracked.segment.unit_id, outcome="kept", samples=1)
 
-    monkeypatch.setattr("pipeline.units.render_segment", noting)
+    monkeypatch.setattr("pipeline.runner.units.render_segment", noting)
     settings = with_overrides(preset("paper"), FAST[1::2])
     run(clips_from_arguments([str(manifest)]), str(tmp_path / "out"), settings)
     (tracked,) = handed_on

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import compaction
-from pipeline.compaction import compact_dataset, settle
-from pipeline.doctor import examine
-from pipeline.forgetting import forget
-from pipeline.planning import plan
-from pipeline.run import run
-from pipeline.summary import print_run
-from pipeline.verification import reference_problems, verify
+from pipeline.commands.doctor import examine
+from pipeline.dataset import compaction
+from pipeline.dataset.compaction import compact_dataset, settle
+from pipeline.dataset.forgetting import forget
+from pipeline.dataset.verification import reference_problems, verify
+from pipeline.runner.driver import run
+from pipeline.runner.planning import plan
+from pipeline.runner.summary import print_run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, record_path, shard_path
 from schemas.errors import DatasetError
@@ -255,8 +255,8 @@ def test_doctor_names_missing_models(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_doctor_says_where_kernels_go_and_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, words in ((Path("/tmp/kernels"), "/tmp/kernels"), (None, "nowhere")):
-        monkeypatch.setattr("pipeline.doctor.KERNEL_CACHE", folder)
-        monkeypatch.setattr("pipeline.doctor.KERNEL_CACHE_STAYS", False)
+        monkeypatch.setattr("pipeline.commands.doctor.KERNEL_CACHE", folder)
+        monkeypatch.setattr("pipeline.commands.doctor.KERNEL_CACHE_STAYS", False)
         (found,) = [finding for finding in examine() if finding.what == "compiled kernels"]
         assert not found.works
         assert not found.is_fatal

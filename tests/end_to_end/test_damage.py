@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cli import main
-from pipeline.compaction import compact_dataset
-from pipeline.forgetting import forget
-from pipeline.run import run
-from pipeline.verification import verify
+from pipeline.commands.main import main
+from pipeline.dataset.compaction import compact_dataset
+from pipeline.dataset.forgetting import forget
+from pipeline.dataset.verification import verify
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import (
     CUTS_PATH,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.cli import main as pipeline
+from pipeline.commands.main import main as pipeline
 from schemas.dataset import Dataset
 from trainer.batch import collate
 from trainer.config import DataSettings

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import run_lock
+from pipeline.dataset import folder_lock as run_lock
+from pipeline.dataset.folder_lock import LOCK_PATH, RunLock
+from pipeline.dataset.unit_sink import SPOOL
+from pipeline.dataset.verification import verify
 from pipeline.records import ClipRef
-from pipeline.run import run
-from pipeline.run_lock import LOCK_PATH, RunLock
-from pipeline.sink import SPOOL
-from pipeline.verification import verify
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset, record_path
 from schemas.errors import DatasetError
@@ -251,7 +251,7 @@ def test_a_killed_worker_ends_the_job_and_the_rest_goes_on(
     command = fast_command("run", manifest, "--out", out, "--workers", "2")
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(out.glob("meta/records/*.json")), driver)
-    workers = processes_with("pipeline.beam_worker", driver.pid)
+    workers = processes_with("pipeline.runner.beam_worker", driver.pid)
     assert workers
     os.kill(workers[-1], signal.SIGKILL)
     _, said = driver.communicate(timeout=60)

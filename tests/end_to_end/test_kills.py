@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fingerprint import fingerprint
-from pipeline.run import resolve, run
-from pipeline.sink import UnitSink
-from pipeline.steps import process_segment
+from pipeline.dataset.fingerprint import fingerprint
+from pipeline.dataset.unit_sink import UnitSink
+from pipeline.method.segment import process_segment
+from pipeline.runner.driver import resolve, run
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.run import run
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import CROISSANT_PATH, MANIFEST_PATH, Dataset
 from schemas.tables import SAMPLES, TABLES

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pipeline.cli
+import pipeline.commands.main
 import trainer.cli
-from pipeline.run import run
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.places import about_argument, existing_file, file_to_write, folder_or_bucket, folder_to_write
 from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
@@ -130,7 +130,7 @@ def test_a_path_that_cannot_be_is_one_line(
     monkeypatch.chdir(place)
     before = sorted(place.rglob("*"))
     program, *arguments = line.split()
-    code = {"pipeline": pipeline.cli, "trainer": trainer.cli}[program].main(arguments)
+    code = {"pipeline": pipeline.commands.main, "trainer": trainer.cli}[program].main(arguments)
     said = capsys.readouterr().err.strip().splitlines()
     assert code in (1, 2), said
     assert said[-1].startswith("error: "), said
@@ -142,7 +142,10 @@ def test_a_path_that_cannot_be_is_one_line(
 def test_every_command_is_tried() -> None:
     """A new command, or a new option for a path, has to be added above."""
     taken = {line.split("{")[0] for line in COMMANDS.strip().splitlines()}
-    for program, parser in (("pipeline", pipeline.cli._parser()), ("trainer", trainer.cli._parser())):
+    for program, parser in (
+        ("pipeline", pipeline.commands.main._parser()),
+        ("trainer", trainer.cli._parser()),
+    ):
         names = parser._subparsers._group_actions[0].choices  # type: ignore[union-attr]
         for name in set(names) - {"fetch", "doctor", "columns"}:
             assert any(each.startswith(f"{program} {name}") for each in taken), f"{program} {name}"
@@ -186,5 +189,5 @@ def test_only_what_the_system_says_about_an_argument_is_the_users(tmp_path: Path
 def test_tables_have_plain_names(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Arrow opens no path that is not UTF-8: said before anything is done."""
     program, *arguments = line.replace("NAME", os.fsdecode(b"caf\xe9")).split()
-    assert {"pipeline": pipeline.cli, "trainer": trainer.cli}[program].main(arguments) == 2
+    assert {"pipeline": pipeline.commands.main, "trainer": trainer.cli}[program].main(arguments) == 2
     assert "caf\\xe9" in capsys.readouterr().err

@@ -12,13 +12,13 @@ import pytest
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import Settings, preset
 from pipeline.geometry.camera import Camera
+from pipeline.method.rendered_frames import body_from_vector
+from pipeline.method.resources import Toolbox, settings_of
 from pipeline.rendering import render
-from pipeline.run import resolve, run
-from pipeline.toolbox import Toolbox, settings_of
+from pipeline.runner.driver import resolve, run
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from pipeline.video.decode import decode
 from pipeline.video.source import clips_from_arguments
-from pipeline.views import body_from_vector
 from schemas.conventions import MAP_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.dataset import Dataset
 from schemas.prediction import Prediction

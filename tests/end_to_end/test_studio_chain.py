@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli import main as pipeline
+from pipeline.commands.main import main as pipeline
 from schemas.dataset import Dataset
 from schemas.prediction import prediction_path
 from schemas.truth import Truth

@@ -12,13 +12,13 @@ import pytest
 
 import trainer.cli
 from pipeline.audit.gates import overrides_from_name, overrides_from_view
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.config import preset
+from pipeline.dataset.verification import verify
 from pipeline.inspection.pair_recording import spread_vertices
 from pipeline.inspection.scene import SceneReader
-from pipeline.run import run
-from pipeline.toolbox import Toolbox, settings_of
-from pipeline.verification import verify
+from pipeline.method.resources import Toolbox, settings_of
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import cli
+from pipeline.commands import main as cli
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.errors import HumandepthError
@@ -82,7 +82,7 @@ def _trainer_reads(asked: Asked) -> int:
 
 def _remake(asked: Asked) -> int:
     """`run` again with the same clips: afterwards the dataset is what it was, save how often a clip has failed."""
-    from pipeline.run import run
+    from pipeline.runner.driver import run
 
     clips = clips_from_arguments([str(asked.corpus / "clips.csv")])
     run(clips, str(asked.root), fast_settings(), make_toolbox=fast_toolbox)

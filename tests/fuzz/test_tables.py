@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import cli
-from pipeline.compaction import compact_dataset
-from pipeline.run import run
-from pipeline.sink import publish_text
+from pipeline.commands import main as cli
+from pipeline.dataset.compaction import compact_dataset
+from pipeline.dataset.unit_sink import publish_text
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import SPLITS_PATH, tombstone_path
 from schemas.tables import TABLES

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.run import run
+from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from tests.support.fast_units import STARTS, fast_command, fast_settings, fast_toolbox, write_clips
 
-VICTIMS = {"unit": "multiprocessing.spawn", "worker": "pipeline.beam_worker"}
+VICTIMS = {"unit": "multiprocessing.spawn", "worker": "pipeline.runner.beam_worker"}
 """What the command lines of the processes hold that are killed; `driver` is the run itself."""
 
 

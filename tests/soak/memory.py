@@ -23,10 +23,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline import units
 from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.records import ClipRef
+from pipeline.runner import units
 from pipeline.video.decode import decode
 from schemas.settings import with_overrides
 from tests.support.clips import Paint, even_times, write_clip

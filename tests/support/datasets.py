@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.sink import UnitSink, publish_text
+from pipeline.dataset.unit_sink import UnitSink, publish_text
 from schemas.dataset import INFO_PATH, dataset_info
 
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from pipeline.config import Settings, preset
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
+from pipeline.method.resources import Toolbox
 from pipeline.records import Frame, Quality, Track
-from pipeline.toolbox import Toolbox
 from schemas.conventions import IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_SIZE
 from schemas.settings import with_overrides
 from tests.support.clips import even_times, moving_blob, write_clip
@@ -162,9 +162,9 @@ def _misbehave(unit_id: str) -> None:
 
 
 if __name__ == "__main__":
-    import pipeline.run
-    from pipeline.cli import main
+    import pipeline.runner.driver
+    from pipeline.commands.main import main
     from tests.support.fast_units import fast_toolbox as named_toolbox
 
-    pipeline.run.run = functools.partial(pipeline.run.run, make_toolbox=named_toolbox)  # type: ignore[assignment]
+    pipeline.runner.driver.run = functools.partial(pipeline.runner.driver.run, make_toolbox=named_toolbox)  # type: ignore[assignment]
     sys.exit(main())

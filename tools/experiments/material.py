@@ -16,15 +16,15 @@ import cv2
 import numpy as np
 
 from pipeline.config import Settings
+from pipeline.method.rendered_frames import Views
+from pipeline.method.resources import Toolbox, shared_toolbox
+from pipeline.method.samples import render_target, sample_row
 from pipeline.records import ClipRef, Frame, Quality, Segment, Track, VideoFacts
 from pipeline.refine.refinement import refined_track
-from pipeline.samples import render_target, sample_row
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import truth_at
-from pipeline.toolbox import Toolbox, shared_toolbox
 from pipeline.video.crops import crop_image, encode_jpeg
-from pipeline.views import Views
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 

@@ -28,16 +28,16 @@ from material import read_film, refined, tracks_of_frames
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.motion import motion_field
-from pipeline.geometry.surface import Raster
+from pipeline.geometry.raster import Raster
 from pipeline.geometry.visibility import pair_maps
+from pipeline.method.rendered_frames import body_from_vector
+from pipeline.method.resources import Toolbox, shared_toolbox
 from pipeline.records import Track
 from pipeline.refine.misalignment import LENGTH_OVER_COMPONENT, depth_direction
 from pipeline.rendering import render
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
-from pipeline.toolbox import Toolbox, shared_toolbox
 from pipeline.video.crops import crop_image, encode_jpeg
-from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_VISIBLE, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.settings import with_overrides
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.audit.figures import figures_of, write_figures
 from pipeline.audit.report import script_json, write_report
 from pipeline.audit.scalars import read_tables
-from pipeline.cli import main
+from pipeline.commands.main import main
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
 from schemas.views import View, selected_references, view_names

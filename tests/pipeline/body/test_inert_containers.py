@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.body import inert_torch, joblib_arrays, pickle_machine, pickle_source
+from pipeline.body import inert_torch, joblib_arrays, pickle_source
 from pipeline.body.inert_pickle import read_pickle
 from pipeline.body.inert_values import UNNEEDED
-from pipeline.tracking.result_files import read_result
+from pipeline.foreign.result_files import read_result
 from schemas.errors import AssetError, SourceError
 from tests.pipeline.body.containers import COMPRESSIONS, arrays, joblib_bytes, tensors, torch_bytes
 
@@ -93,7 +93,7 @@ def test_descriptions_are_understood_once_and_never_confused(tmp_path: Path) -> 
         np.zeros((1, 1, 2, 1, 2), ">i2"),
     ]
     many = [rng.integers(0, 99, kind.shape).astype(kind.dtype) for _ in range(300) for kind in kinds]
-    machine = pickle_machine.Machine(
+    machine = inert_torch.machine(
         pickle_source.PickleSource(written(tmp_path, joblib_bytes(many)).open("rb"))
     )
     assert_same(machine.run(), many)

@@ -13,9 +13,9 @@ from pipeline.body.body_file import check_body
 from pipeline.body.landmark_transfer import transferred_landmarks
 from pipeline.body.model import BodyModel
 from pipeline.body.smpl_import import import_smpl
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.config import BodySettings, Settings
-from pipeline.toolbox import Toolbox
+from pipeline.method.resources import Toolbox
 from schemas.errors import AssetError
 from tests.pipeline.body.python2_pickles import ChumpyArray, Python2Pickle
 from tests.pipeline.body.smpl_files import smpl_arrays, write_smpl

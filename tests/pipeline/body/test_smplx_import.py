@@ -17,9 +17,9 @@ from pipeline.body import smpl_import
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.body.smpl_import import import_smpl
 from pipeline.body.smpl_layout import JOINT_PARENTS
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.config import BodySettings, Settings
-from pipeline.toolbox import Toolbox
+from pipeline.method.resources import Toolbox
 from schemas.errors import AssetError
 from tests.pipeline.body.smplx_files import body_arrays, hands_and_face, tree, write_model
 

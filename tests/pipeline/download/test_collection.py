@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.download.collection import Collection, Fetched, name_of
 from pipeline.download.refusals import DownloadError, RefusedError, download_error
 from pipeline.download.video_site import YtDlpSite

@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import motion_field
+from pipeline.geometry.raster import Raster
 from pipeline.geometry.rings import two_ring
-from pipeline.geometry.surface import Raster
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.rendering import render
 from pipeline.rendering.base_mesh import outward_normals

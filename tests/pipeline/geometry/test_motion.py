@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.motion import checked_vertices, estimate_statistics, motion_field
+from pipeline.geometry.motion import estimate_statistics, motion_field
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rigid import nearest_rotation, rotation_angle, rotation_from_rotvec
-from pipeline.geometry.rings import Rings, two_ring
+from pipeline.geometry.rings import Rings, checked_vertices, two_ring
 from tests.support.oracles import angle_between_deg, covariances, fit_one_by_one
 from tests.support.scenes import icosphere, sheet, square_camera
 
@@ -264,7 +264,7 @@ def test_bad_vertices_are_refused() -> None:
 
 
 def test_statistics_of_nothing_are_zero() -> None:
-    from pipeline.geometry.surface import Raster
+    from pipeline.geometry.raster import Raster
 
     mesh, camera = sheet(1, 1, 2), square_camera(32)
     empty = Raster(np.full((32, 32), -1, np.int32), np.zeros((32, 32, 3)), np.zeros((32, 32)))

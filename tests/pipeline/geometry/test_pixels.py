@@ -15,8 +15,8 @@ from pipeline.geometry.pixels import (
     plane_depth,
     plane_side,
 )
+from pipeline.geometry.raster import raster_from_face_ids
 from pipeline.geometry.rigid import nearest_rotation, quaternion_from_rotation
-from pipeline.geometry.surface import raster_from_face_ids
 from tests.support.oracles import cast_exactly
 from tests.support.scenes import cylinder, pixel_rays, square_camera
 

@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.motion import motion_field
+from pipeline.geometry.raster import Raster, raster_from_face_ids
 from pipeline.geometry.rigid import rotation_angle, rotation_from_rotvec
 from pipeline.geometry.rings import two_ring
-from pipeline.geometry.surface import (
-    Raster,
-    SurfaceMotion,
-    raster_from_face_ids,
-    stored_motion,
-    surface_motion,
-)
+from pipeline.geometry.surface import SurfaceMotion, stored_motion, surface_motion
 from pipeline.rendering import render
 from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.motion import decode_motion

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import MotionField, estimate_statistics, motion_field
+from pipeline.geometry.raster import Raster
 from pipeline.geometry.rings import two_ring
-from pipeline.geometry.surface import Raster, SurfaceMotion, stored_motion, surface_motion
+from pipeline.geometry.surface import SurfaceMotion, stored_motion, surface_motion
 from pipeline.geometry.visibility import PairMaps, pair_maps, pair_statistics, validity
 from pipeline.rendering import render
 from pipeline.rendering.compiled import CompiledRasterizer

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.body.model import BodyModel
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
 from pipeline.inspection.clip_inspection import inspect_clip

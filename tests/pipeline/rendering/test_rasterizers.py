@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.surface import Raster
+from pipeline.geometry.raster import Raster
 from pipeline.rendering import Rasterizer, make_rasterizer, render
 from pipeline.rendering.choice import gl_platform
 from tests.support.oracles import RayCaster, cast_exactly

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.body.model import BodyModel
-from pipeline.cli import main
+from pipeline.commands.main import main
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.portraits import MARGIN
+from pipeline.method.portraits import MARGIN
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
 from pipeline.studio.clip import StudioClip

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.geometry.rigid import rotation_from_rotvec
+from pipeline.method.rendered_frames import body_from_vector
 from pipeline.records import Frame
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
@@ -20,7 +21,6 @@ from pipeline.studio.filming import Film
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import ClothingThickness, truth_at
-from pipeline.views import body_from_vector
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.errors import DatasetError, SettingsError
 from schemas.truth import JOINTS_OF_PARTS, PARTS, Truth

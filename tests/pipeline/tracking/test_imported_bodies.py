@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.body.model import BodyModel
+from pipeline.foreign.rows import SMPL_PELVIS_M, at_rate, without_betas
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.tracking.foreign.rows import SMPL_PELVIS_M, at_rate, without_betas
 from pipeline.tracking.imported_bodies import (
     bodies_from_arrays,
     in_camera,

@@ -11,14 +11,15 @@ import pytest
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings, TrackingSettings
-from pipeline.fingerprint import _files, file_digest
+from pipeline.dataset.fingerprint import _files
 from pipeline.geometry.camera import (
     Camera,
     translation_from_weak_perspective,
     weak_perspective_from_translation,
 )
+from pipeline.method.named_files import file_digest
+from pipeline.method.resources import Toolbox
 from pipeline.records import ClipRef, Frame, Track
-from pipeline.toolbox import Toolbox
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from pipeline.tracking.imported_tracker import (
     TIME_TOLERANCE_S,

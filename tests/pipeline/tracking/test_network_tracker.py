@@ -11,14 +11,14 @@ import pytest
 
 from pipeline.body.model import BodyModel
 from pipeline.config import BodySettings, Settings, TrackingSettings
-from pipeline.fingerprint import check_named_files
 from pipeline.geometry.camera import (
     Camera,
     translation_from_weak_perspective,
     weak_perspective_from_translation,
 )
+from pipeline.method.named_files import check_named_files
+from pipeline.method.resources import Toolbox
 from pipeline.records import Frame, Track
-from pipeline.toolbox import Toolbox
 from pipeline.tracking import network_tracker
 from pipeline.tracking.network_file import NetworkFile
 from pipeline.tracking.network_tracker import NetworkTracker

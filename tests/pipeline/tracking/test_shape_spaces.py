@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import BodySettings, Settings, TrackingSettings
+from pipeline.method.resources import Toolbox
 from pipeline.records import Frame, Track
-from pipeline.toolbox import Toolbox
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from schemas.conventions import VECTOR_BETAS
 from schemas.errors import SourceError

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import Settings, VideoSettings
+from pipeline.method.rows import clip_row
 from pipeline.records import ClipRef, Segment, UnitCounts
-from pipeline.rows import clip_row
-from pipeline.units import UnitWork, cut_clip
+from pipeline.runner.units import UnitWork, cut_clip
 from pipeline.video.cadence import cadence_of
 from pipeline.video.decode import decode
 from pipeline.video.motion import Changes
@@ -254,7 +254,7 @@ def test_a_resumed_run_knows_the_rhythm_without_looking_again(tmp_path: Path, mo
     path = film(tmp_path / "a.mp4", converted(60, 24, blended=False), 60)
     work = UnitWork(settings=Settings(), root=str(tmp_path / "dataset"))
     first = cut_clip(work, clip_of(path)).todo
-    monkeypatch.setattr("pipeline.units.segments_of", lambda *_: pytest.fail("looked for shots again"))
+    monkeypatch.setattr("pipeline.runner.units.segments_of", lambda *_: pytest.fail("looked for shots again"))
     again = cut_clip(work, clip_of(path)).todo
     assert again == first
     assert again[0].sample_fps == pytest.approx(24)

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import BodySettings, Settings, TrackingSettings
-from pipeline.toolbox import Toolbox
+from pipeline.method.resources import Toolbox
 from pipeline.tracking.network_tracker import NetworkTracker
 from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from tests.support.rendered_people import rendered, walking

@@ -1,0 +1,1 @@
+"""`python -m pipeline COMMAND`: arguments to settings and calls."""

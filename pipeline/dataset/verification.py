@@ -1,0 +1,235 @@
+"""Is a dataset what it says? Hashes and schemas, references between tables, and some rows rendered again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from pipeline.geometry.camera import Camera
+from pipeline.method.rendered_frames import body_from_vector
+from pipeline.method.resources import Toolbox, made_with, settings_of
+from pipeline.rendering import render
+from schemas.conventions import IMAGE_PX, MAP_PX
+from schemas.dataset import (
+    RECORDS_PATH,
+    SETTINGS_PATH,
+    TOMBSTONES_PATH,
+    Dataset,
+    document_remedy,
+    read_tombstone,
+)
+from schemas.documents import read_document
+from schemas.errors import DatasetError
+from schemas.shard import Shard
+from schemas.tables import TABLES
+from schemas.views import VIEWS_PATH, View, selected_references, view_names
+
+DEPTH_TOLERANCE_M = 0.001
+"""Stored depths are rounded to a tenth of a millimetre, stored bodies to float32."""
+MAX_DIFFERING_SHARE = 0.01
+"""Pixels that may differ by more: another rasteriser decides otherwise on a silhouette."""
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was looked at, and what is wrong with it, one line each."""
+
+    problems: list[str]
+    units: int
+    samples: int
+    """In the dataset, or in the view where one was given."""
+    references: int
+    """Of these samples; 0 without a view."""
+    rendered: int
+    render_note: str
+    content_hash: str
+
+
+def verify(root: str, *, render: int = 8, view: str | None = None) -> Verification:
+    """Checks a dataset and its views; `render` samples, spread evenly, are drawn again from their rows of `frames`.
+
+    With a view only samples that it keeps are drawn, and it has to keep some, with references that they hold.
+    """
+    faults: list[DatasetError] = []
+    dataset = Dataset.open(root, faults=faults)
+    faults += document_faults(dataset)
+    problems = [*map(str, faults), *dataset.verify()]
+    rendered, note = 0, "none asked for"
+    seen: dict[str, tuple[int, ...]] | None = None
+    if not problems:
+        problems = list(reference_problems(dataset))
+    if view is not None and not problems:
+        seen = selected_references(dataset, View.load(root, view))
+        problems = list(selection_problems(dataset, view, seen))
+    samples = dataset.row_count("samples") if seen is None else len(seen)
+    if not problems and render and samples:
+        worst = _render_again(dataset, render, seen)
+        rendered, note = len(worst), f"at most {100 * max(worst.values()):.2f} % of body pixels differ"
+        problems = [
+            f"samples: {sample_id}: {100 * share:.1f} % of its base depth is not what its row of `frames` gives."
+            for sample_id, share in worst.items()
+            if share > MAX_DIFFERING_SHARE
+        ]
+    return Verification(
+        problems=problems,
+        units=len(dataset.records),
+        samples=samples,
+        references=sum(map(len, (seen or {}).values())),
+        rendered=rendered,
+        render_note=note,
+        content_hash=dataset.content_hash(),
+    )
+
+
+def document_faults(dataset: Dataset) -> Iterator[DatasetError]:
+    """Every JSON file of `meta/` that is damaged, save completion records: settings, views, cuts, tombstones, ..."""
+    root = dataset.root
+    folders = {RECORDS_PATH, TOMBSTONES_PATH, VIEWS_PATH}
+    reads: list[Callable[[], object]] = [
+        partial(read_document, path, remedy=document_remedy(path.relative_to(root).as_posix()))
+        for path in sorted((root / "meta").rglob("*.json"))
+        if path.parent.relative_to(root).as_posix() not in folders
+    ]
+    reads += [partial(View.load, root, name) for name in view_names(root)]
+    reads += [partial(read_tombstone, path) for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))]
+    if (root / SETTINGS_PATH).exists():
+        reads.append(partial(made_with, dataset))
+    found: dict[str, DatasetError] = {}
+    for read in reads:
+        try:
+            read()
+        except DatasetError as error:
+            found.setdefault(str(error), error)
+    yield from found.values()
+
+
+def selection_problems(dataset: Dataset, view: str, seen: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    """What is wrong with what a view keeps: nothing, or references that their sample does not hold."""
+    if not seen:
+        yield f"view {view!r} keeps no sample."
+    stored = set(_stored_pairs(dataset))
+    missing = [
+        (track, frame, reference)
+        for sample_id, track, frame in _keys(dataset, "samples", "sample_id", "track_id", "frame_index")
+        for reference in seen.get(sample_id, ())
+        if (track, frame, reference) not in stored
+    ]
+    yield from _listed(f"view {view!r} keeps a reference that its sample does not hold", missing)
+
+
+def reference_problems(dataset: Dataset) -> Iterator[str]:
+    """What tables say of each other: clips <- frames <- kept pairs <-> references of samples; ids are unique."""
+    clips = set(_keys(dataset, "clips", "source_id", "clip_id"))
+    units = list(_keys(dataset, "clips", "unit_id"))
+    frames = list(_keys(dataset, "frames", "track_id", "frame_index", "kept"))
+    usable = {(track, frame) for track, frame, kept in frames if kept}
+    pairs = list(_keys(dataset, "pairs", "track_id", "target_frame", "reference_frame", "kept"))
+    kept_pairs = {pair[:3] for pair in pairs if pair[3]}
+    samples = list(_keys(dataset, "samples", "sample_id"))
+    stored = set(_stored_pairs(dataset))
+    failed = set(_keys(dataset, "failures", "unit_id"))
+    outcomes = dict(_keys(dataset, "clips", "unit_id", "outcome"))
+
+    yield from _repeated("clips.unit_id", units)
+    yield from _repeated("samples.sample_id", samples)
+    yield from _repeated("frames (track, frame)", [frame[:2] for frame in frames])
+    yield from _repeated("pairs (track, target, reference)", [pair[:3] for pair in pairs])
+    for table in ("samples", "frames", "pairs", "failures"):
+        named = set(_keys(dataset, table, "source_id", "clip_id"))
+        yield from _listed(f"{table} names a clip that `clips` does not hold", named - clips)
+    ends = {(track, frame) for track, *both in kept_pairs for frame in both}
+    yield from _listed("a kept pair uses a frame that `frames` does not hold as kept", ends - usable)
+    yield from _listed("samples holds a reference that is no kept pair", stored - kept_pairs)
+    yield from _listed("a kept pair is in no sample", kept_pairs - stored)
+    unexplained = {unit for unit, outcome in outcomes.items() if outcome != "kept" and (unit,) not in failed}
+    yield from _listed("a unit failed but `failures` does not hold it", unexplained)
+    recorded = {
+        (record.unit_id,)
+        for record in dataset.records
+        if any(shard.table == "clips" for shard in record.shards)
+    }
+    yield from _listed("`clips` and the completion records disagree about a unit", recorded ^ set(units))
+
+
+def _keys(dataset: Dataset, table: str, *columns: str) -> Iterator[tuple]:
+    for path in dataset.shards(table):
+        with Shard(TABLES[table], path) as shard:
+            read = shard.table(columns)
+        yield from zip(*(read[name].to_pylist() for name in columns))
+
+
+def _stored_pairs(dataset: Dataset) -> Iterator[tuple[str, int, int]]:
+    columns = ["track_id", "frame_index", "references.list.element.frame_index"]
+    for path in dataset.shards("samples"):
+        with Shard(TABLES["samples"], path) as shard:
+            rows = shard.table(columns).to_pylist()
+        for row in rows:
+            for reference in row["references"]:
+                yield row["track_id"], row["frame_index"], reference["frame_index"]
+
+
+def _repeated(what: str, keys: Iterable[tuple]) -> Iterator[str]:
+    repeated = [key for key, count in Counter(keys).items() if count > 1]
+    yield from _listed(f"{what} is not unique", repeated)
+
+
+def _listed(what: str, keys: Iterable) -> Iterator[str]:
+    found = sorted(map(str, keys))
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        yield f"{what}: {', '.join(found[:_SHOWN])}{more}."
+
+
+def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, float]:
+    """Share of body pixels whose base depth differs from the stored one, by sample."""
+    toolbox = Toolbox(settings_of(dataset))
+    wanted = _spread(dataset, count, among)
+    bodies = _bodies(dataset, {row["track_id"] for row in wanted.values()})
+    shares = {}
+    for sample_id, row in wanted.items():
+        body = bodies.get((row["track_id"], row["frame_index"]))
+        if body is None:
+            raise DatasetError(
+                f"{dataset.root}: `frames` holds no row for {sample_id}.",
+                remedy="Run the pipeline again on this folder.",
+            )
+        vector, K = body
+        camera = Camera(K, (IMAGE_PX, IMAGE_PX))
+        vertices = toolbox.mesh.vertices(body_from_vector(vector, camera, toolbox.body).vertices)
+        raster = render(toolbox.rasterizer, vertices, toolbox.body.faces, camera.resized((MAP_PX, MAP_PX)))
+        stored = row["base_depth"]
+        differs = np.abs(stored - raster.depth) > DEPTH_TOLERANCE_M
+        shares[sample_id] = float(differs.sum() / max(1, np.count_nonzero(stored)))
+    return shares
+
+
+def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, dict]:
+    """`count` rows of `samples`, spread evenly over the dataset, or over those `among` it."""
+    ids = [sample_id for (sample_id,) in _keys(dataset, "samples", "sample_id")]
+    places = [at for at, sample_id in enumerate(ids) if among is None or sample_id in among]
+    spread = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+    wanted = {places[place] for place in spread}
+    found, at = {}, 0
+    for path in dataset.shards("samples"):
+        rows = TABLES["samples"].check_file(path)
+        if wanted & set(range(at, at + rows)):
+            columns = ["sample_id", "track_id", "frame_index", "base_depth"]
+            for position, row in enumerate(TABLES["samples"].read(path, columns)):
+                if at + position in wanted:
+                    found[row["sample_id"]] = row
+        at += rows
+    return found
+
+
+def _bodies(dataset: Dataset, tracks: set[str]) -> dict[tuple[str, int], tuple[np.ndarray, np.ndarray]]:
+    columns = ["track_id", "frame_index", "body_vector", "K"]
+    return {
+        (row["track_id"], row["frame_index"]): (row["body_vector"].astype(np.float64), row["K"])
+        for row in dataset.rows("frames", columns)
+        if row["track_id"] in tracks
+    }

@@ -1,0 +1,46 @@
+"""The files that settings name: that they are there, and which they are."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline.body.model import open_body_path
+from pipeline.config import Settings
+from schemas.errors import AssetError, SettingsError
+
+
+def check_named_files(settings: Settings) -> None:
+    """Raises SettingsError where a setting must name a file or folder and does not, or names none that is there."""
+    tracking = settings.tracking
+    named = {"body.file": settings.body.file} if settings.body.file else {}
+    if tracking.tracker == "network":
+        named["tracking.network"] = tracking.network
+    if tracking.tracker == "imported":
+        named["tracking.bodies"] = tracking.bodies
+    for setting, path in named.items():
+        if not path or not Path(path).exists():
+            raise SettingsError(
+                f"setting {setting!r} names {path!r}, where there is nothing.",
+                remedy=f"Give --set {setting}=PATH; see the README for what makes it.",
+            )
+
+
+@lru_cache(maxsize=8)
+def file_digest(path: str) -> str:
+    """SHA-256 of a file that a setting names. Raises AssetError where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise AssetError(
+            f"{path} cannot be read ({error}).", remedy="Check the path in the settings."
+        ) from error
+
+
+def named_file_digests(settings: Settings) -> dict[str, str]:
+    """SHA-256 of the body (the open one too) and of the network, by the setting that names them."""
+    digests = {"body.file": file_digest(settings.body.file or str(open_body_path()))}
+    if settings.tracking.tracker == "network" and settings.tracking.network:
+        digests["tracking.network"] = file_digest(settings.tracking.network)
+    return digests

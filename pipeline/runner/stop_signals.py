@@ -1,0 +1,81 @@
+"""How a run ends early: a worker that was killed, a signal to the driver."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from pipeline.dataset.folder_lock import RunLock
+from pipeline.dataset.unit_sink import is_remote, spool_folder
+from pipeline.runner.subprocesses import end_descendants
+
+WORKER_DIED = 70
+"""Exit code when a worker process was killed: finished units stay, the same command goes on with the rest."""
+
+
+class WorkerGuard:
+    """Ends the job when a worker process dies: Beam's runner would wait for it for ever."""
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
+
+    def __enter__(self) -> None:
+        self._before = threading.excepthook
+
+        def hook(arguments: threading.ExceptHookArgs) -> None:
+            self._before(arguments)
+            if arguments.thread is not None and arguments.thread.name == "run_worker":
+                print(
+                    "error: a worker process died (killed, or out of memory: try fewer --workers). "
+                    "Run the same command again to go on.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                end_descendants()
+                shutil.rmtree(self._temporary, ignore_errors=True)
+                os._exit(WORKER_DIED)
+
+        threading.excepthook = hook
+
+    def __exit__(self, *details: object) -> None:
+        threading.excepthook = self._before
+
+
+@contextmanager
+def stop_signals(root: str, lock: RunLock | None, temporary: Path) -> Iterator[None]:
+    """SIGINT and SIGTERM drop the units at work, which leave nothing, and end the process with 128 + signal.
+
+    Nothing else can tidy up then: the `temporary` folder goes too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        end_descendants()
+        if not is_remote(root):
+            shutil.rmtree(spool_folder(root), ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            lock.release()
+        name = signal.Signals(number).name
+        print(
+            f"stopped by {name}: finished units are kept, run the same command again to go on.",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

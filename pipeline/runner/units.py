@@ -1,0 +1,240 @@
+"""What a worker does with a clip and with a unit: the steps of the method, plus files. Beam only calls these.
+
+Everything a call needs is in its arguments, so that it can be made in another process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pipeline.config import Settings
+from pipeline.dataset.cuts import read_cuts, write_cuts
+from pipeline.dataset.fingerprint import fingerprint
+from pipeline.dataset.unit_sink import (
+    UnitSink,
+    discard_unit,
+    finished_record,
+    is_remote,
+    local_copy,
+    read_record,
+    typed_storage_errors,
+)
+from pipeline.method.resources import Toolbox, shared_toolbox
+from pipeline.method.segment import Report, failed_clip, probe_unit_id, render_segment, track_segment
+from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts, VideoFacts
+from pipeline.runner.progress import ProgressFile, write_note
+from pipeline.video.decode import probe
+from pipeline.video.shots import segments_of
+from schemas.dataset import RECORDS_PATH
+from schemas.errors import HumandepthError, StorageError
+from schemas.escaping import escaped
+
+STOP_NOTE = "stop.note"
+"""In the progress folder: why a worker stopped the whole run, for the driver to say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitWork:
+    """What is the same for every unit of a run."""
+
+    settings: Settings
+    root: str
+    progress_folder: str | None = None
+    retry: str | None = None
+    """Failed units are tried again: those of this reason, all for an empty string, none for None."""
+    make_toolbox: Callable[[Settings], Toolbox] = shared_toolbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """Where the time of a call went, and the most memory its process has used."""
+
+    seconds: dict[str, float]
+    peak_mb: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutClip:
+    """A clip's segments that are still to be worked on, and the outcomes of the others."""
+
+    todo: tuple[Segment, ...]
+    finished: tuple[str, ...]
+    failed: UnitCounts | None
+    spent: Spent
+
+
+def cut_clip(work: UnitWork, clip: ClipRef) -> CutClip:
+    """Cuts a clip into segments and leaves out those that are finished. A clip that cannot be read leaves its rows."""
+    clock = _Stopwatch()
+    try:
+        with local_copy(clip.uri) as path:
+            segments = _segments(work, clip, path)
+    except HumandepthError as error:
+        counts = write_failed_clip(work, clip, error)
+        return CutClip(todo=(), finished=(), failed=counts, spent=clock.spent("cut"))
+    with _stopping(work):
+        discard_unit(work.root, probe_unit_id(clip))
+        _discard_strays(work.root, clip, {segment.unit_id for segment in segments})
+    todo, finished = [], []
+    for segment in segments:
+        record = finished_record(work.root, segment.unit_id, fingerprint(segment, work.settings))
+        if record is None or _to_retry(record.outcome, work.retry):
+            todo.append(segment)
+        else:
+            finished.append(record.outcome)
+    write_note(work.progress_folder, f"{clip.clip_id}.cut", {"units": len(todo), "finished": len(finished)})
+    return CutClip(todo=tuple(todo), finished=tuple(finished), failed=None, spent=clock.spent("cut"))
+
+
+def write_failed_clip(work: UnitWork, clip: ClipRef, error: HumandepthError) -> UnitCounts:
+    """Rows and record of a clip that could not be cut."""
+    unit_id, print_of_clip = probe_unit_id(clip), fingerprint(clip, work.settings)
+    with (
+        _stopping(work),
+        UnitSink(work.root, unit_id, print_of_clip, attempts=_attempts(work, unit_id, print_of_clip)) as sink,
+    ):
+        counts = failed_clip(clip, error, sink.emit)
+        sink.outcome = counts.outcome
+    write_note(work.progress_folder, f"{clip.clip_id}.cut", {"units": 1, "finished": 0})
+    write_note(work.progress_folder, f"{unit_id}.done", asdict(counts))
+    return counts
+
+
+def track_unit(work: UnitWork, segment: Segment) -> tuple[TrackedSegment, Spent]:
+    """A segment's people. May run where an accelerator is; hands on parameters, never pixels."""
+    clock = _Stopwatch(ProgressFile(work.progress_folder, segment.unit_id))
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_copy(segment.clip.uri))
+        except HumandepthError as error:
+            return failed_segment(segment, "track", error), clock.spent("track")
+        toolbox = work.make_toolbox(work.settings)
+        clock.lap("load")
+        tracked = track_segment(segment, toolbox, work.settings, clock, path=path)
+    return tracked, clock.spent("fit" if tracked.tracks else "track")
+
+
+def failed_segment(segment: Segment, stage: str, error: HumandepthError) -> TrackedSegment:
+    """A segment that gave nothing, and why."""
+    return TrackedSegment(segment=segment, tracks=(), frames_read=0, failure=Failure.of(stage, error))
+
+
+def render_unit(work: UnitWork, tracked: TrackedSegment) -> tuple[UnitCounts, Spent]:
+    """Writes the unit's shards and, last of all, its completion record."""
+    unit_id = tracked.segment.unit_id
+    clock = _Stopwatch(ProgressFile(work.progress_folder, unit_id))
+    print_of_unit = fingerprint(tracked.segment, work.settings)
+    attempts = _attempts(work, unit_id, print_of_unit)
+    with _stopping(work), ExitStack() as stack:
+        path = None
+        if tracked.failure is None:
+            try:
+                path = stack.enter_context(local_copy(tracked.segment.clip.uri))
+            except HumandepthError as error:
+                tracked = replace(tracked, failure=Failure.of("render", error))
+        sink = stack.enter_context(UnitSink(work.root, unit_id, print_of_unit, attempts=attempts))
+        toolbox = work.make_toolbox(work.settings)
+        counts = render_segment(tracked, toolbox, work.settings, sink.emit, clock, path=path)
+        sink.outcome = counts.outcome
+        clock.lap("render")
+    write_note(work.progress_folder, f"{unit_id}.done", asdict(counts))
+    return counts, clock.spent("write")
+
+
+def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
+    """`segments_of`, remembered in the dataset: a resumed run reads the file but does not look for shots again."""
+    key = fingerprint(clip, work.settings)
+    known = read_cuts(work.root, clip.clip_id)
+    if known is not None and known.get("fingerprint") == key:
+        video = probe(path)
+        if asdict(video) == known["video"]:
+            return [Segment(clip=clip, **values | {"video": video}) for values in known["segments"]]
+    found = [
+        replace(part, clip=clip)
+        for part in segments_of(replace(clip, uri=escaped(path)), work.settings.video)
+    ]
+    values = [
+        {name: value for name, value in asdict(part).items() if name not in ("clip", "video")}
+        for part in found
+    ]
+    facts: VideoFacts = found[0].video
+    with _stopping(work), typed_storage_errors(work.root):
+        cuts = {"fingerprint": key, "video": asdict(facts), "segments": values}
+        write_cuts(work.root, clip.clip_id, cuts)
+    return found
+
+
+def _discard_strays(root: str, clip: ClipRef, expected: set[str]) -> None:
+    """Units of this clip that it is no longer cut into, because it or the settings have changed."""
+    if is_remote(root):
+        return
+    pattern = re.compile(re.escape(clip.clip_id) + r"-s\d{3,}-w\d{3,}")
+    for path in (Path(root) / RECORDS_PATH).glob(f"{clip.clip_id}-s*.json"):
+        if pattern.fullmatch(path.stem) and path.stem not in expected:
+            discard_unit(root, path.stem)
+
+
+def _to_retry(outcome: str, retry: str | None) -> bool:
+    return retry is not None and outcome != "kept" and retry in ("", outcome)
+
+
+def _attempts(work: UnitWork, unit_id: str, print_of_unit: str) -> int:
+    earlier = read_record(work.root, unit_id)
+    if earlier is None or earlier.fingerprint != print_of_unit or earlier.outcome == "kept":
+        return 1
+    return earlier.attempts + 1
+
+
+class _stopping:
+    """Leaves a note for the driver when the dataset cannot be written."""
+
+    def __init__(self, work: UnitWork) -> None:
+        self._folder = work.progress_folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StorageError):
+            write_note(self._folder, STOP_NOTE, {"message": error.message, "remedy": error.remedy})
+
+
+class _Stopwatch:
+    """A `Report` that also adds up the seconds between its calls, by stage."""
+
+    def __init__(self, report: Report | None = None) -> None:
+        self._report, self._last_s = report, time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.lap(stage)
+        if self._report is not None:
+            self._report(stage, done, total)
+
+    def lap(self, stage: str) -> None:
+        """The time since the last call belongs to this stage."""
+        now = time.monotonic()
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last_s
+        self._last_s = now
+
+    def spent(self, last_stage: str) -> Spent:
+        """What was added up, once the rest is given to a last stage."""
+        self.lap(last_stage)
+        return Spent(seconds=dict(self._seconds), peak_mb=peak_mb())
+
+
+def peak_mb() -> int:
+    """The most resident memory this process has used, in MB."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) // 1000
+    scale = 1_000_000 if os.uname().sysname == "Darwin" else 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale

@@ -1,0 +1,89 @@
+"""Freed memory leaves the process; views hold what they need and no more."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.host.memory import return_free_memory
+from pipeline.method.rendered_frames import Views
+from pipeline.method.segment import track_segment
+from pipeline.rendering import render
+from pipeline.video.crops import decode_image, encode_jpeg
+from pipeline.video.shots import segments_of
+from pipeline.video.source import clips_from_arguments
+from schemas.conventions import IMAGE_PX, MAP_PX
+from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+
+MB = 10**6
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc only")
+def test_blocks_freed_between_others_are_handed_back() -> None:
+    blocks = [bytearray(b"\1" * 60_000) for _ in range(3000)]
+    del blocks[::2], blocks[1::2]  # a quarter stays, spread over all of it
+    before = resident_bytes()
+    return_free_memory()
+    assert before - resident_bytes() > 90 * MB
+    assert len(blocks) == 750
+
+
+KEEPING = """
+from pathlib import Path
+from pipeline.host.memory import return_large_blocks_when_freed
+if {hold}:
+    return_large_blocks_when_freed()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+bytearray(b"1" * 30_000_000)  # freed at once: from then on glibc would keep what is smaller
+before = resident()
+blocks = [bytearray(b"1" * size) for _ in range(60) for size in (1_000_000, 60_000)]
+del blocks[::2]  # what lies between them stays
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc only")
+def test_large_blocks_leave_when_they_are_freed() -> None:
+    """Each in a process of its own: the C library is told for good."""
+    grown = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", KEEPING.format(hold=hold)], capture_output=True, check=True
+            ).stdout
+        )
+        for hold in (True, False)
+    ]
+    assert grown[0] < 10 * MB, grown
+    assert grown[1] > 50 * MB, grown
+
+
+def test_a_view_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:
+    settings = fast_settings()
+    toolbox = fast_toolbox(settings)
+    (clip,) = clips_from_arguments([str(write_clips(tmp_path, ["clip"]))])
+    (segment,) = segments_of(clip, settings.video)
+    (track,) = track_segment(segment, toolbox, settings).tracks
+    picture = np.random.default_rng(0).integers(0, 256, (IMAGE_PX, IMAGE_PX, 3), np.uint8)
+    jpeg = encode_jpeg(picture, 90)
+    jpegs = dict.fromkeys(map(int, track.frame_index), jpeg)
+    views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+    for _ in range(2):  # drawn, then from what is kept; then drawn again
+        for at in (0, 5, 0):
+            view, camera = views[at], views.camera(at, MAP_PX)
+            expected = render(toolbox.rasterizer, views.vertices(at), toolbox.body.faces, camera)
+            for name in ("face_id", "barycentric", "depth"):
+                assert np.array_equal(getattr(view.raster, name), getattr(expected, name))
+            small = cv2.resize(decode_image(jpeg), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+            assert np.array_equal(view.image, small.astype(np.float32) / 255.0)
+        views.forget_before(float(track.pts_s[3]))

@@ -1,0 +1,87 @@
+"""Refinement as a step of the chain: in rows, in the fingerprint, the same through Beam and in a plain loop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.dataset.fingerprint import fingerprint
+from pipeline.method.segment import process_segment
+from pipeline.video.shots import segments_of
+from pipeline.video.source import clips_from_arguments
+from schemas.dataset import Dataset
+from tests.support.fast_units import fast_run, fast_settings, fast_toolbox, write_clips
+
+REFINE = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "refine.points=800")
+
+
+def rows_of(manifest: Path, *overrides: str) -> dict[str, list[dict[str, Any]]]:
+    settings = fast_settings(*overrides)
+    rows: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("frames", "pairs", "samples", "clips", "failures")
+    }
+    for clip in clips_from_arguments([str(manifest)]):
+        for segment in segments_of(clip, settings.video):
+            process_segment(
+                segment, fast_toolbox(settings), settings, lambda table, row: rows[table].append(dict(row))
+            )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clips(tmp_path_factory.mktemp("clips"), ["one"])
+
+
+@pytest.fixture(scope="module")
+def refined(manifest: Path) -> dict[str, list[dict[str, Any]]]:
+    return rows_of(manifest, *REFINE)
+
+
+@pytest.fixture(scope="module")
+def plain(manifest: Path) -> dict[str, list[dict[str, Any]]]:
+    return rows_of(manifest)
+
+
+def test_frames_keep_both_bodies_and_samples_are_made_from_the_refined(refined, plain) -> None:
+    for after, before in zip(refined["frames"], plain["frames"], strict=True):
+        np.testing.assert_array_equal(before["body_vector"], before["tracked_vector"])
+        np.testing.assert_array_equal(after["tracked_vector"], before["body_vector"])
+    assert any((row["body_vector"] != row["tracked_vector"]).any() for row in refined["frames"])
+    used = {row["frame_index"]: row["body_vector"] for row in refined["frames"]}
+    assert refined["samples"]
+    for row in refined["samples"]:
+        np.testing.assert_array_equal(row["body_vector"], used[row["frame_index"]])
+
+
+def test_pairs_that_disagree_with_the_pictures_are_dropped_with_that_reason(manifest, plain) -> None:
+    measured = [row["misalignment_px"] for row in plain["pairs"] if row["misalignment_px"] is not None]
+    assert measured, "the moving blob has texture on the body's pixels"
+    assert any(row["kept"] for row in plain["pairs"])
+    gated = rows_of(manifest, "pairs.max_misalignment_px=0")
+    for row in gated["pairs"]:
+        if row["misalignment_px"] is not None and row["misalignment_px"] > 0:
+            assert not row["kept"]
+    assert "misaligned" in {row["reason"] for row in gated["pairs"]}
+
+
+def test_the_fingerprint_knows_the_setting(manifest: Path) -> None:
+    (clip,) = clips_from_arguments([str(manifest)])
+    off, on = fast_settings("refine.mode=off"), fast_settings("refine.mode=track")
+    assert fingerprint(clip, off) != fingerprint(clip, on)
+    assert fingerprint(clip, on) != fingerprint(clip, replace(on, refine=replace(on.refine, window_s=0.4)))
+
+
+def test_beam_writes_the_same_rows(manifest: Path, refined, tmp_path: Path) -> None:
+    settings = [text for setting in REFINE for text in ("--set", setting)]
+    done = fast_run(manifest, "--out", tmp_path / "dataset", *settings)
+    assert done.returncode == 0, done.stderr
+    dataset = Dataset.open(tmp_path / "dataset")
+    assert dataset.verify() == []
+    for stored, row in zip(dataset.rows("frames"), refined["frames"], strict=True):
+        np.testing.assert_array_equal(stored["body_vector"], row["body_vector"].astype(np.float32))
+        np.testing.assert_array_equal(stored["tracked_vector"], row["tracked_vector"].astype(np.float32))
