@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.records import ClipRef, Failure, Segment, Track, UnitCounts, Verdict
+from pipeline.records import FOCAL_SOURCES, ClipRef, Failure, Segment, Track, UnitCounts, Verdict
 from schemas.escaping import shown
 
 Row = dict[str, Any]
@@ -74,18 +74,30 @@ def pair_row(
 
 
 def clip_row(segment: Segment, counts: UnitCounts, frames_read: int, tracks: Sequence[Track] = ()) -> Row:
-    """Row of `clips` for one unit of work. Bodies that brought the film's focal length along count as `given`."""
-    brought = bool(tracks) and all(track.has_own_focal for track in tracks)
-    return _clip_row(segment.clip, counts, is_focal_given=brought) | {
-        "input_sha256": segment.video.sha256,
-        "shot_index": segment.shot_index,
-        "start_s": segment.start_s,
-        "end_s": segment.end_s,
-        "width_px": segment.video.width_px,
-        "height_px": segment.video.height_px,
-        "notes": shown("; ".join(filter(None, [segment.video.notes, segment.notes]))),
-        "frames_read": frames_read,
-    }
+    """Row of `clips` for one unit of work. Its focal length is as sure as that of the least sure of its tracks."""
+    focal = max(tracks, key=lambda track: FOCAL_SOURCES.index(track.focal_source), default=None)
+    known = (
+        {}
+        if focal is None
+        else {
+            "focal_source": focal.focal_source,
+            "focal_uncertainty": focal.focal_uncertainty,
+        }
+    )
+    return (
+        _clip_row(segment.clip, counts)
+        | known
+        | {
+            "input_sha256": segment.video.sha256,
+            "shot_index": segment.shot_index,
+            "start_s": segment.start_s,
+            "end_s": segment.end_s,
+            "width_px": segment.video.width_px,
+            "height_px": segment.video.height_px,
+            "notes": shown("; ".join(filter(None, [segment.video.notes, segment.notes]))),
+            "frames_read": frames_read,
+        }
+    )
 
 
 def unread_clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
@@ -113,14 +125,15 @@ def failure_row(clip: ClipRef, unit_id: str, failure: Failure) -> Row:
     } | asdict(failure)
 
 
-def _clip_row(clip: ClipRef, counts: UnitCounts, is_focal_given: bool = False) -> Row:
+def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
     return {
         "source_id": clip.source_id,
         "clip_id": clip.clip_id,
         "unit_id": counts.unit_id,
         "uri": clip.uri,
         "licence": clip.licence,
-        "focal_source": "assumed" if clip.focal_px is None and not is_focal_given else "given",
+        "focal_source": "assumed" if clip.focal_px is None else "given",
+        "focal_uncertainty": None,
         "tracks": counts.tracks,
         "frames_kept": counts.frames_kept,
         "pairs_kept": counts.pairs_kept,

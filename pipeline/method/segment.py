@@ -62,7 +62,11 @@ def track_segment(
     )
     try:
         tracks = toolbox.tracker.track(
-            frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px, report=report
+            frames,
+            unit_id=segment.unit_id,
+            focal_px=segment.clip.focal_px,
+            stated_px=segment.video.focal_px,
+            report=report,
         )
         return_free_memory()
         if not tracks:

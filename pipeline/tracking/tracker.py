@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.left_right import repair_left_right
+from pipeline.tracking.lens import Lens, estimated_lens, known_lens
 from pipeline.tracking.people import Keep, LandmarkModels, Observations, follow_people
 from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
@@ -34,11 +36,17 @@ class Tracker(Protocol):
     """Finds the people in a segment and estimates their bodies."""
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        stated_px: float | None = None,
+        report: Report | None = None,
     ) -> list[Track]:
         """The people in a stream of frames, in order of appearance; empty where there is nobody.
 
-        `focal_px` is the full image's focal length in pixels where it is known.
+        `focal_px` is the full image's focal length in pixels where it is given, `stated_px` what the file says of it.
         """
         ...
 
@@ -47,7 +55,13 @@ class ObservingTracker(Tracker, Protocol):
     """A tracker that also tells what the landmark network saw of each person."""
 
     def track_with_landmarks(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        stated_px: float | None = None,
+        report: Report | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks of its frames."""
         ...
@@ -66,14 +80,28 @@ class LandmarkTracker:
         self._body, self._settings, self._given_models, self._weights = body, settings, models, weights
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        stated_px: float | None = None,
+        report: Report | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. The same frames and settings give the same numbers."""
-        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, report=report)
+        found = self.track_with_landmarks(
+            frames, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, report=report
+        )
         return [track for track, _ in found]
 
     def track_with_landmarks(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        stated_px: float | None = None,
+        report: Report | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks (left and right repaired) it was fitted to."""
         settings = self._settings.tracking
@@ -81,6 +109,9 @@ class LandmarkTracker:
         people = follow_people(frames, models, settings, self._keep)
         del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
         seen = [repair_left_right(person, settings.swap_cost)[0] for person in people]
+        lens = known_lens(focal_px, stated_px, self._settings.camera)
+        if lens.focal_px is None and self._settings.camera.lens == "estimated":
+            lens = estimated_lens(seen, self._settings.camera)
         # Outlines and distances take 80 kB a frame: made twice, so that only one person's are held at a time.
         boxes = [person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD)) for person in seen]
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
@@ -89,7 +120,7 @@ class LandmarkTracker:
             if report is not None:
                 report("fit", index, len(seen))
             silhouettes = silhouettes_of(person, SILHOUETTE_THRESHOLD)
-            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, focal_px)
+            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, lens)
             tracks.append((fitted, person))
         if report is not None and seen:
             report("fit", len(seen), len(seen))
@@ -103,12 +134,12 @@ class LandmarkTracker:
         overlap: np.ndarray,
         unit_id: str,
         person_index: int,
-        focal_px: float | None,
+        lens: Lens,
     ) -> Track:
         crop_px = smooth_crops(box_px, seen.pts_s, self._settings.camera.crop_margin)
-        camera = full_camera(seen.image_hw, crop_px, focal_px, self._settings.camera)
+        camera = full_camera(seen.image_hw, crop_px, lens.focal_px, self._settings.camera)
         fitted = self._bodies(seen, silhouettes, camera)
-        return build_track(
+        track = build_track(
             self._body,
             self._settings,
             seen,
@@ -121,6 +152,7 @@ class LandmarkTracker:
             crop_px=crop_px,
             overlap=overlap,
         )
+        return replace(track, focal_source=lens.source, focal_uncertainty=lens.uncertainty)
 
     @property
     def _keep(self) -> Keep | None:
@@ -145,8 +177,8 @@ def full_camera(
 ) -> Camera:
     """The full image's camera: principal point at its centre, one focal length for the whole track.
 
-    Where the focal length is not known it is `medium_focal` times the median side of the track's crops, which is the
-    published 500 px for a crop of 224 px. It cannot be observed: a fit is equally good with any.
+    Where there is none it is `medium_focal` times the median side of the track's crops, which is the published 500 px
+    for a crop of 224 px.
     """
     height, width = image_hw
     focal = focal_px if focal_px is not None else settings.medium_focal * float(np.median(crop_px[:, 2]))
