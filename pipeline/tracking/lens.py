@@ -4,8 +4,8 @@ People near the camera are drawn in perspective: what is nearer is larger. For e
 network's world landmarks of a frame are turned and placed so that they fall on its 2-D landmarks; what is left over
 is least at the true focal length, were those landmarks true. They err by 8 cm and lean, so the curve says little:
 2.5 % of a person's size are left at the true focal length, 2.4 at twice and 3.2 at half of it. It is weighted
-accordingly against a prior over cameras. With the true 3-D shape of each frame the same curve finds the lens three
-times as exactly: the landmarks' depth is the limit.
+accordingly against a prior over cameras, which does most of the work. The landmarks' depth is the limit: with the true
+3-D shape of each frame and the same 2-D landmarks estimates are off by a factor of 1.2 where they are off by 1.4.
 """
 
 from __future__ import annotations
