@@ -131,6 +131,9 @@ class GateSettings:
 
     min_detector_score: float = 0.9
     max_reprojection_error: float = 0.03
+    max_error_over_usual: float = 3.0
+    """Frames whose reprojection error is this many times the track's median are dropped too: where left and right are
+    exchanged for a moment it is four times. The median counts as .003 at least."""
     min_silhouette_iou: float = 0.7
     min_border_distance_px: float = 1.0
     max_overlap: float = 0.1
