@@ -76,6 +76,23 @@ class Observations:
     def __len__(self) -> int:
         return len(self.frame_index)
 
+    def at(self, frames: np.ndarray) -> Observations:
+        """Of some frames: their places, increasing, or a mask (T,)."""
+        places = np.arange(len(self))[frames]
+        return Observations(
+            frame_index=self.frame_index[places],
+            pts_s=self.pts_s[places],
+            image_hw=self.image_hw,
+            xy_px=self.xy_px[places],
+            visibility=self.visibility[places],
+            presence=self.presence[places],
+            world_m=self.world_m[places],
+            score=self.score[places],
+            segmentation=self.segmentation[places],
+            image_from_segmentation=self.image_from_segmentation[places],
+            portraits=tuple(self.portraits[place] for place in places) if self.portraits else (),
+        )
+
     @property
     def size_px(self) -> np.ndarray:
         """(T,) the longer side of the landmarks' bounding box: the person's height for all relative errors."""

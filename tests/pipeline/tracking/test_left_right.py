@@ -16,6 +16,7 @@ from pipeline.tracking.left_right import (
     repair_left_right,
 )
 from pipeline.tracking.people import Observations
+from pipeline.tracking.track_building import EXCHANGED, with_exchanged_frames
 from tests.support.toy_people import observations, observed_stick, stick_figure, with_swapped_frames
 
 SWAP_COST = 0.015
@@ -159,3 +160,35 @@ def test_an_exchange_behind_frames_that_show_neither(fps, count):
 def test_a_person_without_extent_does_not_crash():
     nothing = observations(np.arange(3) / 30, np.zeros((3, 33, 2)), np.zeros((3, 33, 3)), image_hw=(10, 10))
     assert not find_swaps(nothing, SWAP_COST).any()
+
+
+@pytest.mark.parametrize("gated", [8, 12])
+def test_what_the_repair_cannot_see_is_gated(gated):
+    """Frames that show neither side last longer than the repair looks; they are gated, and what is left is compared."""
+    times = np.arange(120) / 30
+    true = observed_stick(times, np.zeros(120), drift_px_s=0, stride_hz=0)
+    swapped = np.zeros(120, bool)
+    swapped[60:75] = True
+    seen = with_swapped_frames(true, swapped, TWIN)
+    neither = np.zeros(120, bool)
+    neither[60 - gated : 60] = neither[75 : 75 + gated] = True
+    seen.xy_px[neither] = (true.xy_px[neither] + true.xy_px[neither][:, TWIN]) / 2
+    seen.world_m[neither] = (true.world_m[neither] + true.world_m[neither][:, TWIN] * [1, 1, -1]) / 2
+    assert not find_swaps(seen, SWAP_COST)[swapped].any()
+    reasons = tuple(np.where(neither, "high-reprojection-error", "").tolist())
+    found = with_exchanged_frames(reasons, seen, SWAP_COST)
+    assert found == tuple(np.where(swapped, EXCHANGED, np.array(reasons)).tolist())
+    assert with_exchanged_frames(reasons, true, SWAP_COST) == reasons
+    nothing_kept = ("low-score",) * 120
+    assert with_exchanged_frames(nothing_kept, seen, SWAP_COST) == nothing_kept
+
+
+def test_some_frames_of_observations():
+    seen = observed_stick(np.arange(9) / 30, np.zeros(9))
+    chosen = np.arange(9) % 2 == 1
+    part, same = seen.at(chosen), seen.at(np.array([1, 3, 5, 7]))
+    for each in (part, same):
+        assert len(each) == 4
+        np.testing.assert_array_equal(each.pts_s, seen.pts_s[chosen])
+        np.testing.assert_array_equal(each.world_m, seen.world_m[chosen])
+        np.testing.assert_array_equal(each.size_px, seen.size_px[chosen])
