@@ -10,14 +10,28 @@ import pytest
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from pipeline.config import CameraSettings
+from pipeline.body.model import BodyModel
+from pipeline.config import CameraSettings, Settings
+from pipeline.method.rows import clip_row
+from pipeline.records import ClipRef, Segment, Track, UnitCounts, VideoFacts
 from pipeline.tracking import lens as lens_module
+from pipeline.tracking import tracker as tracker_module
 from pipeline.tracking.lens import ASSUMED, estimated_lens, known_lens, perspective_residuals
 from pipeline.tracking.people import Observations
+from pipeline.tracking.tracker import LandmarkTracker
+from schemas.conventions import IMAGE_PX
 from schemas.errors import SettingsError
 from tests.support.toy_people import observations, stick_figure
 
 HW = (960, 540)
+SEGMENT = Segment(
+    clip=ClipRef(clip_id="c", uri="c.mp4", source_id="c"),
+    unit_id="u",
+    shot_index=0,
+    start_s=0.0,
+    end_s=1.0,
+    video=VideoFacts(width_px=540, height_px=960, mean_fps=30.0, duration_s=1.0, sha256=""),
+)
 UNUSED: Any = object()
 """The networks have run already."""
 GRID = np.exp(
@@ -107,6 +121,41 @@ def test_residuals_against_another_solver() -> None:
     best = least_squares(misses, [0, 0, 0, 0, 0, 2.2], xtol=1e-14, ftol=1e-14)
     expected = np.sqrt(2 * best.cost / weight.sum()) / np.ptp(uv, axis=0).max()
     assert perspective_residuals(person, np.array([700.0]))[0] == pytest.approx(expected, rel=0.02)
+
+
+def test_one_lens_for_everybody_and_where_it_is_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people of a film whose networks have looked already: the default tracker, fitted in a few steps."""
+    people = [seen_from(2.2, 700, count=4), seen_from(3.0, 700, count=4)]
+    monkeypatch.setattr(tracker_module, "follow_people", lambda *_: people)
+    settings = replace(Settings(), tracking=replace(Settings().tracking, iterations=(2, 2)))
+    tracker = LandmarkTracker(BodyModel.open_body(), settings, UNUSED)
+    medium = replace(settings, camera=CameraSettings(lens="medium"))
+    expected = estimated_lens(people, settings.camera)
+
+    def lenses(tracks: list[Track]) -> list[float]:
+        return [float(track.K[0, 0, 0] * track.crop_px[0, 2] / IMAGE_PX) for track in tracks]
+
+    found = tracker.track([], unit_id="u", focal_px=None)
+    assert lenses(found) == pytest.approx([expected.focal_px] * 2)
+    assert {track.focal_source for track in found} == {"estimated"}
+    assert {track.focal_uncertainty for track in found} == {expected.uncertainty}
+    row = clip_row(SEGMENT, UnitCounts(unit_id="u", outcome="kept"), 4, found)
+    assert (row["focal_source"], row["focal_uncertainty"]) == ("estimated", expected.uncertainty)
+    some_given = [replace(found[0], focal_source="given"), found[1]]  # as sure as the least sure of them
+    assert (
+        clip_row(SEGMENT, UnitCounts(unit_id="u", outcome="kept"), 4, some_given)["focal_source"]
+        == "estimated"
+    )
+    found = tracker.track([], unit_id="u", focal_px=None, stated_px=650.0)
+    assert lenses(found) == pytest.approx([650.0] * 2)
+    assert {(track.focal_source, track.focal_uncertainty) for track in found} == {("file", None)}
+    found = tracker.track([], unit_id="u", focal_px=600.0, stated_px=650.0)
+    assert lenses(found) == pytest.approx([600.0] * 2)
+    assert {track.focal_source for track in found} == {"given"}
+    found = LandmarkTracker(BodyModel.open_body(), medium, UNUSED).track([], unit_id="u", focal_px=None)
+    sides = [float(np.median(track.crop_px[:, 2])) for track in found]
+    assert lenses(found) == pytest.approx([settings.camera.medium_focal * side for side in sides])
+    assert {track.focal_source for track in found} == {"assumed"}
 
 
 def test_the_order_of_trust() -> None:
