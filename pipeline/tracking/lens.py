@@ -21,7 +21,6 @@ from pipeline.tracking.people import Observations
 
 COMPARED = (0, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
 """Nose, ears, limbs and feet."""
-_HIPS = [COMPARED.index(23), COMPARED.index(24)]
 SHORTEST, LONGEST, FOCAL_LENGTHS = 0.3, 3.3, 13
 """The grid, in longer sides of the picture: 118 to 17 degrees across them."""
 MAX_FRAMES = 20
@@ -94,25 +93,14 @@ def perspective_residuals(seen: Observations, focal_px: np.ndarray) -> np.ndarra
     centre = np.array([seen.image_hw[1], seen.image_hw[0]]) / 2
     offset_px = seen.xy_px[frames][:, marks] - centre
     world = seen.world_m[frames][:, marks]
-    world = world - world[:, _HIPS].mean(axis=1, keepdims=True)
+    world = world - world.mean(axis=1, keepdims=True)
     weight = np.clip(seen.visibility * seen.presence, 0, 1)[frames][:, marks] ** 2 + LEAST_WEIGHT
     # every frame at every focal length is one problem
     uv = (offset_px[None] / focal_px[:, None, None, None]).reshape(-1, len(marks), 2)
     shape, weights = np.tile(world, (len(focal_px), 1, 1)), np.tile(weight, (len(focal_px), 1))
-    left = _least_residual(_along_rays(shape, uv), uv, weights)
+    left = _least_residual(shape, uv, weights)
     size = np.maximum(np.ptp(uv, axis=1).max(axis=-1), 1e-9)
     return np.median((left / size).reshape(len(focal_px), len(frames)), axis=1)
-
-
-def _along_rays(shape: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Shapes (N, K, 3) in axes of the ray through the hips, turned into the camera's; uv (N, K, 2) at depth 1."""
-    hips = uv[:, _HIPS].mean(axis=1)
-    ray = np.concatenate([hips, np.ones((len(hips), 1))], axis=1)
-    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
-    axis = np.cross([0.0, 0.0, 1.0], ray)
-    sine = np.linalg.norm(axis, axis=1, keepdims=True)
-    turn = np.arctan2(sine, ray[:, 2:]) * axis / np.maximum(sine, 1e-12)
-    return np.einsum("nij,nkj->nki", rotation_from_rotvec(turn), shape)
 
 
 def _least_residual(shape: np.ndarray, uv: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -79,19 +79,9 @@ class Observations:
     def at(self, frames: np.ndarray) -> Observations:
         """Of some frames: their places, increasing, or a mask (T,)."""
         places = np.arange(len(self))[frames]
-        return Observations(
-            frame_index=self.frame_index[places],
-            pts_s=self.pts_s[places],
-            image_hw=self.image_hw,
-            xy_px=self.xy_px[places],
-            visibility=self.visibility[places],
-            presence=self.presence[places],
-            world_m=self.world_m[places],
-            score=self.score[places],
-            segmentation=self.segmentation[places],
-            image_from_segmentation=self.image_from_segmentation[places],
-            portraits=tuple(self.portraits[place] for place in places) if self.portraits else (),
-        )
+        names = [each.name for each in fields(self) if isinstance(getattr(self, each.name), np.ndarray)]
+        portraits = tuple(self.portraits[place] for place in places) if self.portraits else ()
+        return replace(self, portraits=portraits, **{name: getattr(self, name)[places] for name in names})
 
     @property
     def size_px(self) -> np.ndarray:

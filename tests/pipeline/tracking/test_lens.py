@@ -104,6 +104,18 @@ def test_people_say_more_together_and_pictures_have_no_size() -> None:
     assert smaller.uncertainty == pytest.approx(one.uncertainty, rel=1e-6)
 
 
+def test_hidden_landmarks_hardly_count() -> None:
+    """Two of 19, a third of the size off: sqrt(2 .02 / 17) of that is left, not sqrt(2 / 19)."""
+    person = seen_from(2.2, 960 * GRID[6])
+    xy, visibility = person.xy_px.copy(), person.visibility.copy()
+    xy[:, [15, 27]] += 0.33 * person.size_px[:, None, None] * np.array([0.6, 0.8])
+    visibility[:, [15, 27]] = 0.0
+    left = perspective_residuals(replace(person, xy_px=xy, visibility=visibility), 960 * GRID)
+    assert left.argmin() == 6
+    assert left[6] < 0.03
+    assert perspective_residuals(replace(person, xy_px=xy), 960 * GRID)[6] > 0.06
+
+
 def test_residuals_against_another_solver() -> None:
     """Gauss-Newton finds the same least squares as scipy, where no landmark is an outlier."""
     rng = np.random.default_rng(7)
