@@ -124,8 +124,9 @@ class Track:
     """(T,) why a frame is gated out; empty strings where it is kept."""
     tracked_vector: np.ndarray | None = None
     """(T, 85) what the tracker found, where refinement has changed `vector` since."""
-    focal_source: str = "assumed"
-    """One of FOCAL_SOURCES; what came with the bodies of another program counts as `given`."""
+    focal_source: str | None = None
+    """One of FOCAL_SOURCES; what came with the bodies of another program counts as `given`. None where the tracker does
+    not say: then `given` where the clip's is, else `assumed`."""
     focal_uncertainty: float | None = None
     """Standard deviation of the logarithm of an estimated one."""
     person: tuple[bytes, ...] | None = None

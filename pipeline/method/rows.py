@@ -75,29 +75,22 @@ def pair_row(
 
 def clip_row(segment: Segment, counts: UnitCounts, frames_read: int, tracks: Sequence[Track] = ()) -> Row:
     """Row of `clips` for one unit of work. Its focal length is as sure as that of the least sure of its tracks."""
-    focal = max(tracks, key=lambda track: FOCAL_SOURCES.index(track.focal_source), default=None)
-    known = (
-        {}
-        if focal is None
-        else {
-            "focal_source": focal.focal_source,
-            "focal_uncertainty": focal.focal_uncertainty,
-        }
-    )
-    return (
-        _clip_row(segment.clip, counts)
-        | known
-        | {
-            "input_sha256": segment.video.sha256,
-            "shot_index": segment.shot_index,
-            "start_s": segment.start_s,
-            "end_s": segment.end_s,
-            "width_px": segment.video.width_px,
-            "height_px": segment.video.height_px,
-            "notes": shown("; ".join(filter(None, [segment.video.notes, segment.notes]))),
-            "frames_read": frames_read,
-        }
-    )
+    row = _clip_row(segment.clip, counts)
+    lenses = [(track.focal_source or row["focal_source"], track.focal_uncertainty) for track in tracks]
+    if lenses:
+        row["focal_source"], row["focal_uncertainty"] = max(
+            lenses, key=lambda lens: FOCAL_SOURCES.index(lens[0])
+        )
+    return row | {
+        "input_sha256": segment.video.sha256,
+        "shot_index": segment.shot_index,
+        "start_s": segment.start_s,
+        "end_s": segment.end_s,
+        "width_px": segment.video.width_px,
+        "height_px": segment.video.height_px,
+        "notes": shown("; ".join(filter(None, [segment.video.notes, segment.notes]))),
+        "frames_read": frames_read,
+    }
 
 
 def unread_clip_row(clip: ClipRef, counts: UnitCounts) -> Row:

@@ -158,6 +158,10 @@ def test_one_lens_for_everybody_and_where_it_is_from(monkeypatch: pytest.MonkeyP
         clip_row(SEGMENT, UnitCounts(unit_id="u", outcome="kept"), 4, some_given)["focal_source"]
         == "estimated"
     )
+    silent = [replace(each, focal_source=None, focal_uncertainty=None) for each in found]
+    known = replace(SEGMENT, clip=replace(SEGMENT.clip, focal_px=700.0))
+    for segment, source in ((SEGMENT, "assumed"), (known, "given")):
+        assert clip_row(segment, UnitCounts(unit_id="u", outcome="kept"), 4, silent)["focal_source"] == source
     found = tracker.track([], unit_id="u", focal_px=None, stated_px=650.0)
     assert lenses(found) == pytest.approx([650.0] * 2)
     assert {(track.focal_source, track.focal_uncertainty) for track in found} == {("file", None)}
