@@ -19,6 +19,9 @@ ProgressCallback = Callable[[str, int, int], None]
 PERSON_PX = 128
 """Side of the outline that a track carries for each frame, over its crop."""
 
+FOCAL_SOURCES = ("given", "file", "estimated", "assumed")
+"""Where a focal length is from, the surest first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipRef:
@@ -55,6 +58,8 @@ class VideoFacts:
     sha256: str
     notes: str = ""
     """What reading the film takes beyond plain decoding (tone mapping, deinterlacing, ...), joined by '; '."""
+    focal_px: float | None = None
+    """Focal length of the upright picture in pixels, where the file states one that can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +128,11 @@ class Track:
     """(T,) why a frame is gated out; empty strings where it is kept."""
     tracked_vector: np.ndarray | None = None
     """(T, 85) what the tracker found, where refinement has changed `vector` since."""
-    has_own_focal: bool = False
-    """Whether the bodies came with the focal length of the film, as those of other programs may."""
+    focal_source: str | None = None
+    """One of FOCAL_SOURCES; what came with the bodies of another program counts as `given`. None where the tracker does
+    not say: then `given` where the clip's is, else `assumed`."""
+    focal_uncertainty: float | None = None
+    """Standard deviation of the logarithm of an estimated one."""
     person: tuple[bytes, ...] | None = None
     """(T,) the cells of each crop that show the person, by the segmentation, as `packed_person` packs them; None where
     the tracker has none. About 250 bytes a frame."""

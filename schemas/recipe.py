@@ -21,6 +21,7 @@ SURFACE = (
 """Settings that say where the base depth lies, whatever body was found: with others a network adds what it did not
 learn."""
 BODIES = (
+    "camera.lens",
     "tracking.tracker",
     "tracking.landmark_model",
     "tracking.iterations",

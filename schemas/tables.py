@@ -194,7 +194,7 @@ PAIRS = TableSpec(
 
 CLIPS = TableSpec(
     name="clips",
-    version=2,
+    version=3,
     doc="Every unit of work that was read: what it was and what came of it.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -208,7 +208,16 @@ CLIPS = TableSpec(
         _real("end_s", "end of the window", "s"),
         _integer("width_px", "upright width of the video", "px"),
         _integer("height_px", "upright height of the video", "px"),
-        _text("focal_source", "where the focal length is from: `given`, or `assumed` (the medium lens)"),
+        _text(
+            "focal_source",
+            "where the focal length is from: `given`, `file`, `estimated`, or `assumed` (the medium lens)",
+        ),
+        _real(
+            "focal_uncertainty",
+            "standard deviation of the logarithm of an estimated focal length",
+            "1",
+            nullable=True,
+        ),
         _text(
             "notes", "what reading the film took beyond plain decoding (tone mapping, ...), joined by '; '"
         ),

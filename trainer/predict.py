@@ -129,7 +129,7 @@ def _subjects_of_photo(
 ) -> Iterator[Subject]:
     picture = read_photo(path)
     try:
-        bodies = finder.of_photo(picture, focal_px=focal_px, name=path.stem)
+        bodies = finder.of_photo(picture, focal_px=focal_px, file=path, name=path.stem)
     except NobodyFoundError as error:
         raise NobodyFoundError(f"{path}: {error.message}", remedy=error.remedy) from error
     name = names.of_file(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from pipeline.audit.finding import SHOWN, Finding, names_of, percent
 from pipeline.audit.scalars import AuditTables, codes, dictionary
 from pipeline.audit.sources import Duplicate, SourceRow, Splits
+from pipeline.records import FOCAL_SOURCES
 
 _SWAP_DEG_S = 450.0
 """Nobody turns faster on average over the whole body (a skater's spin is about 1,000 at most, for a second)."""
@@ -17,6 +19,7 @@ _STATIC_SHARE = 0.9
 _VIEW_DEG = (8.0, 115.0)
 """Horizontal fields of view that people film with; a SPIN-style focal length of 5,000 px at 224 means 2.6 degrees."""
 _DEPTH_M = (0.7, 25.0)
+_UNSAID = ("estimated", "assumed")
 
 
 def swaps(tables: AuditTables) -> Iterator[Finding]:
@@ -131,23 +134,34 @@ def focal_lengths(sources: list[SourceRow]) -> Iterator[Finding]:
 
 
 def assumed_focal_lengths(tables: AuditTables) -> tuple[int, int]:
-    """How many clips rest on an assumed focal length, and how many were read."""
-    read = np.asarray(tables.clips["frames_read"].to_numpy()) > 0
-    names = np.asarray(tables.clips["clip_id"].to_pylist(), object)
-    assumed = np.asarray(tables.clips["focal_source"].to_pylist(), object) == "assumed"
-    return len(set(names[read & assumed])), len(set(names[read]))
+    """How many clips rest on a focal length that nothing said, and how many were read."""
+    clips = focal_sources(tables)
+    return sum(clips.get(source, 0) for source in _UNSAID), sum(clips.values())
+
+
+def focal_sources(tables: AuditTables) -> dict[str, int]:
+    """Clips that were read, by where the focal length of their least sure unit is from, the surest first."""
+    least: dict[str, int] = {}
+    columns = (tables.clips[name].to_pylist() for name in ("clip_id", "focal_source", "frames_read"))
+    for clip, source, frames in zip(*columns, strict=True):
+        if frames > 0:
+            least[clip] = max(least.get(clip, 0), FOCAL_SOURCES.index(source))
+    counts = Counter(least.values())
+    return {name: counts[at] for at, name in enumerate(FOCAL_SOURCES) if counts[at]}
 
 
 def assumed_focal(tables: AuditTables) -> Iterator[Finding]:
     """Clips whose focal length nothing said."""
     assumed, read = assumed_focal_lengths(tables)
+    clips = ", ".join(f"{name} {count}" for name, count in focal_sources(tables).items())
     if assumed:
         yield Finding(
             slug="assumed-focal-length",
             level="note",
             weight=assumed / read,
-            text=f"The focal length of {assumed} of {read} clip(s) is assumed; depths and baselines scale with it.",
-            remedy="Where it is known, give focal_px in the manifest or --focal-px.",
+            text=f"The focal length of {assumed} of {read} clip(s) is assumed (by source: {clips}): their depths and "
+            "baselines are metres only as far as it is right.",
+            remedy="Where it is known give focal_px in the manifest, or --focal-px.",
         )
 
 

@@ -10,6 +10,8 @@ from pipeline.audit.scalars import OUTSIDE_SELECTION, AuditTables, codes, dictio
 
 MEANINGS = {
     "high-reprojection-error": "the body's landmarks do not lie on the person's",
+    "error-above-usual": "they lie much farther off than usual in this track: left and right may be exchanged",
+    "sides-exchanged": "left and right lie the other way round than in the frames around",
     "low-silhouette-iou": "the body's outline does not cover the person",
     "at-image-border": "the person is cut off by the image border",
     "low-score": "the detector is not sure that this is a person",

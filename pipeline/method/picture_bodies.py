@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -17,10 +19,14 @@ from pipeline.method.segment import track_segment
 from pipeline.records import Frame
 from pipeline.tracking.tracker import LandmarkTracker, Tracker, landmark_models
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
+from pipeline.video.equivalent import NO_LENS
+from pipeline.video.exif import lens_of_photo
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.conventions import IMAGE_PX
 from schemas.errors import NobodyFoundError
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,15 +70,26 @@ class PictureBodies:
         return tracker
 
     def of_photo(
-        self, image: np.ndarray, *, focal_px: float | None = None, name: str = "photo"
+        self,
+        image: np.ndarray,
+        *,
+        focal_px: float | None = None,
+        file: Path | None = None,
+        name: str = "photo",
     ) -> list[PhotoBody]:
         """Every person in one upright photo (H, W, 3) uint8.
 
+        Without `focal_px` the focal length is what the EXIF of `file` states, the photo's own file, where it can be.
         `name` is what the bodies of another program are found by (`tracking.bodies`), as a clip's id. Raises
         NobodyFoundError when there is nobody. Gates of `frames` do not apply: a photo has no other frame.
         """
         frame = Frame(index=0, pts_s=0.0, image=image)
-        tracks = self._photo_tracker.track([frame], unit_id=name, focal_px=focal_px)
+        stated = NO_LENS if file is None else lens_of_photo(file.read_bytes(), frame.image.shape[:2])
+        if stated.note:
+            _logger.warning("%s: %s", file, stated.note)
+        tracks = self._photo_tracker.track(
+            [frame], unit_id=name, focal_px=focal_px, stated_px=stated.focal_px
+        )
         if not tracks:
             raise NobodyFoundError(
                 "nobody was found in the photo.", remedy="Use a photo with a person in full view."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.records import ClipRef, Failure, Segment, Track, UnitCounts, Verdict
+from pipeline.records import FOCAL_SOURCES, ClipRef, Failure, Segment, Track, UnitCounts, Verdict
 from schemas.escaping import shown
 
 Row = dict[str, Any]
@@ -72,9 +72,14 @@ def pair_row(
 
 
 def clip_row(segment: Segment, counts: UnitCounts, frames_read: int, tracks: Sequence[Track] = ()) -> Row:
-    """Row of `clips` for one unit of work. Bodies that brought the film's focal length along count as `given`."""
-    brought = bool(tracks) and all(track.has_own_focal for track in tracks)
-    return _clip_row(segment.clip, counts, is_focal_given=brought) | {
+    """Row of `clips` for one unit of work. Its focal length is as sure as that of the least sure of its tracks."""
+    row = _clip_row(segment.clip, counts)
+    lenses = [(track.focal_source or row["focal_source"], track.focal_uncertainty) for track in tracks]
+    if lenses:
+        row["focal_source"], row["focal_uncertainty"] = max(
+            lenses, key=lambda lens: FOCAL_SOURCES.index(lens[0])
+        )
+    return row | {
         "input_sha256": segment.video.sha256,
         "shot_index": segment.shot_index,
         "start_s": segment.start_s,
@@ -111,14 +116,15 @@ def failure_row(clip: ClipRef, unit_id: str, failure: Failure) -> Row:
     } | asdict(failure)
 
 
-def _clip_row(clip: ClipRef, counts: UnitCounts, is_focal_given: bool = False) -> Row:
+def _clip_row(clip: ClipRef, counts: UnitCounts) -> Row:
     return {
         "source_id": clip.source_id,
         "clip_id": clip.clip_id,
         "unit_id": counts.unit_id,
         "uri": clip.uri,
         "licence": clip.licence,
-        "focal_source": "assumed" if clip.focal_px is None and not is_focal_given else "given",
+        "focal_source": "assumed" if clip.focal_px is None else "given",
+        "focal_uncertainty": None,
         "tracks": counts.tracks,
         "frames_kept": counts.frames_kept,
         "pairs_kept": counts.pairs_kept,

@@ -53,7 +53,11 @@ def track_segment(
     frames = CountedFrames(decoded, "track", _expected_frames(segment, settings), on_progress)
     try:
         tracks = resources.tracker.track(
-            frames, unit_id=segment.unit_id, focal_px=segment.clip.focal_px, on_progress=on_progress
+            frames,
+            unit_id=segment.unit_id,
+            focal_px=segment.clip.focal_px,
+            stated_px=segment.video.focal_px,
+            on_progress=on_progress,
         )
         return_free_memory()
         if not tracks:

@@ -88,7 +88,7 @@ def with_focal_lengths(summary: RunSummary, root: str) -> RunSummary:
     assumed: dict[str, bool] = {}
     for row in Dataset.open(root).rows("clips", ["clip_id", "focal_source", "frames_read"]):
         if row["frames_read"]:
-            is_assumed = row["focal_source"] == "assumed"
+            is_assumed = row["focal_source"] not in ("given", "file")
             assumed[row["clip_id"]] = assumed.get(row["clip_id"], False) or is_assumed
     return replace(summary, clips_read=len(assumed), clips_with_assumed_focal=sum(assumed.values()))
 

@@ -71,6 +71,7 @@ class TrueTracker:
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """The one person of a studio clip, at the frames' presentation times.
@@ -101,6 +102,7 @@ class TrueTracker:
         border_px = np.minimum(box_px[:, :2].min(axis=1), ([width, height] - box_px[:, 2:]).min(axis=1))
         none = np.zeros(len(pts_s))
         return Track(
+            focal_source="given",
             track_id=track_id,
             person_index=0,
             frame_index=np.asarray(frame_index, np.int64),

@@ -28,6 +28,7 @@ from pipeline.tracking.imported_bodies import (
     source_camera,
     translation_with_same_image,
 )
+from pipeline.tracking.lens import Lens, known_lens
 from pipeline.tracking.people import LandmarkModels, Observations, PersonSeen, observations_of
 from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.regions import Region
@@ -74,10 +75,13 @@ class ImportedTracker:
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. Raises SourceError where the clip's file is missing or of another body."""
-        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, on_progress=on_progress)
+        found = self.track_with_landmarks(
+            frames, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, on_progress=on_progress
+        )
         return [track for track, _ in found]
 
     def track_with_landmarks(
@@ -86,6 +90,7 @@ class ImportedTracker:
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks that were seen where its bodies are."""
@@ -104,7 +109,7 @@ class ImportedTracker:
                 found.rows.append(row)
         shortest = min(self._settings.tracking.min_track_frames, count)
         kept = [found for found in people.values() if len(found.rows) >= max(1, shortest)]
-        return self._tracks(bodies, kept, hw, unit_id, focal_px)
+        return self._tracks(bodies, kept, hw, unit_id, known_lens(focal_px, stated_px, self._settings.camera))
 
     def _read(self, clip_id: str) -> ImportedBodies:
         folder = Path(self._settings.tracking.bodies)
@@ -148,7 +153,7 @@ class ImportedTracker:
         people: list[_Found],
         hw: tuple[int, int],
         unit_id: str,
-        focal_px: float | None,
+        known: Lens,
     ) -> list[tuple[Track, Observations]]:
         seen = [observations_of(found.seen, hw) for found in people]
         silhouettes = [silhouettes_of(person, SILHOUETTE_THRESHOLD) for person in seen]
@@ -158,13 +163,18 @@ class ImportedTracker:
         for index, found in enumerate(people):
             rows = bodies.rows(np.array(found.rows))
             crop_px = smooth_crops(boxes[index], seen[index].pts_s, self._settings.camera.crop_margin)
-            camera = self._camera(rows, crop_px, hw, focal_px)
+            lens = known
+            if _knows_lens(
+                rows
+            ):  # what their program knows counts as given, a file's word does not replace it
+                lens = known if known.source == "given" else Lens(focal_px=None, source="given")
+            camera = self._camera(rows, crop_px, hw, lens.focal_px)
             fitted = FittedTrack(pose=rows.pose, betas=rows.betas, translation=placed(rows, camera))
             track = build_track(
                 self._body, self._settings, seen[index], silhouettes[index], fitted, camera, unit_id=unit_id,
                 person_index=index, box_px=boxes[index], crop_px=crop_px, overlap=overlaps[index],
             )  # fmt: skip
-            tracks.append((replace(track, has_own_focal=_knows_lens(rows)), seen[index]))
+            tracks.append((replace(track, focal_source=lens.source), seen[index]))
         return tracks
 
     def _camera(

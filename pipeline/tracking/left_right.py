@@ -22,6 +22,13 @@ WORLD_WEIGHT = 0.5
 """Cost of a metre in the world landmarks, in person heights."""
 START_SWAPPED_S = 1.0
 """Beginning in the swapped state costs as much as staying in it for this long."""
+LAGS_S = (0.0, 1 / 15, 2 / 15)
+"""Time between frames that are compared; 0 stands for neighbours. With neighbours alone 31 of 32 exchanged frames of a
+real film stayed so, because frames of collapsed legs lie on both sides of them; with these 2 do."""
+MAX_LAG = 8
+"""Frames: the choices of so many are held at once, in 2^8 states."""
+MAX_GAP_S = 0.5
+"""Frames further apart are compared with their neighbours only."""
 REFERENCE_FPS = 30.0
 """Costs per frame are stated at this rate and scaled with the time between frames."""
 
@@ -37,27 +44,68 @@ def mirror_permutation() -> np.ndarray:
 def find_swaps(seen: Observations, swap_cost: float) -> np.ndarray:
     """(T,) bool: frames whose left and right are exchanged, by the cheapest path through two states per frame.
 
-    A step from frame t-1 to t costs the mean distance the 12 body landmarks travel, in person heights, plus
-    WORLD_WEIGHT times the mean distance their world landmarks travel, both in the states chosen; a frame in the
-    swapped state costs swap_cost per 1/30 s. Path lengths and times do not depend on the frame rate.
+    Frames t-k and t cost 1/k times the mean distance the 12 body landmarks travel about their own mean, in person
+    heights, plus WORLD_WEIGHT times the mean distance their world landmarks travel, both in the states chosen: the
+    mean over the lags k of `lags_of`. A frame in the swapped state costs swap_cost per 1/30 s. A change of state is
+    straddled by k pairs of lag k, so it costs the same at every frame rate. Lags above 1 see across frames that show
+    neither: where both legs are drawn in one place, paths through there to the right and the wrong side are equally
+    long.
     """
+    lags = lags_of(seen.pts_s)
+    if not lags:
+        return np.zeros(len(seen), bool)
+    same, other = _step_costs(seen, lags)
+    bits = max(lags)
+    duration = np.diff(seen.pts_s, prepend=seen.pts_s[:1]) * REFERENCE_FPS
+    # A state holds the choices of the last `bits` frames, the newest lowest. Before the first frame all were as there.
+    state = np.arange(1 << bits)
+    cost = np.full(len(state), np.inf)
+    cost[[0, -1]] = 0.0, swap_cost * START_SWAPPED_S * REFERENCE_FPS
+    came_from = np.zeros((len(seen), len(state)), np.int32)
+    older = state >> 1, (state >> 1) + (len(state) >> 1)
+    chosen = state & 1
+    for t in range(1, len(seen)):
+        step = chosen * (swap_cost * duration[t])
+        for at, lag in enumerate(lags):
+            # in the new state the choice of `lag` frames ago is bit `lag`, of which the highest is in `older` alone
+            if lag < bits:
+                step = step + np.where((state >> lag) & 1 == chosen, same[at, t], other[at, t])
+        total = [
+            cost[before] + np.where((before >> (bits - 1)) & 1 == chosen, same[-1, t], other[-1, t])
+            for before in older
+        ]
+        came_from[t] = np.where(total[1] < total[0], older[1], older[0])
+        cost = np.minimum(*total) + step
+    swapped = np.zeros(len(seen), bool)
+    at_state = int(cost.argmin())
+    for t in range(len(seen) - 1, -1, -1):
+        swapped[t], at_state = bool(at_state & 1), int(came_from[t, at_state])
+    return swapped
+
+
+def lags_of(pts_s: np.ndarray) -> tuple[int, ...]:
+    """The lags in frames nearest to LAGS_S, increasing, at least one frame; empty for a single frame."""
+    if len(pts_s) < 2:
+        return ()
+    frame_s = max(float(np.median(np.diff(pts_s))), 1e-6)
+    longest = min(MAX_LAG, len(pts_s) - 1)
+    return tuple(sorted({min(max(round(lag_s / frame_s), 1), longest) for lag_s in LAGS_S}))
+
+
+def _step_costs(seen: Observations, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(lags, T) twice: what pairs (t-k, t) cost in the same state, and in different ones. 0 where there is no pair."""
     xy, world = _both_states(seen)
     body = list(BODY_LANDMARKS)
     xy, world = xy[:, :, body] / max(float(np.median(seen.size_px)), 1.0), world[:, :, body]
-    duration = np.diff(seen.pts_s, prepend=seen.pts_s[:1]) * REFERENCE_FPS
-    cost = np.array([0.0, swap_cost * START_SWAPPED_S * REFERENCE_FPS])
-    came_from = np.zeros((len(seen), 2), int)
-    for t in range(1, len(seen)):
-        travelled = _mean_distance(xy[:, None, t], xy[None, :, t - 1])
-        travelled = travelled + WORLD_WEIGHT * _mean_distance(world[:, None, t], world[None, :, t - 1])
-        total = travelled + cost[None]
-        came_from[t] = total.argmin(axis=1)
-        cost = total.min(axis=1) + np.array([0.0, swap_cost * duration[t]])
-    state = np.zeros(len(seen), bool)
-    at = int(cost.argmin())
-    for t in range(len(seen) - 1, -1, -1):
-        state[t], at = bool(at), int(came_from[t, at])
-    return state
+    xy = xy - xy.mean(axis=2, keepdims=True)
+    costs = np.zeros((2, len(lags), len(seen)))
+    for at, lag in enumerate(lags):
+        tied = (seen.pts_s[lag:] - seen.pts_s[:-lag] <= MAX_GAP_S) | (lag == 1)
+        for differs in (0, 1):
+            travelled = _mean_distance(xy[0, :-lag], xy[differs, lag:])
+            travelled = travelled + WORLD_WEIGHT * _mean_distance(world[0, :-lag], world[differs, lag:])
+            costs[differs, at, lag:] = np.where(tied, travelled / (lag * len(lags)), 0.0)
+    return costs[0], costs[1]
 
 
 def repair_left_right(seen: Observations, swap_cost: float) -> tuple[Observations, np.ndarray]:

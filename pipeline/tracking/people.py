@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -75,6 +75,13 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.frame_index)
+
+    def at(self, frames: np.ndarray) -> Observations:
+        """Of some frames: their places, increasing, or a mask (T,)."""
+        places = np.arange(len(self))[frames]
+        names = [each.name for each in fields(self) if isinstance(getattr(self, each.name), np.ndarray)]
+        portraits = tuple(self.portraits[place] for place in places) if self.portraits else ()
+        return replace(self, portraits=portraits, **{name: getattr(self, name)[places] for name in names})
 
     @property
     def size_px(self) -> np.ndarray:

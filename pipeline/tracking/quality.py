@@ -19,6 +19,8 @@ from pipeline.tracking.silhouette import Silhouettes, silhouette_iou
 
 COUNTED_VISIBILITY = 0.5
 """Landmarks less visible than this are the network's guess; the error does not count them."""
+LEAST_USUAL_ERROR = 0.003
+"""Of the height: what a track's usual error counts as at least. Landmarks are not more exact."""
 WORST_ERROR = 1.0
 """Error of a frame of which no landmark is visible: a whole height."""
 
@@ -92,17 +94,24 @@ def shared_boxes(frame_index: Sequence[np.ndarray], box_px: Sequence[np.ndarray]
 
 def gate_reasons(quality: Quality, gates: GateSettings) -> tuple[str, ...]:
     """(T,) the first gate that rules a frame out, as a stable slug; empty where it may make samples."""
+    error = quality.reprojection_error
     failing = {
         "low-score": quality.detector_score < gates.min_detector_score,
         "at-image-border": quality.border_distance_px < gates.min_border_distance_px,
         "people-overlap": quality.overlap > gates.max_overlap,
-        "high-reprojection-error": ~(quality.reprojection_error <= gates.max_reprojection_error),
+        "high-reprojection-error": ~(error <= gates.max_reprojection_error),
+        "error-above-usual": ~(error <= gates.max_error_over_usual * usual_error(error)),
         "low-silhouette-iou": ~(quality.silhouette_iou >= gates.min_silhouette_iou),
     }
     reason = np.full(len(quality.detector_score), "", dtype=object)
     for name, fails in failing.items():
         reason[fails & (reason == "")] = name
     return tuple(str(name) for name in reason)
+
+
+def usual_error(error: np.ndarray) -> float:
+    """The median of a track's reprojection errors (T,), at least LEAST_USUAL_ERROR; NaN counts as the worst."""
+    return max(LEAST_USUAL_ERROR, float(np.median(np.nan_to_num(error, nan=WORST_ERROR))))
 
 
 def _box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.left_right import repair_left_right
+from pipeline.tracking.lens import Lens, estimated_lens, known_lens
 from pipeline.tracking.people import Keep, LandmarkModels, Observations, follow_people
 from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
@@ -38,11 +40,12 @@ class Tracker(Protocol):
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """The people in a stream of frames, in order of appearance; empty where there is nobody.
 
-        `focal_px` is the full image's focal length in pixels where it is known.
+        `focal_px` is the full image's focal length in pixels where it is given, `stated_px` what the file says of it.
         """
         ...
 
@@ -56,6 +59,7 @@ class ObservingTracker(Tracker, Protocol):
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks of its frames."""
@@ -80,10 +84,13 @@ class LandmarkTracker:
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. The same frames and settings give the same numbers."""
-        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, on_progress=on_progress)
+        found = self.track_with_landmarks(
+            frames, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, on_progress=on_progress
+        )
         return [track for track, _ in found]
 
     def track_with_landmarks(
@@ -92,6 +99,7 @@ class LandmarkTracker:
         *,
         unit_id: str,
         focal_px: float | None,
+        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks (left and right repaired) it was fitted to."""
@@ -100,6 +108,9 @@ class LandmarkTracker:
         people = follow_people(frames, models, settings, self._keep)
         del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
         seen = [repair_left_right(person, settings.swap_cost)[0] for person in people]
+        lens = known_lens(focal_px, stated_px, self._settings.camera)
+        if lens.focal_px is None and self._settings.camera.lens == "estimated":
+            lens = estimated_lens(seen, self._settings.camera)
         # Outlines and distances take 80 kB a frame: made twice, so that only one person's are held at a time.
         boxes = [person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD)) for person in seen]
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
@@ -108,7 +119,7 @@ class LandmarkTracker:
             if on_progress is not None:
                 on_progress("fit", index, len(seen))
             silhouettes = silhouettes_of(person, SILHOUETTE_THRESHOLD)
-            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, focal_px)
+            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, lens)
             tracks.append((fitted, person))
         if on_progress is not None and seen:
             on_progress("fit", len(seen), len(seen))
@@ -122,12 +133,12 @@ class LandmarkTracker:
         overlap: np.ndarray,
         unit_id: str,
         person_index: int,
-        focal_px: float | None,
+        lens: Lens,
     ) -> Track:
         crop_px = smooth_crops(box_px, seen.pts_s, self._settings.camera.crop_margin)
-        camera = full_camera(seen.image_hw, crop_px, focal_px, self._settings.camera)
+        camera = full_camera(seen.image_hw, crop_px, lens.focal_px, self._settings.camera)
         fitted = self._bodies(seen, silhouettes, camera)
-        return build_track(
+        track = build_track(
             self._body,
             self._settings,
             seen,
@@ -140,6 +151,7 @@ class LandmarkTracker:
             crop_px=crop_px,
             overlap=overlap,
         )
+        return replace(track, focal_source=lens.source, focal_uncertainty=lens.uncertainty)
 
     @property
     def _keep(self) -> Keep | None:
@@ -164,8 +176,8 @@ def full_camera(
 ) -> Camera:
     """The full image's camera: principal point at its centre, one focal length for the whole track.
 
-    Where the focal length is not known it is `medium_focal` times the median side of the track's crops, which is the
-    published 500 px for a crop of 224 px. It cannot be observed: a fit is equally good with any.
+    Where there is none it is `medium_focal` times the median side of the track's crops, which is the published 500 px
+    for a crop of 224 px.
     """
     height, width = image_hw
     focal = focal_px if focal_px is not None else settings.medium_focal * float(np.median(crop_px[:, 2]))

@@ -31,7 +31,8 @@ from av.video.frame import PictureType, VideoFrame
 from pipeline.records import Frame, VideoFacts
 from pipeline.video.container import NOT_A_VIDEO, checked_file, typed_errors
 from pipeline.video.deinterlace import deinterlaced
-from pipeline.video.film_notes import film_notes
+from pipeline.video.film_notes import SEPARATOR, film_notes
+from pipeline.video.lens_metadata import lens_of_film
 from pipeline.video.packet_index import PacketIndex, packet_index
 from pipeline.video.pictures import Key, pictures
 from pipeline.video.upright import Turn, turn_of, upright_rgb
@@ -48,7 +49,7 @@ _logger = logging.getLogger(__name__)
 
 
 def probe(path: str | os.PathLike[str]) -> VideoFacts:
-    """Upright size, mean frame rate, duration and SHA-256 of a video file.
+    """Upright size, mean frame rate, duration, SHA-256 and stated lens of a video file.
 
     Reads the whole file once and decodes its first frames. `duration_s` runs from the first frame's presentation to
     the end of the last one's; `mean_fps` is frames over duration, whatever the header says.
@@ -64,13 +65,16 @@ def probe(path: str | os.PathLike[str]) -> VideoFacts:
         raise DecodeError(f"{file}: no frame can be decoded.", remedy=NOT_A_VIDEO)
     with contextlib.closing(_timed_frames(file, index, -math.inf)) as timed:
         notes = film_notes(picture for _, _, picture in timed)
+    with typed_errors(file, "read"):
+        lens = lens_of_film(file, (first.image.shape[0], first.image.shape[1]))
     return VideoFacts(
         width_px=first.image.shape[1],
         height_px=first.image.shape[0],
         mean_fps=index.count / index.duration_s,
         duration_s=index.duration_s,
         sha256=sha256,
-        notes=notes,
+        notes=SEPARATOR.join(filter(None, [notes, lens.note])),
+        focal_px=lens.focal_px,
     )
 
 

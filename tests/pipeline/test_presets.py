@@ -56,6 +56,7 @@ def test_nothing_else_differs(section: str) -> None:
         field.name for field in fields(exact) if getattr(exact, field.name) != getattr(paper, field.name)
     }
     assert changed == {
+        "camera": {"lens"},
         "refine": {"mode"},
         "pairs": {"max_references", "max_rotation_deg", "max_baseline_over_depth", "min_valid_fraction"},
     }.get(section, set())

@@ -47,7 +47,13 @@ class ScriptedTracker:
     """One person in the middle of the picture who turns by 60 degrees a second; nothing is looked at."""
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, on_progress: object = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        stated_px: float | None = None,
+        on_progress: object = None,
     ) -> list[Track]:
         """See `pipeline.tracking.tracker.Tracker`."""
         _note_start(unit_id)

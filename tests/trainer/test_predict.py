@@ -163,7 +163,12 @@ class Bodies:
     """What finds people, in place of networks that a test has no pictures for: two in every photo that is not black."""
 
     def of_photo(
-        self, image: np.ndarray, *, focal_px: float | None = None, name: str = "photo"
+        self,
+        image: np.ndarray,
+        *,
+        focal_px: float | None = None,
+        file: Path | None = None,
+        name: str = "photo",
     ) -> list[PhotoBody]:
         if not image.any():
             raise NobodyFoundError("nobody was found in the photo.", remedy="Use another.")
@@ -294,7 +299,12 @@ def test_names_that_would_be_one_file_stay_apart(tmp_path: Path) -> None:
 def test_an_empty_body_leaves_its_photo_out(tmp_path: Path) -> None:
     class Outside(Bodies):
         def of_photo(
-            self, image: np.ndarray, *, focal_px: float | None = None, name: str = "photo"
+            self,
+            image: np.ndarray,
+            *,
+            focal_px: float | None = None,
+            file: Path | None = None,
+            name: str = "photo",
         ) -> list[PhotoBody]:
             seen, unseen = super().of_photo(image)
             return [seen, replace(unseen, base_depth=np.zeros((256, 256)))]

@@ -69,6 +69,7 @@ def made_up(clips: list[str], frames: int = 40, *, seed: int = 0) -> dict[str, d
         "end_s": np.full(len(clips), 2.0), "width_px": np.full(len(clips), 1920), "licence": ["CC0"] * len(clips),
         "outcome": ["kept"] * len(clips), "frames_read": np.full(len(clips), frames),
         "focal_source": ["given"] * len(clips),
+        "focal_uncertainty": [None] * len(clips),
     }  # fmt: skip
     return {"pairs": pairs, "frames": frame_rows, "clips": clip_rows}
 

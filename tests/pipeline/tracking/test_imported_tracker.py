@@ -58,13 +58,17 @@ def bodies_of(performance: Performance) -> ImportedBodies:
 
 
 def tracked(
-    folder: Path, bodies: ImportedBodies, film: list[Frame], focal_px: float | None = None
+    folder: Path,
+    bodies: ImportedBodies,
+    film: list[Frame],
+    focal_px: float | None = None,
+    stated_px: float | None = None,
 ) -> list[Track]:
     write_bodies(folder / "clip.npz", bodies)
     settings = Settings(tracking=TrackingSettings(tracker="imported", bodies=str(folder)))
     tracker = Resources(settings).tracker
     assert isinstance(tracker, ImportedTracker)
-    return tracker.track(iter(film), unit_id="clip-s000-w000", focal_px=focal_px)
+    return tracker.track(iter(film), unit_id="clip-s000-w000", focal_px=focal_px, stated_px=stated_px)
 
 
 def meshes(track: Track) -> np.ndarray:
@@ -120,12 +124,21 @@ def test_the_films_lens_wins_over_an_assumed_one(
     assumed = replace(
         bodies, translation_m=far, focal_px=6 * bodies.focal_px, focal_is_assumed=np.ones(len(bodies), bool)
     )
-    (track,) = tracked(tmp_path, assumed, film, focal_px=float(performance.camera.K[0, 0]))
-    assert not track.has_own_focal
-    assert tracked(tmp_path, bodies, film)[0].has_own_focal  # their camera is the film's
+    focal_px = float(performance.camera.K[0, 0])
+    (track,) = tracked(tmp_path, assumed, film, focal_px=focal_px)
+    assert track.focal_source == "given"
+    (stated,) = tracked(tmp_path, assumed, film, stated_px=focal_px)
+    assert stated.focal_source == "file"
+    np.testing.assert_array_equal(stated.vector, track.vector)
+    # where bodies stand in the film's own camera, what the file says does not move them
+    for kept in (tracked(tmp_path, bodies, film), tracked(tmp_path, bodies, film, stated_px=2 * focal_px)):
+        assert kept[0].focal_source == "given"
+        np.testing.assert_allclose(kept[0].K[:, 0, 0] * kept[0].crop_px[:, 2] / IMAGE_PX, focal_px)
     expected = BodyModel.open_body().vertices(performance.pose, performance.betas, performance.translation)
     np.testing.assert_allclose(meshes(track), expected, atol=1e-4)
-    (track,) = tracked(tmp_path, assumed, film)  # nobody knows the lens: the medium one of method.md
+    (track,) = tracked(tmp_path, assumed, film)
+    # nobody knows the lens: the medium one of method.md
+    assert track.focal_source == "assumed"
     np.testing.assert_allclose(
         track.K[:, 0, 0] * track.crop_px[:, 2] / IMAGE_PX, track.K[0, 0, 0] * track.crop_px[0, 2] / IMAGE_PX
     )

@@ -11,10 +11,12 @@ from pipeline.tracking.left_right import (
     BODY_LANDMARKS,
     MIRROR_PAIRS,
     find_swaps,
+    lags_of,
     mirror_permutation,
     repair_left_right,
 )
 from pipeline.tracking.people import Observations
+from pipeline.tracking.track_building import EXCHANGED, with_exchanged_frames
 from tests.support.toy_people import observations, observed_stick, stick_figure, with_swapped_frames
 
 SWAP_COST = 0.015
@@ -94,7 +96,7 @@ def test_how_long_a_swap_may_last_is_a_time_not_a_count(fps):
 
 
 def path_cost(seen: Observations, state: tuple[int, ...]) -> float:
-    """Cost of one path, frame by frame."""
+    """Cost of one path, pair by pair."""
     body = list(BODY_LANDMARKS)
     height = np.median(seen.size_px)
     chosen = []
@@ -102,21 +104,26 @@ def path_cost(seen: Observations, state: tuple[int, ...]) -> float:
         xy, world = seen.xy_px[t], seen.world_m[t]
         if swapped:
             xy, world = xy[TWIN], world[TWIN] * [1, 1, -1]
-        chosen.append((xy[body], world[body]))
+        chosen.append((xy[body] - xy[body].mean(axis=0), world[body]))
     cost = 30 * SWAP_COST * state[0]
     for t in range(1, len(state)):
-        (xy_before, world_before), (xy, world) = chosen[t - 1], chosen[t]
-        cost += np.mean([np.hypot(*step) for step in xy - xy_before]) / height
-        cost += 0.5 * np.mean([np.sqrt((step**2).sum()) for step in world - world_before])
         cost += SWAP_COST * 30 * (seen.pts_s[t] - seen.pts_s[t - 1]) * state[t]
+    lags = lags_of(seen.pts_s)
+    for lag, t in itertools.product(lags, range(1, len(state))):
+        if t < lag or (lag > 1 and seen.pts_s[t] - seen.pts_s[t - lag] > 0.5):
+            continue
+        (xy_before, world_before), (xy, world) = chosen[t - lag], chosen[t]
+        travelled = np.mean([np.hypot(*step) for step in xy - xy_before]) / height
+        travelled += 0.5 * np.mean([np.sqrt((step**2).sum()) for step in world - world_before])
+        cost += travelled / lag / len(lags)
     return cost
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("count", [1, 2, 7])
-def test_against_every_path(seed, count):
+@pytest.mark.parametrize(("count", "longest_s"), [(1, 0.6), (2, 0.6), (7, 0.6), (9, 0.05), (11, 0.02)])
+def test_against_every_path(seed, count, longest_s):
     rng = np.random.default_rng(seed)
-    times = np.cumsum(rng.uniform(0.02, 0.6, count))
+    times = np.cumsum(rng.uniform(0.3 * longest_s, longest_s, count))
     # near-symmetric, jittered figures make the states nearly equal, so that every path has its chance
     true = observed_stick(times, rng.uniform(0.8, 2.4, count), noise_m=0.15, rng=rng)
     seen = with_swapped_frames(true, rng.random(count) < 0.5, TWIN)
@@ -126,6 +133,62 @@ def test_against_every_path(seed, count):
     np.testing.assert_array_equal(find_swaps(seen, SWAP_COST), np.array(best, bool))
 
 
+@pytest.mark.parametrize("fps", [24.0, 30.0, 60.0, 120.0])
+def test_lags_are_times(fps):
+    assert lags_of(np.arange(100) / fps)[-1] == min(round(fps * 2 / 15), 8)
+    assert lags_of(np.zeros(1)) == ()
+    assert max(lags_of(np.arange(3) / fps)) <= 2
+
+
+@pytest.mark.parametrize(("fps", "count"), [(24, 1), (30, 1), (60, 1), (60, 3)])
+def test_an_exchange_behind_frames_that_show_neither(fps, count):
+    """Between right and wrong frames lie some in which left and right coincide: neighbours alone cannot tell."""
+    times = np.arange(2 * fps) / fps
+    true = observed_stick(times, np.zeros(len(times)), drift_px_s=0, stride_hz=0)
+    swapped = (times > 0.7) & (times < 1.0)
+    seen = with_swapped_frames(true, swapped, TWIN)
+    first, last = np.flatnonzero(swapped)[[0, -1]]
+    for neither in (slice(first - count, first), slice(last + 1, last + 1 + count)):
+        seen.xy_px[neither] = (true.xy_px[neither] + true.xy_px[neither][:, TWIN]) / 2
+        exchanged = true.world_m[neither][:, TWIN] * [1, 1, -1]
+        seen.world_m[neither] = (true.world_m[neither] + exchanged) / 2
+    np.testing.assert_array_equal(find_swaps(seen, SWAP_COST)[swapped], True)
+    still_there = np.r_[0 : first - count, last + 1 + count : len(times)]
+    assert not find_swaps(seen, SWAP_COST)[still_there].any()
+
+
 def test_a_person_without_extent_does_not_crash():
     nothing = observations(np.arange(3) / 30, np.zeros((3, 33, 2)), np.zeros((3, 33, 3)), image_hw=(10, 10))
     assert not find_swaps(nothing, SWAP_COST).any()
+
+
+@pytest.mark.parametrize("gated", [8, 12])
+def test_what_the_repair_cannot_see_is_gated(gated):
+    """Frames that show neither side last longer than the repair looks; they are gated, and what is left is compared."""
+    times = np.arange(120) / 30
+    true = observed_stick(times, np.zeros(120), drift_px_s=0, stride_hz=0)
+    swapped = np.zeros(120, bool)
+    swapped[60:75] = True
+    seen = with_swapped_frames(true, swapped, TWIN)
+    neither = np.zeros(120, bool)
+    neither[60 - gated : 60] = neither[75 : 75 + gated] = True
+    seen.xy_px[neither] = (true.xy_px[neither] + true.xy_px[neither][:, TWIN]) / 2
+    seen.world_m[neither] = (true.world_m[neither] + true.world_m[neither][:, TWIN] * [1, 1, -1]) / 2
+    assert not find_swaps(seen, SWAP_COST)[swapped].any()
+    reasons = tuple(np.where(neither, "high-reprojection-error", "").tolist())
+    found = with_exchanged_frames(reasons, seen, SWAP_COST)
+    assert found == tuple(np.where(swapped, EXCHANGED, np.array(reasons)).tolist())
+    assert with_exchanged_frames(reasons, true, SWAP_COST) == reasons
+    nothing_kept = ("low-score",) * 120
+    assert with_exchanged_frames(nothing_kept, seen, SWAP_COST) == nothing_kept
+
+
+def test_some_frames_of_observations():
+    seen = observed_stick(np.arange(9) / 30, np.zeros(9))
+    chosen = np.arange(9) % 2 == 1
+    part, same = seen.at(chosen), seen.at(np.array([1, 3, 5, 7]))
+    for each in (part, same):
+        assert len(each) == 4
+        np.testing.assert_array_equal(each.pts_s, seen.pts_s[chosen])
+        np.testing.assert_array_equal(each.world_m, seen.world_m[chosen])
+        np.testing.assert_array_equal(each.size_px, seen.size_px[chosen])

@@ -144,6 +144,27 @@ def test_every_gate_has_its_reason_and_nan_fails() -> None:
     assert gate_reasons(quality, GateSettings()) == tuple(reason for _, reason in frames)
 
 
+@pytest.mark.parametrize("usual", [0.002, 0.006, 0.02])
+def test_frames_unlike_their_track_are_dropped(usual: float) -> None:
+    """Three times the median, which counts as .003 at least; beyond .03 of the height all are."""
+    factors = np.r_[np.ones(8), 2.9, 3.1, 5.0]
+    error = factors * usual
+    names = ("detector_score", "silhouette_iou", "acceleration_mm", "border_distance_px", "overlap")
+    good = {name: np.full(11, value) for name, value in zip(names, (0.99, 0.9, 5.0, 9.0, 0.0), strict=True)}
+    reasons = gate_reasons(Quality(reprojection_error=error, **good), GateSettings())
+    expected = [
+        "high-reprojection-error"
+        if value > 0.03
+        else "error-above-usual"
+        if value > 3 * max(usual, 0.003)
+        else ""
+        for value in error
+    ]
+    assert reasons == tuple(expected)
+    loose = gate_reasons(Quality(reprojection_error=error, **good), GateSettings(max_error_over_usual=1e9))
+    assert set(loose) <= {"", "high-reprojection-error"}
+
+
 def test_weak_perspective_round_trip_off_the_centre() -> None:
     crop = Camera(np.array([[900.0, 0, 100], [0, 900, 300], [0, 0, 1]]), (IMAGE_PX, IMAGE_PX))
     weak = np.array([0.9, 0.1, -0.2])
