@@ -59,7 +59,7 @@ def _correlation(target, seen, warped, valid, patch_size):
     -1 where fewer than four fifths of `patch_size` are, or where either is flat.
     """
     zero = np.int32(0)
-    count, st, stt, sw, sww, stw = zero, zero, zero, zero, 0, zero
+    count, st, stt, sw, sww, stw = zero, zero, zero, zero, np.int64(0), zero
     for k in range(target.shape[0]):
         a, u, b, v = np.int32(target[k]), np.int32(seen[k]), np.int32(warped[k]), np.int32(valid[k])
         av, ub = np.int32(a * v), np.int32(u * b)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.body.skinning import JointTransforms
-from pipeline.refine.alignment_kernels import place_points
+from pipeline.refine.point_kernels import place_points
 from pipeline.refine.robust import robust_weight
 from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis
 from pipeline.refine.surface_points import RestSurface
