@@ -26,7 +26,13 @@ ORDER = (
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 ENTRIES = ("pipeline/__init__.py", "pipeline/__main__.py")
 ONLY_IN = {
-    "apache_beam": ("pipeline/runner/graph.py", "pipeline/dataset/unit_sink.py", "pipeline/runner/driver.py"),
+    "apache_beam": (
+        "pipeline/runner/graph.py",
+        "pipeline/runner/driver.py",
+        "pipeline/runner/beam_options.py",
+        "pipeline/runner/costs.py",
+        "pipeline/dataset/storage.py",
+    ),
     "pyrender": ("pipeline/rendering/pyrender_gl.py",),
     "OpenGL": ("pipeline/rendering/pyrender_gl.py",),
     "numba": (

@@ -156,7 +156,7 @@ def _mapping(path: Path) -> Any:
 
 def _portraits(options: argparse.Namespace) -> int:
     from pipeline.body.model import BodyModel
-    from pipeline.dataset.unit_sink import write_table
+    from pipeline.dataset.storage import write_table
     from pipeline.method.portraits import capture_frames, captured_portraits
     from pipeline.tracking.imported_bodies import read_bodies
     from schemas.errors import NobodyFoundError, SettingsError

@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from pipeline.assets import fetch
+    from pipeline.download.packages import fetch
 
     fetch(options.names or None)
     return 0

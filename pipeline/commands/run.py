@@ -68,7 +68,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from pipeline.audit.gates import overrides_from_name
     from pipeline.config import preset
-    from pipeline.runner.driver import pipeline_options, run
+    from pipeline.runner.beam_options import pipeline_options
+    from pipeline.runner.driver import run
     from pipeline.runner.summary import print_run
     from pipeline.video.source import clips_from_arguments
     from schemas.settings import with_overrides

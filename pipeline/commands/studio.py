@@ -106,7 +106,7 @@ def _film(options: argparse.Namespace) -> int:
 def _portraits(options: argparse.Namespace) -> int:
     from rich.progress import track
 
-    from pipeline.dataset.unit_sink import write_table
+    from pipeline.dataset.storage import write_table
     from pipeline.studio.portraits import portraits_of
     from pipeline.studio.settings import StudioSettings
     from schemas.portraits import PORTRAITS

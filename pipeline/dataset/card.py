@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from pipeline.dataset.croissant import croissant_metadata
-from pipeline.dataset.unit_sink import publish_text
+from pipeline.dataset.storage import publish_text
 from schemas.column import Column
 from schemas.dataset import CROISSANT_PATH, MANIFEST_PATH, Dataset
 from schemas.tables import TABLES

@@ -13,7 +13,8 @@ from typing import Any
 from pipeline.dataset.card import publish_documents
 from pipeline.dataset.folder_lock import RunLock
 from pipeline.dataset.packs import UnreadableRowsError, groups_to_pack, unpack, write_pack
-from pipeline.dataset.unit_sink import discard_unit, publish_text, spool_folder, typed_storage_errors
+from pipeline.dataset.storage import publish_text, spool_folder, typed_storage_errors
+from pipeline.dataset.unit_sink import discard_unit
 from schemas.dataset import (
     CUTS_PATH,
     JOURNAL_PATH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pipeline.dataset.unit_sink import publish_text, read_json
+from pipeline.dataset.storage import publish_text, read_json
 from schemas.dataset import CUTS_PATH
 from schemas.documents import json_sha256
 from schemas.errors import DatasetError

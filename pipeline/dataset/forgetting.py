@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.dataset.card import publish_documents
 from pipeline.dataset.compaction import settle, unit_origin
 from pipeline.dataset.folder_lock import RunLock
-from pipeline.dataset.unit_sink import publish_text, spool_folder
+from pipeline.dataset.storage import publish_text, spool_folder
 from pipeline.records import ClipRef
 from schemas.dataset import Dataset, record_path, tombstone_path, tombstoned_sources
 from schemas.errors import DatasetError

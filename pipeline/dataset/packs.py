@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset.unit_sink import publish_file, spool_folder
+from pipeline.dataset.storage import publish_file, spool_folder
 from schemas.errors import DatasetError
 from schemas.shard import REMAKE, Shard
 from schemas.table import TableWriter

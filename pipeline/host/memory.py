@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import resource
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 LARGE_BLOCK_BYTES = 128 * 1024
 _MMAP_THRESHOLD, _ARENA_MAX = -3, -8
@@ -40,3 +44,13 @@ def _of_glibc(name: str, *arguments: type) -> Callable[..., int]:
         return lambda *_: 0
     function.argtypes, function.restype = list(arguments), ctypes.c_int
     return function
+
+
+def peak_mb() -> int:
+    """The most resident memory this process has used, in MB."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) // 1000
+    scale = 1_000_000 if os.uname().sysname == "Darwin" else 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale

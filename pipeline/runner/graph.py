@@ -15,10 +15,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from pipeline.host.process_family import die_with
 from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts
-from pipeline.runner.subprocesses import call_isolated, die_with
+from pipeline.runner.stopwatch import Spent
+from pipeline.runner.subprocesses import call_isolated
 from pipeline.runner.units import (
-    Spent,
     UnitWork,
     cut_clip,
     failed_segment,

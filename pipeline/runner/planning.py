@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from pipeline.config import Settings
 from pipeline.dataset.cuts import read_cuts
-from pipeline.dataset.unit_sink import is_remote, read_json
+from pipeline.dataset.storage import is_remote, read_json
 from pipeline.records import ClipRef
 from pipeline.runner.progress import duration
 from pipeline.video.decode import probe

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.dataset.folder_lock import RunLock
-from pipeline.dataset.unit_sink import is_remote, spool_folder
-from pipeline.runner.subprocesses import end_descendants
+from pipeline.dataset.storage import is_remote, spool_folder
+from pipeline.host.process_family import end_descendants
 
 WORKER_DIED = 70
 """Exit code when a worker process was killed: finished units stay, the same command goes on with the rest."""

@@ -6,19 +6,16 @@ import importlib
 import multiprocessing
 import os
 import signal
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from pipeline.host.logs import quieten_libraries
+from pipeline.host.process_family import die_with
 from schemas.errors import CrashError, HumandepthError, StorageError, TimeLimitError
 
 _START_LIMIT_S = 300.0
-_WATCH_EVERY_S = 0.2
 _PREPARES = "pipeline.runner.units"
 """Imported by a new child before its first call, so that no unit's time limit pays for it."""
 
@@ -104,57 +101,6 @@ def close_idle() -> None:
     """Ends the children that are kept."""
     while _IDLE:
         _IDLE.pop().close()
-
-
-def die_with(pid: int) -> None:
-    """Ends this process soon after the process `pid` has ended, however that came about."""
-    if pid != os.getpid():
-        threading.Thread(target=_watch, args=(pid, _birth_of(pid)), daemon=True).start()
-
-
-def end_descendants() -> None:
-    """Kills every process that this one started, directly or not. Linux only; elsewhere they end by `die_with`."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        fields = _stat_of(int(folder.name))
-        if fields is not None:
-            children.setdefault(int(fields[1]), []).append(int(folder.name))
-    open_list = list(children.get(os.getpid(), ()))
-    while open_list:
-        pid = open_list.pop()
-        open_list += children.get(pid, ())
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            continue
-
-
-def _watch(pid: int, birth: str | None) -> None:
-    while birth is not None and _birth_of(pid) == birth:
-        time.sleep(_WATCH_EVERY_S)
-    os._exit(1)
-
-
-def _birth_of(pid: int) -> str | None:
-    """When a process was started, in ticks since boot: with the pid it names a process. None for one that is gone."""
-    fields = _stat_of(pid)
-    if fields is not None:
-        return None if fields[0] in "ZX" else fields[19]
-    if Path("/proc/self/stat").exists():
-        return None
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return None
-    return ""
-
-
-def _stat_of(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the name: state, parent, ..."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
 
 
 def _serve(pipe: Connection, parent: int) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.dataset.unit_sink import is_remote, publish_text
+from pipeline.dataset.storage import is_remote, publish_text
 from pipeline.runner.progress import duration
 from schemas.dataset import SUMMARY_PATH, Dataset
 from schemas.escaping import shown

@@ -5,31 +5,22 @@ Everything a call needs is in its arguments, so that it can be made in another p
 
 from __future__ import annotations
 
-import os
 import re
-import resource
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pipeline.config import Settings
 from pipeline.dataset.cuts import read_cuts, write_cuts
 from pipeline.dataset.fingerprint import fingerprint
-from pipeline.dataset.unit_sink import (
-    UnitSink,
-    discard_unit,
-    finished_record,
-    is_remote,
-    local_copy,
-    read_record,
-    typed_storage_errors,
-)
+from pipeline.dataset.storage import is_remote, local_copy, typed_storage_errors
+from pipeline.dataset.unit_sink import UnitSink, discard_unit, finished_record, read_record
 from pipeline.method.resources import Toolbox, shared_toolbox
-from pipeline.method.segment import Report, failed_clip, probe_unit_id, render_segment, track_segment
+from pipeline.method.segment import failed_clip, probe_unit_id, render_segment, track_segment
 from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts, VideoFacts
 from pipeline.runner.progress import ProgressFile, write_note
+from pipeline.runner.stopwatch import Spent, Stopwatch
 from pipeline.video.decode import probe
 from pipeline.video.shots import segments_of
 from schemas.dataset import RECORDS_PATH
@@ -51,13 +42,9 @@ class UnitWork:
     """Failed units are tried again: those of this reason, all for an empty string, none for None."""
     make_toolbox: Callable[[Settings], Toolbox] = shared_toolbox
 
-
-@dataclass(frozen=True, kw_only=True)
-class Spent:
-    """Where the time of a call went, and the most memory its process has used."""
-
-    seconds: dict[str, float]
-    peak_mb: int
+    def fingerprint(self, work: Segment | ClipRef) -> str:
+        """What the rows of a clip or segment depend on in this run."""
+        return fingerprint(work, self.settings, self.make_toolbox)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +59,7 @@ class CutClip:
 
 def cut_clip(work: UnitWork, clip: ClipRef) -> CutClip:
     """Cuts a clip into segments and leaves out those that are finished. A clip that cannot be read leaves its rows."""
-    clock = _Stopwatch()
+    clock = Stopwatch()
     try:
         with local_copy(clip.uri) as path:
             segments = _segments(work, clip, path)
@@ -84,7 +71,7 @@ def cut_clip(work: UnitWork, clip: ClipRef) -> CutClip:
         _discard_strays(work.root, clip, {segment.unit_id for segment in segments})
     todo, finished = [], []
     for segment in segments:
-        record = finished_record(work.root, segment.unit_id, fingerprint(segment, work.settings))
+        record = finished_record(work.root, segment.unit_id, work.fingerprint(segment))
         if record is None or _to_retry(record.outcome, work.retry):
             todo.append(segment)
         else:
@@ -95,7 +82,7 @@ def cut_clip(work: UnitWork, clip: ClipRef) -> CutClip:
 
 def write_failed_clip(work: UnitWork, clip: ClipRef, error: HumandepthError) -> UnitCounts:
     """Rows and record of a clip that could not be cut."""
-    unit_id, print_of_clip = probe_unit_id(clip), fingerprint(clip, work.settings)
+    unit_id, print_of_clip = probe_unit_id(clip), work.fingerprint(clip)
     with (
         _stopping(work),
         UnitSink(work.root, unit_id, print_of_clip, attempts=_attempts(work, unit_id, print_of_clip)) as sink,
@@ -109,7 +96,7 @@ def write_failed_clip(work: UnitWork, clip: ClipRef, error: HumandepthError) -> 
 
 def track_unit(work: UnitWork, segment: Segment) -> tuple[TrackedSegment, Spent]:
     """A segment's people. May run where an accelerator is; hands on parameters, never pixels."""
-    clock = _Stopwatch(ProgressFile(work.progress_folder, segment.unit_id))
+    clock = Stopwatch(ProgressFile(work.progress_folder, segment.unit_id))
     with ExitStack() as stack:
         try:
             path = stack.enter_context(local_copy(segment.clip.uri))
@@ -129,8 +116,8 @@ def failed_segment(segment: Segment, stage: str, error: HumandepthError) -> Trac
 def render_unit(work: UnitWork, tracked: TrackedSegment) -> tuple[UnitCounts, Spent]:
     """Writes the unit's shards and, last of all, its completion record."""
     unit_id = tracked.segment.unit_id
-    clock = _Stopwatch(ProgressFile(work.progress_folder, unit_id))
-    print_of_unit = fingerprint(tracked.segment, work.settings)
+    clock = Stopwatch(ProgressFile(work.progress_folder, unit_id))
+    print_of_unit = work.fingerprint(tracked.segment)
     attempts = _attempts(work, unit_id, print_of_unit)
     with _stopping(work), ExitStack() as stack:
         path = None
@@ -150,7 +137,7 @@ def render_unit(work: UnitWork, tracked: TrackedSegment) -> tuple[UnitCounts, Sp
 
 def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
     """`segments_of`, remembered in the dataset: a resumed run reads the file but does not look for shots again."""
-    key = fingerprint(clip, work.settings)
+    key = work.fingerprint(clip)
     known = read_cuts(work.root, clip.clip_id)
     if known is not None and known.get("fingerprint") == key:
         video = probe(path)
@@ -204,37 +191,3 @@ class _stopping:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, StorageError):
             write_note(self._folder, STOP_NOTE, {"message": error.message, "remedy": error.remedy})
-
-
-class _Stopwatch:
-    """A `Report` that also adds up the seconds between its calls, by stage."""
-
-    def __init__(self, report: Report | None = None) -> None:
-        self._report, self._last_s = report, time.monotonic()
-        self._seconds: dict[str, float] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        self.lap(stage)
-        if self._report is not None:
-            self._report(stage, done, total)
-
-    def lap(self, stage: str) -> None:
-        """The time since the last call belongs to this stage."""
-        now = time.monotonic()
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last_s
-        self._last_s = now
-
-    def spent(self, last_stage: str) -> Spent:
-        """What was added up, once the rest is given to a last stage."""
-        self.lap(last_stage)
-        return Spent(seconds=dict(self._seconds), peak_mb=peak_mb())
-
-
-def peak_mb() -> int:
-    """The most resident memory this process has used, in MB."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) // 1000
-    scale = 1_000_000 if os.uname().sysname == "Darwin" else 1000
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale

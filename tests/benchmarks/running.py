@@ -84,7 +84,7 @@ def _write_rows(which: str, folder: str) -> None:
     import apache_beam as beam
     import numpy as np
 
-    from pipeline.runner.units import peak_mb
+    from pipeline.host.memory import peak_mb
     from schemas.tables import SAMPLES
     from tests.support.sample_rows import sample_row
 

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.dataset import folder_lock as run_lock
 from pipeline.dataset.folder_lock import LOCK_PATH, RunLock
-from pipeline.dataset.unit_sink import SPOOL
+from pipeline.dataset.storage import SPOOL
 from pipeline.dataset.verification import verify
 from pipeline.records import ClipRef
 from pipeline.runner.driver import run

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.runner.units import peak_mb
+from pipeline.host.memory import peak_mb
 from schemas.dataset import Dataset, record_path
 from schemas.errors import HumandepthError
 from schemas.tables import TABLES

@@ -20,7 +20,7 @@ import pytest
 
 from pipeline.commands import main as cli
 from pipeline.dataset.compaction import compact_dataset
-from pipeline.dataset.unit_sink import publish_text
+from pipeline.dataset.storage import publish_text
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import SPLITS_PATH, tombstone_path

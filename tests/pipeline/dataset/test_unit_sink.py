@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import unit_sink as sink
-from pipeline.dataset.unit_sink import (
-    UnitSink,
-    discard_unit,
-    finished_record,
-    publish_file,
-    publish_text,
-    read_json,
-)
+from pipeline.dataset import storage, unit_sink
+from pipeline.dataset.storage import publish_file, publish_text, read_json
+from pipeline.dataset.unit_sink import UnitSink, discard_unit, finished_record
 from schemas.dataset import INFO_PATH, Dataset, dataset_info, record_path
 from schemas.errors import DatasetError
 from tests.support.sample_rows import sample_row
@@ -127,7 +121,7 @@ def test_a_crash_between_copy_and_rename_leaves_the_old_file(
     def crash(source: str, target: str) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(sink.os, "replace", crash)
+    monkeypatch.setattr(storage.os, "replace", crash)
     with pytest.raises(OSError, match="no space"):
         publish_file(new, root, "x/y")
     assert (Path(root) / "x/y").read_text() == "old"
@@ -136,7 +130,8 @@ def test_a_crash_between_copy_and_rename_leaves_the_old_file(
 
 def test_buckets_go_through_beams_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remote branch, driven on local paths: Beam's FileSystems serve both."""
-    monkeypatch.setattr(sink, "is_remote", lambda path: True)
+    for module in (storage, unit_sink):
+        monkeypatch.setattr(module, "is_remote", lambda path: True)
     root = str(tmp_path)
     for folder in ("samples", "failures", "meta/records"):
         (tmp_path / folder).mkdir(parents=True)

@@ -14,13 +14,13 @@ import torch
 
 from pipeline.body.model import BodyModel
 from pipeline.commands.main import main
+from pipeline.foreign import result_files
 from pipeline.foreign.result_files import read_result
 from pipeline.foreign.rows import frame_numbers
-from pipeline.tracking import result_files
 from pipeline.tracking.imported_bodies import read_bodies
 from pipeline.video.film import FilmWriter
 from schemas.errors import SourceError
-from tests.pipeline.tracking.foreign.performance import (
+from tests.pipeline.foreign.performance import (
     BETAS,
     FRAMES,
     PLACE,

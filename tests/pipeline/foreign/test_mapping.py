@@ -18,7 +18,7 @@ from pipeline.foreign.mapping import from_mapping
 from pipeline.foreign.rotations import FORMS, LAYOUTS, rotvecs_from
 from pipeline.tracking.imported_bodies import source_camera
 from schemas.errors import SourceError
-from tests.pipeline.tracking.foreign.performance import (
+from tests.pipeline.foreign.performance import (
     BETAS,
     FRAMES,
     HANDLESS,

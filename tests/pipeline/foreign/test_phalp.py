@@ -18,7 +18,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.tracking.imported_bodies import read_bodies
 from pipeline.tracking.imported_tracker import placed
 from tests.pipeline.body.containers import COMPRESSIONS
-from tests.pipeline.tracking.foreign.performance import (
+from tests.pipeline.foreign.performance import (
     BETAS,
     FRAMES,
     HW,

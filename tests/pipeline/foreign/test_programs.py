@@ -18,7 +18,7 @@ from pipeline.commands.main import main
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.imported_bodies import in_camera, source_camera
 from pipeline.tracking.imported_tracker import placed
-from tests.pipeline.tracking.foreign.performance import (
+from tests.pipeline.foreign.performance import (
     BETAS,
     FRAMES,
     HANDLESS,

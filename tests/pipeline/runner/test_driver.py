@@ -10,9 +10,11 @@ import pytest
 
 from pipeline.config import Settings, preset
 from pipeline.dataset.fingerprint import code_digest, fingerprint
+from pipeline.dataset.folder import prepare_folder
 from pipeline.records import ClipRef
-from pipeline.runner.driver import RunSummary, pipeline_options, prepare_folder
+from pipeline.runner.beam_options import pipeline_options
 from pipeline.runner.progress import ProgressFile, Totals, write_note
+from pipeline.runner.summary import RunSummary
 from schemas.errors import DatasetError, SettingsError
 
 CLIP = ClipRef(clip_id="c", uri="c.mp4", source_id="s")

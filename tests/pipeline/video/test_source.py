@@ -10,7 +10,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from pipeline.dataset.unit_sink import local_copy
+from pipeline.dataset.storage import local_copy
 from pipeline.records import ClipRef
 from pipeline.video.container import checked_file
 from pipeline.video.source import MAX_ID_LENGTH, checked_id, clips_from_arguments, id_of, local_path

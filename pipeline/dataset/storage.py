@@ -1,0 +1,170 @@
+"""Files of a dataset on a disk or in a bucket: they bear their names once they are whole, or never.
+
+Works on local folders and, through Beam's FileSystems, on any bucket Beam can write to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.host.temporary import owned_folder
+from pipeline.video.address import is_web, local_path
+from schemas.dataset import document_remedy
+from schemas.documents import damaged, json_object
+from schemas.errors import SourceError, StorageError
+from schemas.escaping import unescaped
+from schemas.places import made_parent
+from schemas.table import TableSpec
+
+SPOOL = ".spool"
+UNCOMPRESSED = "uncompressed"
+_FREE_SPACE = "Free some space on that disk."
+_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: "Ask for a larger quota.",
+    errno.EROFS: "The disk is mounted read-only.",
+    errno.EACCES: "Check the folder's rights.",
+    errno.EPERM: "Check the folder's rights.",
+    errno.EIO: "The disk reports errors.",
+}
+
+
+def bucket_files() -> Any:
+    """Beam's FileSystems, loaded with the first bucket: a worker on local files does without their 95 MB."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def is_remote(root: str) -> bool:
+    """Whether a dataset root is a bucket rather than a folder."""
+    return "://" in root
+
+
+def join(root: str, relative: str) -> str:
+    """A path below a dataset's root."""
+    return f"{root.rstrip('/')}/{relative}"
+
+
+def spool_folder(root: str) -> Path:
+    """Where a local dataset's files are written before they get their names: the same disk, so a name is one rename."""
+    return Path(root) / SPOOL
+
+
+def publish_file(local: Path, root: str, relative: str) -> None:
+    """Moves a complete local file to its final name: the name exists with all bytes, or not at all."""
+    final = join(root, relative)
+    folder, _, name = final.rpartition("/")
+    if is_remote(root):
+        temporary, buckets = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp", bucket_files()
+        with (
+            open(local, "rb") as source,
+            buckets.create(temporary, compression_type=UNCOMPRESSED) as sink,
+        ):
+            shutil.copyfileobj(source, sink)
+        if buckets.exists(final):
+            buckets.delete([final])
+        buckets.rename([temporary], [final])
+        return
+    os.makedirs(folder, exist_ok=True)
+    with open(local, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(local, final)
+    _sync_folder(folder)
+
+
+def publish_text(text: str, root: str, relative: str) -> None:
+    """`publish_file` for a string."""
+    spool = None if is_remote(root) else spool_folder(root)
+    if spool is not None:
+        spool.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=spool) as folder:
+        local = Path(folder) / "text"
+        local.write_text(text, encoding="utf-8")
+        publish_file(local, root, relative)
+
+
+def write_table(table: TableSpec, rows: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """Writes rows to one file of its own, which appears with all of them or not at all, and returns their number."""
+    spool = made_parent(path).with_name(f".{path.name}.part")
+    try:
+        count = table.write(rows, spool)
+        os.replace(spool, path)
+    finally:
+        spool.unlink(missing_ok=True)
+    return count
+
+
+@contextmanager
+def local_copy(uri: str) -> Iterator[str]:
+    """A local path of a clip's uri: its own, or a temporary copy of what lies in a bucket Beam can read.
+
+    Raises SourceError when the bucket or the object cannot be read.
+    """
+    address = unescaped(uri)
+    if not is_remote(address) or address.lower().startswith("file://") or is_web(address):
+        yield str(local_path(uri))
+        return
+    with owned_folder("clip") as spool:
+        path = spool / Path(address).name
+        try:
+            with (
+                bucket_files().open(address, compression_type=UNCOMPRESSED) as source,
+                open(path, "wb") as sink,
+            ):
+                shutil.copyfileobj(source, sink)
+        except (OSError, ValueError) as error:  # BeamIOError is an OSError
+            raise SourceError(
+                f"{uri} cannot be read: {error}.",
+                remedy="Check the address and the rights; buckets need Beam's extra, for example apache-beam[gcp].",
+            ) from error
+        yield str(path)
+
+
+@contextmanager
+def typed_storage_errors(root: str) -> Iterator[None]:
+    """Turns what a disk says when it cannot be written into a StorageError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES and "No space left" not in str(error):
+            raise
+        raise StorageError(
+            f"{root} cannot be written: {error.strerror or error}.",
+            remedy=_REMEDIES.get(error.errno or errno.ENOSPC, _FREE_SPACE)
+            + " Finished units are kept; run the same command again to go on.",
+        ) from error
+
+
+def read_json(root: str, relative: str) -> dict[str, Any] | None:
+    """A JSON file below the root, or None when it is not there. Raises DatasetError when it is damaged."""
+    path = join(root, relative)
+    try:
+        return json_object(read_bytes(path))
+    except OSError:
+        return None
+    except ValueError as error:
+        raise damaged(path, error, remedy=document_remedy(relative)) from error
+
+
+def read_bytes(path: str) -> bytes:
+    if not is_remote(path):
+        return Path(path).read_bytes()
+    with bucket_files().open(path, compression_type=UNCOMPRESSED) as file:
+        return bytes(file.read())
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
