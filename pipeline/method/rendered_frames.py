@@ -113,17 +113,3 @@ class Views:
         """Drops views of frames earlier than this; memory stays bounded by the widest gap."""
         for at in [at for at in self._cache if self._track.pts_s[at] < pts_s]:
             del self._cache[at]
-
-
-def photo_error(target: View, reference: View, warp_px: np.ndarray, valid: np.ndarray) -> float | None:
-    """mean |I_t - I_r warped| over valid pixels, colours in [0, 1]; None where no pixel is valid.
-
-    `warp_px` (H, W, 2) holds, per target pixel, where its surface point lies in the reference (centres at +0.5).
-    """
-    if not valid.any():
-        return None
-    source = np.where(valid[..., None], warp_px, 0.0).astype(np.float32) - np.float32(0.5)
-    warped = cv2.remap(
-        reference.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return float(np.abs(target.image - warped)[valid].mean(dtype=np.float64))

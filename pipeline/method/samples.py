@@ -10,11 +10,12 @@ from pipeline.config import PairSettings
 from pipeline.geometry.motion import MotionField, estimate_statistics, motion_field
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, drop_reason, exceeds, spread_order, viewpoint
-from pipeline.method.rendered_frames import View, Views, photo_error
+from pipeline.method.rendered_frames import View, Views
 from pipeline.method.resources import Toolbox
 from pipeline.method.rows import Row, pair_row
 from pipeline.records import Segment, Track, Verdict
 from pipeline.refine.misalignment import misalignment_px
+from pipeline.refine.warped_picture import photo_error, warped_picture
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL, VALID_VISIBLE
 
 
@@ -48,11 +49,12 @@ def render_target(
         reference = views[at]
         maps = maps_of_pair(view, reference, fields[at], toolbox, settings)
         reason = drop_reason(maps.statistics, settings, check_validity=True)
-        misaligned[at] = _misalignment_px(view, reference, maps)
+        warped = warped_picture(reference.image, maps.warp_px, (maps.validity & VALID_VISIBLE) != 0)
+        misaligned[at] = _misalignment_px(view, reference, maps, warped)
         if not reason and exceeds(misaligned[at], settings.max_misalignment_px):
             reason = "misaligned"
         verdicts[at] = Verdict(kept=not reason, reason=reason, statistics=maps.statistics, estimated=False)
-        errors[at] = photo_error(view, reference, maps.warp_px, maps.validity == VALID_ALL)
+        errors[at] = photo_error(view.image, warped, maps.validity == VALID_ALL)
         if not reason:
             references[at] = _reference_row(track, at, views, maps)
     rows = [
@@ -106,10 +108,10 @@ def _reference_row(track: Track, at: int, views: Views, maps: PairMaps) -> Row:
     }
 
 
-def _misalignment_px(target: View, reference: View, maps: PairMaps) -> float | None:
+def _misalignment_px(target: View, reference: View, maps: PairMaps, warped: np.ndarray) -> float | None:
     return misalignment_px(
         target.image,
-        reference.image,
+        warped,
         maps.warp_px,
         maps.motion,
         target.raster.depth,

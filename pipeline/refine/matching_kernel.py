@@ -30,6 +30,19 @@ def fill_source(warp_px, valid, source):
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+def sum_differences(one, other, valid):
+    """The sum of |one - other| over the colours of valid pixels, and how many colours that are."""
+    total, count = 0.0, 0
+    for row in range(valid.shape[0]):
+        for column in range(valid.shape[1]):
+            if valid[row, column]:
+                for c in range(one.shape[2]):
+                    total += abs(one[row, column, c] - other[row, column, c])
+                count += one.shape[2]
+    return total, count
+
+
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
 def fill_layers(target, warped, valid, layers):
     """Greys of two pictures (H, W, 3) float32 in whole steps, and 1 where they are valid: (3, H, W) int16, else 0."""
     target_steps, warped_steps = TARGET_STEPS / 3.0, WARPED_STEPS / 3.0

@@ -16,6 +16,7 @@ from pipeline.refine.misalignment import (
     depth_direction,
     misalignment_px,
 )
+from pipeline.refine.warped_picture import photo_error, warped_picture
 
 SIDE = 128
 DEPTH_M = 3.0
@@ -39,7 +40,8 @@ def wall(moved_px: tuple[float, float], *, texture: float = 1.0) -> float | None
     )
     valid = np.zeros((SIDE, SIDE), bool)
     valid[10:-10, 10:-24] = True
-    return misalignment_px(target, reference, warp, motion, depth, valid, CAMERA, CAMERA)
+    warped = warped_picture(reference, warp, valid)
+    return misalignment_px(target, warped, warp, motion, depth, valid, CAMERA, CAMERA)
 
 
 def test_bodies_that_agree_have_none() -> None:
@@ -169,3 +171,26 @@ def test_directions_across_are_turned_back_by_the_warp() -> None:
     expected = np.stack([-expected[:, 1], expected[:, 0]], axis=1)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(across, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("seen_share", [0.4, 0.0])
+def test_a_warped_picture_is_the_reference_seen_from_the_target(seen_share: float) -> None:
+    """What `cv2.remap` makes of the whole picture where it is seen, to the bit; its error as plain numpy has it."""
+    rng = np.random.default_rng(9)
+    target, reference = rng.uniform(size=(2, 40, 50, 3)).astype(np.float32)
+    v, u = np.mgrid[0:40, 0:50] + 0.5
+    warp = (np.stack([u, v], axis=-1) + rng.normal(2, 3, (40, 50, 2))).astype(np.float32)
+    seen = np.zeros((40, 50), bool)
+    seen[5:30, 12:44] = rng.uniform(size=(25, 32)) < seen_share
+    warp[~seen] = np.nan
+    warped = warped_picture(reference, warp, seen)
+    whole = cv2.remap(
+        reference, *(np.nan_to_num(warp) - np.float32(0.5)).transpose(2, 0, 1), cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    np.testing.assert_array_equal(warped[seen], whole[seen])
+    error = photo_error(target, warped, seen)
+    if seen_share:
+        assert error == pytest.approx(np.abs(target - whole)[seen].mean(dtype=np.float64), rel=1e-12)
+    else:
+        assert error is None
