@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -101,6 +102,7 @@ class RestSurface:
         return point, normal
 
 
+@lru_cache(maxsize=4)
 def spread_points(body: BodyModel, count: int, node_spacing_m: float) -> SurfacePoints:
     """`count` points of equal area on the mean shape, and a node about every `node_spacing_m` of it.
 
