@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -27,19 +28,6 @@ def fill_source(warp_px, valid, source):
             for axis in range(2):
                 at = warp_px[row, column, axis] if valid[row, column] else np.float32(0.0)
                 source[row, column, axis] = at - np.float32(0.5)
-
-
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def sum_differences(one, other, valid):
-    """The sum of |one - other| over the colours of valid pixels, and how many colours that are."""
-    total, count = 0.0, 0
-    for row in range(valid.shape[0]):
-        for column in range(valid.shape[1]):
-            if valid[row, column]:
-                for c in range(one.shape[2]):
-                    total += abs(one[row, column, c] - other[row, column, c])
-                count += one.shape[2]
-    return total, count
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
@@ -72,7 +60,8 @@ def _correlation(target, seen, warped, valid, patch_size):
     -1 where fewer than four fifths of `patch_size` are, or where either is flat.
     """
     zero = np.int32(0)
-    count, st, stt, sw, sww, stw = zero, zero, zero, zero, np.int64(0), zero
+    count, st, stt, sw, stw = zero, zero, zero, zero, zero
+    sww: Any = 0  # 64 bits for numba
     for k in range(target.shape[0]):
         a, u, b, v = np.int32(target[k]), np.int32(seen[k]), np.int32(warped[k]), np.int32(valid[k])
         av, ub = np.int32(a * v), np.int32(u * b)

@@ -5,13 +5,17 @@ Not the refinement's own objective: no skeleton, no shared surface, no gradient 
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.visibility import PairMaps
+from pipeline.records import RenderedFrame
 from pipeline.refine.matching_kernel import (
     fill_across,
     fill_depth_directions,
     fill_layers,
+    fill_source,
     match_patches,
 )
 
@@ -27,16 +31,7 @@ LENGTH_OVER_COMPONENT = 1.7456
 """Median length of an isotropic normal vector in the plane over the median size of one component: 1.1774 / 0.6745."""
 
 
-def misalignment_px(
-    target_image: np.ndarray,
-    warped_image: np.ndarray,
-    warp_px: np.ndarray,
-    motion: np.ndarray,
-    depth: np.ndarray,
-    valid: np.ndarray,
-    target_camera: Camera,
-    reference_camera: Camera,
-) -> float | None:
+def misalignment_px(maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame) -> float | None:
     """Median distance in map pixels between where the bodies say target pixels lie in the reference and where the
     pictures do; None where fewer than MIN_PATCHES patches can be found again.
 
@@ -48,9 +43,11 @@ def misalignment_px(
     which is the median length of s where the bodies' errors have no preferred direction. A shift beyond the search
     counts as SEARCH_PX.
 
-    Images (H, W, 3) float32 in [0, 1], the reference's as `warped_picture` makes it; warp_px (H, W, 2), motion
-    (H, W, 6) as stored (rotation vector, displacement), depth (H, W) metres, valid (H, W) bool. Source: our decision.
+    Of the target's pixels those count that the reference sees too. Source: our decision.
     """
+    target_image, reference_image = target.image, reference.image
+    warp_px, motion, depth, valid = maps.warp_px, maps.motion, target.surface.raster.depth, maps.visible
+    target_camera, reference_camera = target.surface.camera, reference.surface.camera
     margin = PATCH_RADIUS_PX + SEARCH_PX + 1
     height, width = valid.shape
     row, column = np.mgrid[margin : height - margin : SPACING_PX, margin : width - margin : SPACING_PX]
@@ -63,8 +60,7 @@ def misalignment_px(
         slice(int(low) - margin, int(high) + margin + 1)
         for low, high in zip(centre.min(axis=0), centre.max(axis=0))
     )
-    layers = np.empty((3, *valid[box].shape), np.int16)
-    fill_layers(target_image[box], warped_image[box], valid[box], layers)
+    layers = _layers(target_image[box], reference_image, warp_px[box], valid[box])
     shift, score, curvature = np.empty((len(centre), 2)), np.empty(len(centre)), np.empty((len(centre), 3))
     in_box = centre - [box[0].start, box[1].start]
     match_patches(layers, in_box, PATCH_RADIUS_PX, SEARCH_PX, shift, score, curvature)
@@ -83,6 +79,15 @@ def misalignment_px(
         return None
     size = np.where(beyond, SEARCH_PX, np.abs((shift * across).sum(axis=1)))
     return float(LENGTH_OVER_COMPONENT * np.median(size[found]))
+
+
+def _layers(target: np.ndarray, reference: np.ndarray, warp_px: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(3, h, w) what `match_patches` reads, of a part of the target and the reference warped to it."""
+    source, layers = np.empty((*valid.shape, 2), np.float32), np.empty((3, *valid.shape), np.int16)
+    fill_source(warp_px, valid, source)
+    warped = cv2.remap(reference, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    fill_layers(target, warped, valid, layers)
+    return layers
 
 
 def depth_direction(

@@ -49,7 +49,7 @@ def resolve_backend(name: str) -> str:
         return name
     if name == "auto":
         backend, reason = automatic_choice()
-        _LOG.info("rendering.rasterizer=auto means %s here: %s.", backend, reason)
+        _LOG.info("rendering.rasterizer=auto selects %s: %s.", backend, reason)
         return backend
     if opengl() is None:
         raise _no_gl()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.assets import asset_path
 from pipeline.config import Settings
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.method.segment import process_segment
 from pipeline.records import ClipRef, Segment
 from pipeline.tracking.blazepose import PoseModels
@@ -85,10 +85,10 @@ def process_clip(path: str | None, first_s: float | None = None) -> SegmentCost:
         kept_pairs += table == "pairs" and bool(row["kept"])
         person_frames += table == "frames" and bool(row["kept"])
 
-    toolbox = Toolbox(settings)
+    resources = Resources(settings)
     begin_s = time.process_time()
     for segment in _segments(path, first_s, settings):
-        process_segment(segment, toolbox, settings, emit)
+        process_segment(segment, resources, emit)
     cpu_s = time.process_time() - begin_s
     name = Path(path).name if path else "demo clip"
     return SegmentCost(

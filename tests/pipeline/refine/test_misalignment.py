@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.motion import PairStatistics
+from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.rigid import rotation_from_rotvec
+from pipeline.geometry.visibility import PairMaps
+from pipeline.records import RenderedFrame
 from pipeline.refine.matching_kernel import fill_across, fill_layers, match_patches
 from pipeline.refine.misalignment import (
     LENGTH_OVER_COMPONENT,
@@ -16,10 +20,11 @@ from pipeline.refine.misalignment import (
     depth_direction,
     misalignment_px,
 )
-from pipeline.refine.warped_picture import photo_error, warped_picture
+from schemas.conventions import VALID_ALL
 
 SIDE = 128
 DEPTH_M = 3.0
+NUMBERS = dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0)
 CAMERA = Camera(np.array([[280.0, 0, SIDE / 2], [0, 280.0, SIDE / 2], [0, 0, 1]]), (SIDE, SIDE))
 
 
@@ -31,7 +36,6 @@ def wall(moved_px: tuple[float, float], *, texture: float = 1.0) -> float | None
     motion = np.zeros((SIDE, SIDE, 6), np.float16)
     motion[..., 1] = 0.05  # a turn: with a mere translation a change of depth moves no point to speak of
     v, u = np.mgrid[0:SIDE, 0:SIDE] + 0.5
-    depth = np.full((SIDE, SIDE), DEPTH_M)
     shift = np.array([9.0, 0.0])
     warp = (np.stack([u, v], axis=-1) + shift).astype(np.float32)
     source = np.stack([u, v], axis=-1) - shift - np.array(moved_px) - 0.5
@@ -40,8 +44,16 @@ def wall(moved_px: tuple[float, float], *, texture: float = 1.0) -> float | None
     )
     valid = np.zeros((SIDE, SIDE), bool)
     valid[10:-10, 10:-24] = True
-    warped = warped_picture(reference, warp, valid)
-    return misalignment_px(target, warped, warp, motion, depth, valid, CAMERA, CAMERA)
+    validity = np.where(valid, VALID_ALL, 0).astype(np.uint8)
+    maps = PairMaps(motion, validity, np.zeros((SIDE, SIDE), np.float32), warp, PairStatistics(**NUMBERS))
+    surface = RenderedSurface(
+        vertices=DEPTH_M * np.array([[-9.0, -9, 1], [9, -9, 1], [0, 9, 1]]),
+        faces=np.array([[0, 1, 2]]),
+        camera=CAMERA,
+        face_id=np.zeros((SIDE, SIDE)),
+    )
+    frames = [RenderedFrame(surface=surface, image=image) for image in (target, reference)]
+    return misalignment_px(maps, target=frames[0], reference=frames[1])
 
 
 def test_bodies_that_agree_have_none() -> None:
@@ -171,26 +183,3 @@ def test_directions_across_are_turned_back_by_the_warp() -> None:
     expected = np.stack([-expected[:, 1], expected[:, 0]], axis=1)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(across, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("seen_share", [0.4, 0.0])
-def test_a_warped_picture_is_the_reference_seen_from_the_target(seen_share: float) -> None:
-    """What `cv2.remap` makes of the whole picture where it is seen, to the bit; its error as plain numpy has it."""
-    rng = np.random.default_rng(9)
-    target, reference = rng.uniform(size=(2, 40, 50, 3)).astype(np.float32)
-    v, u = np.mgrid[0:40, 0:50] + 0.5
-    warp = (np.stack([u, v], axis=-1) + rng.normal(2, 3, (40, 50, 2))).astype(np.float32)
-    seen = np.zeros((40, 50), bool)
-    seen[5:30, 12:44] = rng.uniform(size=(25, 32)) < seen_share
-    warp[~seen] = np.nan
-    warped = warped_picture(reference, warp, seen)
-    whole = cv2.remap(
-        reference, *(np.nan_to_num(warp) - np.float32(0.5)).transpose(2, 0, 1), cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    np.testing.assert_array_equal(warped[seen], whole[seen])
-    error = photo_error(target, warped, seen)
-    if seen_share:
-        assert error == pytest.approx(np.abs(target - whole)[seen].mean(dtype=np.float64), rel=1e-12)
-    else:
-        assert error is None
