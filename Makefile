@@ -4,6 +4,7 @@
 # make accuracy  the demo's figures, joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
 # make docs   the pages of docs/ and the API as a site (build/site), no warning allowed
 # make bench  benchmarks with ratios (build/benchmarks.json)
+# make profile  where the CPU time of a clip goes, part by part (CLIP=film.mp4; the demo clip without it)
 # make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
 # make memory peak memory of a worker by a film's size, rate and length; fails above 1 GB (build/memory.json)
@@ -26,7 +27,7 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy docs images locks memory soak demo test lint typecheck unit fuzz bench fetch clean install
+.PHONY: accuracy docs images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean install
 
 install: $(STAMP)
 
@@ -71,6 +72,9 @@ fuzz: fetch
 bench: fetch
 	@mkdir -p build
 	@$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
+
+profile: fetch
+	@$(ONE_THREAD) $(BIN)/python -m tests.benchmarks.stage_costs $(if $(CLIP),"$(CLIP)")
 
 accuracy: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.accuracy

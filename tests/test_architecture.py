@@ -46,7 +46,9 @@ ONLY_IN = {
     "numba": (
         "pipeline/geometry/",
         "pipeline/rendering/compiled.py",
-        "pipeline/refine/alignment_kernels.py",  # 20 passes over every frame's surface: 100 times slower in numpy
+        "pipeline/refine/point_kernels.py",  # 24 passes over every frame's surface: 100 times slower in numpy
+        "pipeline/refine/appearance_kernels.py",
+        "pipeline/refine/equation_kernels.py",
         "pipeline/refine/static_lighting_kernels.py",
         "pipeline/refine/matching_kernel.py",
     ),

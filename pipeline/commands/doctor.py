@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from pipeline.assets import asset_path, cache_folder
 from pipeline.host.kernel_cache import KERNEL_CACHE, KERNEL_CACHE_STAYS
-from pipeline.rendering.choice import gl_platform, make_rasterizer
+from pipeline.rendering.choice import automatic_choice, make_rasterizer, opengl
 from schemas.command_line import Commands
 from schemas.errors import HumandepthError
 from schemas.escaping import shown
@@ -136,17 +136,20 @@ def _codecs() -> Iterator[Finding]:
 
 
 def _rasterizers() -> Iterator[Finding]:
-    gl = gl_platform()
+    found = opengl()
     yield Finding(
         what="OpenGL",
-        works=gl is not None,
-        detail=f"available through {gl}" if gl else "not available: no context can be made",
+        works=found is not None,
+        detail=f"{found.renderer}, through {found.platform}"
+        if found
+        else "not available: no context can be made",
         remedy="Not needed: the compiled rasteriser is used. For OpenGL install libegl1 and libgl1-mesa-dri.",
     )
-    name = "pyrender_gl" if gl else "compiled"
+    name, reason = automatic_choice()
     rasterizer = make_rasterizer(name)
     rasterizer.close()
-    yield Finding(what="rasteriser", works=True, detail=f"rendering.rasterizer=auto selects {name}")
+    detail = f"rendering.rasterizer=auto selects {name}: {reason}"
+    yield Finding(what="rasteriser", works=True, detail=detail)
 
 
 def _kernels() -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from pipeline.config import Settings
 from pipeline.geometry.rings import Rings, two_ring
 from pipeline.rendering import Rasterizer, make_rasterizer
 from pipeline.rendering.base_mesh import BaseMesh
+from pipeline.rendering.compiled import CompiledRasterizer
 
 if TYPE_CHECKING:
     from pipeline.tracking.tracker import ObservingTracker, Tracker
@@ -70,12 +71,9 @@ class Resources:
         return make_rasterizer(rendering.rasterizer, near_m=rendering.near_m)
 
     @cached_property
-    def refining_rasterizer(self) -> Rasterizer:
-        """The rasteriser of refinement's visibility: compiled, so that bodies do not depend on what draws depth.
-
-        Without a GPU it is also many times as fast as OpenGL, which takes a quarter of refinement's time.
-        """
-        return make_rasterizer("compiled", near_m=self.settings.rendering.near_m)
+    def refining_rasterizer(self) -> CompiledRasterizer:
+        """The rasteriser of refinement's visibility: compiled, so that bodies do not depend on what draws depth."""
+        return CompiledRasterizer(near_m=self.settings.rendering.near_m)
 
 
 @lru_cache(maxsize=1)

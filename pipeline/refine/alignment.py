@@ -27,18 +27,19 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.body.model import BodyModel
+from pipeline.body.skinning import JointTransforms
 from pipeline.config import RefineSettings
-from pipeline.refine.alignment_kernels import CORRECTIONS, add_normal_equations
-from pipeline.refine.appearance import Appearance
-from pipeline.refine.pictures import LevelPictures
-from pipeline.refine.robust import robust_weight
+from pipeline.refine.appearance import Appearance, Difference
+from pipeline.refine.equation_kernels import CORRECTIONS, TWIST, add_twist_equations, carry_up
+from pipeline.refine.pictures import TONE, LevelPicture, LevelPictures, TrackPictures
 from pipeline.refine.shared_offset import OffsetSystem
 from pipeline.refine.step_solver import DAMPING, StepSolver
 from pipeline.refine.surface_points import RestSurface, spread_points
-from pipeline.refine.track_bodies import TrackBodies
+from pipeline.refine.track_bodies import TrackBodies, TrackMesh
 from pipeline.refine.track_frames import TrackFrames
 from pipeline.refine.visibility import Visibility
-from pipeline.rendering import Rasterizer
+from pipeline.rendering.compiled import CompiledRasterizer
+from schemas.conventions import JOINT_COUNT
 
 Report = Callable[[str, int, int], None]
 """Takes the stage `refine`, how many steps of it are done, and how many there are."""
@@ -48,7 +49,7 @@ def aligned_bodies(
     start: TrackBodies,
     frames: TrackFrames,
     body: BodyModel,
-    rasterizer: Rasterizer,
+    rasterizer: CompiledRasterizer,
     settings: RefineSettings,
     report: Report | None = None,
 ) -> TrackBodies:
@@ -76,7 +77,7 @@ class Alignment:
         start: TrackBodies,
         frames: TrackFrames,
         body: BodyModel,
-        rasterizer: Rasterizer,
+        rasterizer: CompiledRasterizer,
         settings: RefineSettings,
     ) -> None:
         self.bodies = start
@@ -85,54 +86,71 @@ class Alignment:
             spread_points(body, settings.points, settings.node_spacing_m), body, start.betas
         )
         self._parents = np.ascontiguousarray(body.parents, np.int64)
-        self._visibility = Visibility(self._surface, frames, body, rasterizer)
-        self._appearance = Appearance(self._surface, frames, self._visibility, settings)
+        mesh = TrackMesh(body, start.betas)
+        self._visibility = Visibility(self._surface, frames, mesh, rasterizer)
+        self._pictures = TrackPictures(frames, boxes_px(start, frames, body, mesh), settings.levels_px)
+        self._appearance = Appearance(frames, self._visibility, self._surface.points.node_count, settings)
         self._solver = StepSolver(start, frames, settings)
         self._offset_m = np.zeros(self._surface.points.node_count)
 
     def level(self, side_px: int) -> LevelPictures:
-        """The frames' pictures at one resolution, cut to the bodies as they are now."""
-        boxes_px = []
-        for at, camera in enumerate(self._frames.cameras):
-            body_px = camera.px_from_cam(self.bodies.vertices(self._body, at))
-            boxes_px.append(np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)]))
-        return LevelPictures(self._frames.pictures, self._frames.cameras, boxes_px, side_px)
+        """The frames' pictures at one resolution."""
+        return self._pictures.level(side_px)
 
     def update_visibility(self, side_px: int) -> None:
         """Which points each frame sees, by the bodies as they are now."""
-        self._visibility.update(self.bodies, side_px)
+        self._visibility.update(self.bodies, self.bodies.transforms(self._body), side_px)
 
     def step(self, level: LevelPictures, *, update_lighting: bool) -> None:
         """One step of every frame and of what they share, all against the same appearance."""
-        placed, count, appearance = self.bodies.transforms(self._body), len(level), self._appearance
-        points, dressed = self._surface.points, self._surface.dressed(self._offset_m)
+        placed, count = self.bodies.transforms(self._body), len(level)
+        surface = self._visibility.surface
+        dressed = surface.dressed(self._offset_m)
         for at in range(count):
-            appearance.sample(level[at], placed, at, dressed)
-        hessian, gradient = np.zeros((count, CORRECTIONS, CORRECTIONS)), np.zeros((count, CORRECTIONS))
-        offset = OffsetSystem(points)
-        more_bias = np.zeros_like(appearance.bias)
-        for at in range(count):
-            residual, offset_slope, counted = appearance.compare(at)
-            more_bias[at] = appearance.node_bias(residual, counted)
-            appearance.subtract(more_bias[at], residual)
-            weight = self._sample_weight(residual, counted)
-            slope = appearance.sample(level[at], placed, at, dressed)
-            add_normal_equations(
-                dressed, points.joint, points.weight, self._parents,
-                placed.rotation[at], placed.offset[at], placed.position[at],
-                weight, residual, slope, hessian[at], gradient[at],
-            )  # fmt: skip
-            offset.add(weight, residual, offset_slope)
-        self.bodies = self._solver.stepped(self.bodies, hessian, gradient, placed.rotation)
+            self._appearance.sample(at, level[at], placed, dressed)
+        hessian, gradient = np.empty((count, CORRECTIONS, CORRECTIONS)), np.empty((count, CORRECTIONS))
+        offset = OffsetSystem(surface.points)
+        more_bias = np.empty_like(self._appearance.bias)
+        for at, difference in enumerate(self._appearance.differences(offset)):
+            more_bias[at] = difference.bias
+            self._equations(at, level[at], placed, dressed, difference, hessian[at], gradient[at])
+        self.bodies = self._solver.stepped(self.bodies, hessian, gradient)
         del hessian
         self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m, DAMPING)
         if update_lighting:  # first claim to what both could explain
-            appearance.update_lighting(placed)
+            self._appearance.update_lighting(placed)
         else:
-            appearance.bias += more_bias - more_bias.mean(axis=0)
+            self._appearance.bias += more_bias - more_bias.mean(axis=0)
 
-    def _sample_weight(self, residual: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(Q, C) weights of squared residuals."""
-        settings = self._settings
-        weight = robust_weight(residual.astype(np.float64), counted, settings.colour_sigma)
-        return self._visibility.stride * settings.picture_weight * weight
+    def _equations(
+        self,
+        at: int,
+        picture: LevelPicture,
+        placed: JointTransforms,
+        dressed: np.ndarray,
+        difference: Difference,
+        hessian: np.ndarray,
+        gradient: np.ndarray,
+    ) -> None:
+        """Fills the normal equations (75, 75) and (75,) of a frame."""
+        points, origin = self._visibility.surface.points, placed.position[at, 0]
+        twist_hessian = np.zeros((JOINT_COUNT, JOINT_COUNT, TWIST, TWIST))
+        twist_gradient = np.zeros((JOINT_COUNT, TWIST))
+        add_twist_equations(
+            dressed, points.joint, points.weight, placed.rotation[at], placed.offset[at], origin,
+            picture.picture, TONE, picture.lens, difference.weight, difference.residual,
+            twist_hessian, twist_gradient,
+        )  # fmt: skip
+        carry_up(
+            twist_hessian, twist_gradient, self._parents, placed.rotation[at], placed.position[at], origin,
+            hessian, gradient,
+        )  # fmt: skip
+
+
+def boxes_px(bodies: TrackBodies, frames: TrackFrames, body: BodyModel, mesh: TrackMesh) -> list[np.ndarray]:
+    """(2, 2) of each frame: upper left and lower right corner of the body in its crop."""
+    placed, boxes = bodies.transforms(body), []
+    for at, camera in enumerate(frames.cameras):
+        body_px = camera.px_from_cam(mesh.vertices(bodies, placed, at))
+        boxes.append(np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)]))
+    return boxes

@@ -2,94 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipeline.body.skinning import JointTransforms
 from pipeline.config import RefineSettings
-from pipeline.refine.alignment_kernels import blend_appearance, sample_picture, subtract_field
+from pipeline.refine.appearance_kernels import blend_frames, compare_frame
 from pipeline.refine.pictures import TONE, LevelPicture
+from pipeline.refine.point_kernels import show_points
 from pipeline.refine.robust import ROBUST_SIGMAS
+from pipeline.refine.shared_offset import OffsetSystem
 from pipeline.refine.static_lighting import fitted_lighting, lighting_basis
-from pipeline.refine.static_lighting_kernels import COEFFICIENTS, subtract_lighting
-from pipeline.refine.surface_points import RestSurface
+from pipeline.refine.static_lighting_kernels import COEFFICIENTS
 from pipeline.refine.track_frames import TrackFrames
 from pipeline.refine.visibility import Visibility
 
 CHANNELS = 3
-MIN_SUPPORT = 0.5
-"""A point counts in a frame when the weights of the other frames that see it reach this."""
+MIN_SUPPORT = 0.5 - 1e-6
+"""A point counts in a frame when the weights of the other frames that see it reach a half. Raised cosines of evenly
+spaced frames add up to it exactly; which side of it rounding falls on may not decide."""
 BIAS_PRIOR = 2.0
 """Samples' worth of weight that pulls a node's bias to zero in each iteration."""
 LIGHTING_STRIDE = 8
 """One point in so many tells of the lighting: some 700 a frame, for eight coefficients a track."""
+GROUP = 16
+"""Frames whose neighbours are blended together: 2.7 MB of means."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """How one frame differs from what the frames around it show."""
+
+    residual: np.ndarray
+    """(C, Q) differences of values, less the bias; nothing where the weight is 0."""
+    weight: np.ndarray
+    """(C, Q) of squared residuals."""
+    bias: np.ndarray
+    """(K, C) what a slow field explains."""
 
 
 class Appearance:
     """Logarithms of colours at the points, less the static lighting of the track and a slow bias of each frame."""
 
     def __init__(
-        self, surface: RestSurface, frames: TrackFrames, visibility: Visibility, settings: RefineSettings
+        self, frames: TrackFrames, visibility: Visibility, node_count: int, settings: RefineSettings
     ) -> None:
-        self._surface, self._visibility, self._settings = surface, visibility, settings
-        self._neighbours = frames.neighbours
-        self._neighbour = [np.flatnonzero(row) for row in frames.neighbours]
-        self._neighbour_weight = [row[row > 0] for row in frames.neighbours]
-        count, points = len(frames), surface.count
+        self._visibility, self._settings = visibility, settings
+        self._neighbours = frames.neighbours.astype(np.float32)
         self.lighting = np.zeros((COEFFICIENTS, CHANNELS))
-        self.bias = np.zeros((count, surface.points.node_count, CHANNELS), np.float32)
+        self.bias = np.zeros((len(frames), node_count, CHANNELS), np.float32)
         """(T, K, C), at the nodes."""
-        self._value = np.zeros((count, points, CHANNELS), np.float32)
-        self._normal_slope = np.zeros((count, points, CHANNELS), np.float32)
-        """(T, Q, C): derivatives of values by the distance of the dressed surface, per metre."""
+        self._shown = np.zeros((len(frames), 2 * CHANNELS, 0), np.float32)
+        """(T, 2 C, Q): values, and their derivatives by the distance of the dressed surface, per metre."""
 
-    def sample(
-        self, picture: LevelPicture, placed: JointTransforms, at: int, dressed: np.ndarray
-    ) -> np.ndarray:
-        """Takes a frame's values at points of the dressed rest shape (Q, 3); returns their slopes (Q, C, 3) per m."""
-        point, normal = self._surface.posed(dressed, placed, at)
-        slope = np.zeros((len(point), CHANNELS, 3), np.float32)
-        sample_picture(
-            picture.picture, TONE, point, normal, self._visibility.weight[at], picture.lens,
-            self._value[at], slope, self._normal_slope[at],
+    def sample(self, at: int, picture: LevelPicture, placed: JointTransforms, dressed: np.ndarray) -> None:
+        """Takes a frame's values at points of the dressed rest shape (Q, 3)."""
+        if self._shown.shape[2] != len(dressed):
+            self._shown = np.zeros((*self._shown.shape[:2], len(dressed)), np.float32)
+        surface, shown = self._visibility.surface, self._shown[at]
+        points = surface.points
+        show_points(
+            dressed, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
+            picture.picture, TONE, picture.lens, points.node, points.node_weight,
+            self.bias[at], self.lighting, self._visibility.weight[at], shown[:CHANNELS], shown[CHANNELS:],
         )  # fmt: skip
-        self.subtract(self.bias[at], self._value[at])
-        subtract_lighting(normal, self._visibility.weight[at], self.lighting, self._value[at])
-        return slope
 
-    def compare(self, at: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Residuals V - A (Q, C), their slopes by the offset (Q, C), and how much each point counts (Q,)."""
+    def differences(self, offset: OffsetSystem) -> Iterator[Difference]:
+        """Every frame against the mean of its neighbours, in order; slopes by the offset are added to its system."""
+        count, _, points = self._shown.shape
+        mean = np.empty((GROUP, 2 * CHANNELS, points), np.float32)
+        support = np.empty((GROUP, points), np.float32)
         settings, seen = self._settings, self._visibility.weight
-        mean, mean_slope = np.empty_like(self._value[at]), np.empty_like(self._value[at])
-        support = np.empty(self._surface.count)
-        blend_appearance(
-            self._value, self._normal_slope, seen, at, self._neighbour[at], self._neighbour_weight[at],
-            ROBUST_SIGMAS * settings.colour_sigma if settings.mode == "pairs" else 0.0,
-            mean, mean_slope, support,
+        scale = ROBUST_SIGMAS * settings.colour_sigma if settings.mode == "pairs" else 0.0
+        for first in range(0, count, GROUP):
+            frames = range(first, min(first + GROUP, count))
+            blend_frames(self._shown, seen, self._neighbours, first, scale, mean[: len(frames)], support)
+            for at in frames:
+                counted = np.where(support[at - first] > MIN_SUPPORT, seen[at], np.float32(0))
+                yield self._difference(at, mean[at - first], counted, offset)
+
+    def _difference(self, at: int, mean: np.ndarray, counted: np.ndarray, offset: OffsetSystem) -> Difference:
+        settings, points = self._settings, self._visibility.surface.points
+        bias = np.empty((points.node_count, CHANNELS))
+        residual, weight = np.empty((2, CHANNELS, len(counted)))
+        compare_frame(
+            self._shown[at], mean, counted, points.node, points.node_weight,
+            BIAS_PRIOR, settings.colour_sigma, self._visibility.stride * settings.picture_weight,
+            bias, residual, weight, offset.square, offset.product,
         )  # fmt: skip
-        counted = np.where(support > MIN_SUPPORT, seen[at], 0.0)
-        return self._value[at] - mean, self._normal_slope[at] - mean_slope, counted
-
-    def node_bias(self, residual: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(K, C) the weighted mean residual around each node, drawn to zero where little is seen."""
-        points = self._surface.points
-        node, share = points.node.ravel(), (counted[:, None] * points.node_weight)
-        total = np.bincount(node, share.ravel(), points.node_count) + BIAS_PRIOR
-        sums = [
-            np.bincount(node, (share * residual[:, channel, None]).ravel(), points.node_count)
-            for channel in range(CHANNELS)
-        ]
-        return (np.stack(sums, axis=1) / total[:, None]).astype(np.float32)
-
-    def subtract(self, nodes: np.ndarray, values: np.ndarray) -> None:
-        """Takes a field given at nodes (K, C) from values at points (Q, C)."""
-        subtract_field(self._surface.points.node, self._surface.points.node_weight, nodes, values)
+        return Difference(residual, weight, bias)
 
     def update_lighting(self, placed: JointTransforms) -> None:
         """Adds to the static lighting what explains the values after subtracting the current estimate."""
-        few = np.s_[::LIGHTING_STRIDE]
+        few = np.s_[:: max(1, LIGHTING_STRIDE // self._visibility.stride)]
         self.lighting += fitted_lighting(
-            lighting_basis(self._surface, placed, few),
-            self._value[:, few],
+            lighting_basis(self._visibility.surface, placed, few),
+            np.ascontiguousarray(self._shown[:, :CHANNELS, few].swapaxes(1, 2)),
             self._visibility.weight[:, few],
             self._neighbours,
             min_support=MIN_SUPPORT,

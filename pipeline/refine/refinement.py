@@ -19,7 +19,7 @@ from pipeline.records import Track
 from pipeline.refine.alignment import Report, aligned_bodies
 from pipeline.refine.track_bodies import TrackBodies
 from pipeline.refine.track_frames import Pictures, TrackFrames
-from pipeline.rendering import Rasterizer
+from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 
 
@@ -27,7 +27,7 @@ def refined_track(
     track: Track,
     pictures: Pictures,
     body: BodyModel,
-    rasterizer: Rasterizer,
+    rasterizer: CompiledRasterizer,
     settings: RefineSettings,
     gaps_s: Sequence[float],
     report: Report | None = None,
@@ -61,7 +61,7 @@ def refined_vectors(
     frames: TrackFrames,
     vectors: np.ndarray,
     body: BodyModel,
-    rasterizer: Rasterizer,
+    rasterizer: CompiledRasterizer,
     settings: RefineSettings,
     report: Report | None = None,
 ) -> np.ndarray:

@@ -14,20 +14,16 @@ class OffsetSystem:
 
     def __init__(self, points: SurfacePoints) -> None:
         self._points = points
-        self._square, self._product = np.zeros(len(points.face)), np.zeros(len(points.face))
-
-    def add(self, weight: np.ndarray, residual: np.ndarray, slope: np.ndarray) -> None:
-        """One frame: weights, residuals and slopes by the offset, each (Q, C)."""
-        self._square += (weight * slope * slope).sum(axis=1)
-        self._product += (weight * slope * residual).sum(axis=1)
+        self.square, self.product = np.zeros(len(points.face)), np.zeros(len(points.face))
+        """(Q,) sums over frames and channels of w s^2 and w s r: weights, slopes by the offset, residuals."""
 
     def solved(self, offset_m: np.ndarray, sigma_m: float, damping: float) -> np.ndarray:
         """The offset (K,) after one step, held near zero by sigma_m; `damping` is a share of the diagonal."""
         node, share, count = self._points.node, self._points.node_weight, self._points.node_count
         pair = (node[:, :, None] * count + node[:, None, :]).ravel()
-        shares = (self._square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
+        shares = (self.square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
         hessian = np.bincount(pair, shares, count * count).reshape(count, count)
-        gradient = np.bincount(node.ravel(), (self._product[:, None] * share).ravel(), count)
+        gradient = np.bincount(node.ravel(), (self.product[:, None] * share).ravel(), count)
         diagonal = np.arange(count)
         hessian[diagonal, diagonal] = (1.0 + damping) * hessian[diagonal, diagonal] + sigma_m**-2.0
         step = -np.linalg.solve(hessian, gradient + offset_m / sigma_m**2)

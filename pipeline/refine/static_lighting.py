@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.body.skinning import JointTransforms
-from pipeline.refine.alignment_kernels import place_points
+from pipeline.refine.point_kernels import place_points
 from pipeline.refine.robust import robust_weight
 from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis
 from pipeline.refine.surface_points import RestSurface
@@ -63,20 +63,21 @@ def fitted_lighting(
     seen = seen.astype(np.float32)
     support = weight @ seen
     counted = np.where(support > min_support, seen, np.float32(0))
-    basis_apart = _apart(basis, weight, seen, support)
-    value_apart = _apart(value, weight, seen, support)
+    telling = counted > 0
     lighting = np.zeros((COEFFICIENTS, value.shape[2]))
-    if not counted.any():
+    if not telling.any():
         return lighting
+    counted = counted[telling]
+    basis_apart = _apart(basis, weight, seen, support)[telling]
+    value_apart = _apart(value, weight, seen, support)[telling].T
     prior = np.eye(COEFFICIENTS) / SIGMA**2
-    for channel in range(value.shape[2]):
+    for channel, apart in enumerate(value_apart):
         for _ in range(ROUNDS):
-            unexplained = value_apart[..., channel] - basis_apart @ lighting[:, channel].astype(np.float32)
+            unexplained = apart - basis_apart @ lighting[:, channel].astype(np.float32)
             each = sample_weight * robust_weight(unexplained, counted, least_sigma)
-            weighted = (each[..., None] * basis_apart).reshape(-1, COEFFICIENTS)
-            flat = basis_apart.reshape(-1, COEFFICIENTS)
-            hessian = (weighted.T @ flat).astype(np.float64) + prior
-            gradient = (weighted.T @ value_apart[..., channel].reshape(-1)).astype(np.float64)
+            weighted = each[:, None] * basis_apart
+            hessian = (weighted.T @ basis_apart).astype(np.float64) + prior
+            gradient = (weighted.T @ apart).astype(np.float64)
             lighting[:, channel] = np.linalg.solve(hessian, gradient)
     return lighting
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
 from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
@@ -13,7 +12,8 @@ COEFFICIENTS = 8
 
 
 @njit(inline="always", error_model="numpy")
-def _fill_basis(x, y, z, basis):
+def fill_basis(x, y, z, basis):
+    """Y (8,) of a normal of any length."""
     length = max(math.sqrt(x * x + y * y + z * z), 1e-12)
     x, y, z = x / length, y / length, z / length
     basis[0], basis[1], basis[2] = x, y, z
@@ -25,19 +25,4 @@ def _fill_basis(x, y, z, basis):
 def facing_basis(normal, basis):
     """Fills Y (Q, 8) of normals (Q, 3) of any length, in the camera's axes."""
     for q in range(normal.shape[0]):
-        _fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis[q])
-
-
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def subtract_lighting(normal, seen, lighting, value):
-    """Takes L (Q, C) of lighting (8, C) at normals (Q, 3) from values (Q, C), where seen (Q,) is above 0."""
-    basis = np.empty(COEFFICIENTS)
-    for q in range(normal.shape[0]):
-        if seen[q] == 0.0:
-            continue
-        _fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis)
-        for c in range(value.shape[1]):
-            total = 0.0
-            for k in range(COEFFICIENTS):
-                total += basis[k] * lighting[k, c]
-            value[q, c] -= total
+        fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis[q])

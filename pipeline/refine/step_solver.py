@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.config import RefineSettings
-from pipeline.refine.alignment_kernels import CORRECTIONS, TRANSLATION
+from pipeline.refine.equation_kernels import CORRECTIONS, TRANSLATION
 from pipeline.refine.frame_coupling import (
     acceleration_precision,
     follow_each_other,
@@ -14,7 +14,6 @@ from pipeline.refine.frame_coupling import (
 )
 from pipeline.refine.track_bodies import TrackBodies
 from pipeline.refine.track_frames import TrackFrames
-from schemas.conventions import JOINT_COUNT
 
 DAMPING = 0.02
 """Share of the diagonal that is added to it (Levenberg and Marquardt)."""
@@ -33,21 +32,8 @@ class StepSolver:
         sigma[TRANSLATION:] = settings.translation_acceleration_sigma_m_s2
         self._acceleration_precision = acceleration_precision(frames.pts_s, sigma)
 
-    def stepped(
-        self, bodies: TrackBodies, hessian: np.ndarray, gradient: np.ndarray, joint_axes: np.ndarray
-    ) -> TrackBodies:
-        """The bodies after one step.
-
-        hessian (T, 75, 75) and gradient (T, 75) by turns in camera axes and translations; both are overwritten.
-        joint_axes (T, 24, 3, 3) are the joints' own axes, in which corrections are kept.
-        """
-        axes = np.eye(CORRECTIONS)
-        for at, turned in enumerate(joint_axes):  # in place: 45 kB a frame
-            for joint in range(JOINT_COUNT):
-                place = slice(3 * joint, 3 * joint + 3)
-                axes[place, place] = turned[joint]
-            hessian[at] = axes.T @ hessian[at] @ axes
-            gradient[at] = np.einsum("ji,j->i", axes, gradient[at])
+    def stepped(self, bodies: TrackBodies, hessian: np.ndarray, gradient: np.ndarray) -> TrackBodies:
+        """The bodies after one step: hessian (T, 75, 75), which is overwritten, and gradient (T, 75)."""
         so_far = bodies.corrections_since(self._start)
         diagonal = np.arange(CORRECTIONS)
         hessian[:, diagonal, diagonal] *= 1.0 + DAMPING

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.body.skinning import JointTransforms
-from pipeline.refine.alignment_kernels import place_points
+from pipeline.refine.point_kernels import place_points
 from pipeline.rendering.base_mesh import outward_normals
 
 NORMAL_WEIGHT_M = 0.08
@@ -68,6 +69,24 @@ class RestSurface:
         """Q."""
         return len(self.rest)
 
+    def every(self, stride: int) -> RestSurface:
+        """Every so many points, about the same nodes."""
+        if stride == 1:
+            return self
+        points, few = self.points, np.s_[::stride]
+        of_few = SurfacePoints(
+            face=np.ascontiguousarray(points.face[few]),
+            barycentric=np.ascontiguousarray(points.barycentric[few]),
+            joint=np.ascontiguousarray(points.joint[few]),
+            weight=np.ascontiguousarray(points.weight[few]),
+            node=np.ascontiguousarray(points.node[few]),
+            node_weight=np.ascontiguousarray(points.node_weight[few]),
+            node_count=points.node_count,
+        )
+        return RestSurface(
+            of_few, np.ascontiguousarray(self.rest[few]), np.ascontiguousarray(self.normal[few])
+        )
+
     def dressed(self, offset_m: np.ndarray) -> np.ndarray:
         """(Q, 3) points moved along their normals by an offset given at the nodes, (K,) metres."""
         offset_m = (self.points.node_weight * offset_m[self.points.node]).sum(axis=1)
@@ -83,6 +102,7 @@ class RestSurface:
         return point, normal
 
 
+@lru_cache(maxsize=4)
 def spread_points(body: BodyModel, count: int, node_spacing_m: float) -> SurfacePoints:
     """`count` points of equal area on the mean shape, and a node about every `node_spacing_m` of it.
 
@@ -98,7 +118,7 @@ def spread_points(body: BodyModel, count: int, node_spacing_m: float) -> Surface
     s, t = ((np.arange(count)[:, None] + 1) * [0.7548776662466927, 0.5698402909980532] % 1.0).T
     s, t = np.where(s + t > 1, 1 - s, s), np.where(s + t > 1, 1 - t, t)
     barycentric = np.stack([1 - s - t, s, t], axis=1)
-    joint, weight = _influences(np.einsum("qk,qkj->qj", barycentric, body.weights[body.faces[face]]))
+    joint, weight = heaviest_first(np.einsum("qk,qkj->qj", barycentric, body.weights[body.faces[face]]))
     placed = SurfacePoints(face, barycentric, joint, weight, joint, weight, 0)
     point, normal = placed.rest(body.template, body.faces)
     node, node_weight, node_count = _nodes(
@@ -108,7 +128,7 @@ def spread_points(body: BodyModel, count: int, node_spacing_m: float) -> Surface
     return SurfacePoints(face, barycentric, joint, weight, node, node_weight, node_count)
 
 
-def _influences(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def heaviest_first(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The joints of weights (Q, J) that count, heaviest first: (Q, I) joints and their weights."""
     width = int((weights > 0).sum(axis=1).max())
     joint = np.argsort(-weights, axis=1, kind="stable")[:, :width]

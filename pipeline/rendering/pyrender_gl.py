@@ -232,8 +232,8 @@ class PyrenderRasterizer:
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, 0)
 
 
-def draw_one() -> None:
-    """Draws one triangle and checks it: what `choice.gl_platform` runs in a child process to probe a platform."""
+def draw_one() -> str:
+    """Draws one triangle, checks it, and returns what GL_RENDERER says: `choice.opengl` runs it in a child process."""
     rasterizer = PyrenderRasterizer()
     vertices = np.array([[-9.0, -9.0, 1.0], [9.0, -9.0, 1.0], [0.0, 9.0, 1.0]])
     camera = Camera(np.array([[8.0, 0.0, 4.0], [0.0, 8.0, 4.0], [0.0, 0.0, 1.0]]), (8, 8))
@@ -241,6 +241,8 @@ def draw_one() -> None:
     rasterizer.close()
     if (drawn != 0).any():
         raise RuntimeError(f"OpenGL made a context but does not draw face ids: {np.unique(drawn)}")
+    with _current_context():
+        return bytes(gl.glGetString(gl.GL_RENDERER)).decode(errors="replace")
 
 
 def _clip_from_cam(vertices: np.ndarray, camera: Camera, near_m: float) -> np.ndarray:

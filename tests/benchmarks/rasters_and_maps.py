@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.geometry.motion import motion_field
 from pipeline.geometry.visibility import pair_maps
 from pipeline.rendering import render
-from pipeline.rendering.choice import gl_platform
+from pipeline.rendering.choice import opengl
 from pipeline.rendering.compiled import CompiledRasterizer
 from tests.benchmarks.dense_body import SIDE_PX, VERTEX_COUNT, dense_pair
 from tests.benchmarks.measuring import Benchmark, Call, UnavailableError
@@ -54,10 +54,10 @@ def _render_target() -> Call:
 
 
 def _pyrender() -> tuple[Call, Call]:
-    platform = gl_platform()
-    if platform is None:
+    found = opengl()
+    if found is None:
         raise UnavailableError("no OpenGL: install libegl1 and libgl1-mesa-dri")
-    os.environ["PYOPENGL_PLATFORM"] = platform
+    os.environ["PYOPENGL_PLATFORM"] = found.platform
     pair, _ = dense_pair()
     ours, peer = _render_target(), FreshPyrender(pair.faces, pair.target_camera)
     apart = np.abs(ours().depth - peer.draw(pair.target))

@@ -19,7 +19,7 @@ ROOT = Path(pipeline.__file__).parent.parent
 WORK = """
 import os
 import numpy as np
-import pipeline.geometry.kinematics, pipeline.geometry.procrustes, pipeline.refine.alignment_kernels
+import pipeline.geometry.kinematics, pipeline.geometry.procrustes, pipeline.refine.equation_kernels
 from pipeline.host.kernel_cache import KERNEL_CACHE
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.geometry.camera import Camera

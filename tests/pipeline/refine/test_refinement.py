@@ -12,7 +12,7 @@ from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.records import PERSON_PX, Quality, Track, packed_person
 from pipeline.refine.frame_coupling import acceleration_precision, relaxation, smooth_step
-from pipeline.refine.pictures import LevelPictures, level_picture
+from pipeline.refine.pictures import PART_SHARE, Part, TrackPictures, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
 from pipeline.refine.track_frames import PersonAt, TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
@@ -195,45 +195,65 @@ def test_weights_of_windows_and_pairs() -> None:
     np.testing.assert_array_equal(pair_weights(times_s, (1 / 15, 0.1))[0], [0, 0, 1, 1, 0])
 
 
-def test_a_level_is_cut_to_the_body_with_its_camera(scene: TexturedTrack) -> None:
-    """A pixel of the cut shows what the same ray shows in the whole picture."""
-    v, u = np.mgrid[0:SIDE_PX, 0:SIDE_PX]
-    picture = np.stack([u, v, 0 * u], axis=-1).astype(np.uint8)
-    body_px = scene.camera.px_from_cam(scene.vertices(scene.vectors)[0])
-    level = level_picture(picture, scene.camera, SIDE_PX // 2, body_px)
-    height, width = level.picture.shape[:2]
-    assert width < SIDE_PX // 2
-    row, column = height // 2, width // 2
-    ray = (np.array([column, row]) + 0.5 - level.lens[2:]) / level.lens[:2]
-    whole_px = scene.camera.px_from_cam(np.array([*ray, 1.0]))
-    np.testing.assert_allclose(level.picture[row, column, :2], whole_px - 0.5, atol=1.0)
-    corner = (0.5 - level.lens[2:]) / level.lens[:2]
-    assert (scene.camera.px_from_cam(np.array([*corner, 1.0])) < np.nanmin(body_px, axis=0)).all()
+def box_of(scene: TexturedTrack, at: int) -> np.ndarray:
+    """(2, 2) corners of the body in its picture."""
+    body_px = scene.camera.px_from_cam(scene.vertices(scene.vectors)[at])
+    return np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)])
 
 
-@pytest.mark.parametrize("held", [0, 2, 4])
-def test_pictures_of_a_level_are_held_up_to_a_number_of_bytes(scene: TexturedTrack, held: int) -> None:
-    """Those beyond are made again, and are the same."""
-    asked: list[int] = []
+@pytest.mark.parametrize("side_px", [48, 96, 144, 192])
+def test_a_level_is_a_part_of_the_whole_picture_resized(scene: TexturedTrack, side_px: int) -> None:
+    """Pixel by pixel but for the outermost, which blurring mixes with what was cut off; and its lens is the part's."""
+    place, picture = Part(64, 32, 144, 176), scene.pictures[0]
+    part = picture[place.top : place.bottom, place.left : place.right]
+    level = level_picture(part, place, scene.camera, side_px)
+    whole = level_picture(picture, Part(0, 0, SIDE_PX, SIDE_PX), scene.camera, side_px)
+    left, top, right, bottom = (edge * side_px // SIDE_PX for edge in (64, 32, 144, 176))
+    expected = whole.picture[top:bottom, left:right]
+    assert level.picture.shape == expected.shape
+    np.testing.assert_array_equal(level.picture[2:-2, 2:-2], expected[2:-2, 2:-2])
+    np.testing.assert_allclose(level.lens, whole.lens - [0, 0, left, top])
+    assert np.ptp(level.picture) > 50
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ([[40, 50], [90, 110]], Part(24, 32, 112, 128)),
+        ([[-30, -40], [500, 500]], Part(0, 0, 192, 192)),
+        ([[300, 20], [400, 90]], Part(184, 0, 192, 112)),
+        ([[np.nan, np.nan], [np.nan, np.nan]], Part(0, 0, 8, 8)),
+    ],
+)
+def test_parts_end_on_pixels_of_every_level(box: list[list[float]], expected: Part) -> None:
+    """Also about bodies that fill the picture, lie beside it, or behind the camera."""
+    assert Part.around(np.array(box, float), SIDE_PX, step_px=8) == expected
+
+
+@pytest.mark.parametrize(("share", "asked"), [(2.0, [1, 1]), (0.9, [2, 2]), (0.5, [2, 3]), (0.0, [4, 4])])
+def test_pictures_are_held_up_to_a_number_of_bytes(
+    scene: TexturedTrack, share: float, asked: list[int]
+) -> None:
+    """Parts of all frames where they fit, else levels of the first ones; what is made again is the same."""
+    calls = [0] * 3
 
     def picture(at: int) -> np.ndarray:
-        asked.append(at)
+        calls[at] += 1
         return scene.pictures[at]
 
-    bodies_px = [scene.camera.px_from_cam(vertices) for vertices in scene.vertices(scene.vectors)[:4]]
-    expected = [
-        level_picture(scene.pictures[at], scene.camera, SIDE_PX, body_px)
-        for at, body_px in enumerate(bodies_px)
-    ]
-    boxes = [np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)]) for body_px in bodies_px]
-    bound = sum(level.picture.nbytes for level in expected[:held])
-    pictures = LevelPictures(picture, [scene.camera] * 4, boxes, SIDE_PX, max_bytes=bound)
-    for _ in range(2):
-        for at in range(len(pictures)):
-            level = pictures[at]
-            np.testing.assert_array_equal(level.picture, expected[at].picture)
-            np.testing.assert_array_equal(level.lens, expected[at].lens)
-    assert asked == [0, 1, 2, 3, *range(held, 4)]
+    frames = TrackFrames(
+        pictures=picture, cameras=[scene.camera] * 3, pts_s=np.arange(3.0), neighbours=np.zeros((3, 3))
+    )
+    boxes = [box_of(scene, at) for at in range(3)]
+    levels_px = (SIDE_PX // 2, SIDE_PX)
+    byte_count = sum(place.byte_count for place in TrackPictures(frames, boxes, levels_px).places)
+    pictures = TrackPictures(frames, boxes, levels_px, max_bytes=round(share * byte_count / PART_SHARE))
+    for side_px in levels_px:
+        level = pictures.level(side_px)
+        first = [level[at].picture for at in range(len(level))]
+        for at in range(len(level)):
+            np.testing.assert_array_equal(level[at].picture, first[at])
+    assert [calls[0], calls[2]] == asked
 
 
 def test_the_smooth_step_solves_the_dense_system() -> None:

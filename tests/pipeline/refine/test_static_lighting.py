@@ -13,7 +13,7 @@ from pipeline.config import RefineSettings
 from pipeline.refine.refinement import refined_vectors, window_weights
 from pipeline.refine.robust import robust_weight
 from pipeline.refine.static_lighting import fitted_lighting
-from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis, subtract_lighting
+from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis
 from pipeline.refine.track_frames import TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
 from tests.support.textured_track import TexturedTrack
@@ -35,17 +35,6 @@ def test_the_basis_is_that_of_spherical_harmonics() -> None:
     np.testing.assert_allclose(product - np.diag(np.diag(product)), 0, atol=0.01)
     # The means of squares over the sphere, in closed form: 1/3, 1/15, 4/15 and 4/5.
     np.testing.assert_allclose(np.diag(product), [1 / 3] * 3 + [1 / 15] * 3 + [4 / 15, 4 / 5], atol=0.01)
-
-
-def test_light_is_subtracted_where_points_are_seen() -> None:
-    rng = np.random.default_rng(1)
-    normals, light = rng.standard_normal((50, 3)), rng.standard_normal((COEFFICIENTS, 3))
-    before = rng.standard_normal((50, 3)).astype(np.float32)
-    seen = (rng.uniform(size=50) > 0.5).astype(np.float64)
-    after = before.copy()
-    subtract_lighting(normals, seen, light, after)
-    expected = before - (seen[:, None] > 0) * (basis_of(normals) @ light)
-    np.testing.assert_allclose(after, expected, atol=1e-5)
 
 
 def turning_points(frames: int, degrees: float) -> np.ndarray:

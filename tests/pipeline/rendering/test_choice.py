@@ -7,30 +7,71 @@ import logging
 import pytest
 
 from pipeline.rendering import choice, make_rasterizer, resolve_backend
+from pipeline.rendering.choice import OpenGL, automatic_choice, opengl
 from schemas.errors import SettingsError
 
 
 def test_compiled_never_looks_for_gl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "gl_platform", lambda: pytest.fail("probed"))
+    monkeypatch.setattr(choice, "opengl", lambda: pytest.fail("probed"))
     assert resolve_backend("compiled") == "compiled"
     assert make_rasterizer("compiled").name == "compiled"
 
 
-def test_auto_takes_gl_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "gl_platform", lambda: "egl")
+@pytest.mark.parametrize(
+    "renderer",
+    ["NVIDIA H100/PCIe/SSE2", "Mesa Intel(R) UHD Graphics 620", "AMD Radeon (radeonsi)", "zink (NVIDIA)"],
+)
+def test_auto_takes_opengl_where_a_gpu_draws(renderer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "opengl", lambda: OpenGL(platform="egl", renderer=renderer))
     assert resolve_backend("auto") == resolve_backend("pyrender_gl") == "pyrender_gl"
+    assert renderer in automatic_choice()[1]
 
 
-def test_without_gl_auto_falls_back_and_says_so(
+@pytest.mark.parametrize(
+    "renderer",
+    [
+        "llvmpipe (LLVM 19.1.7, 256 bits)",
+        "softpipe",
+        "Software Rasterizer",
+        "Google SwiftShader",
+        "zink (llvmpipe)",
+    ],
+)
+def test_auto_is_compiled_where_the_cpu_draws_opengl(
+    renderer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which can still be asked for by its name."""
+    monkeypatch.setattr(choice, "opengl", lambda: OpenGL(platform="egl", renderer=renderer))
+    with caplog.at_level(logging.INFO):
+        assert resolve_backend("auto") == "compiled"
+    assert f"would be drawn by the CPU ({renderer})" in caplog.text
+    assert resolve_backend("pyrender_gl") == "pyrender_gl"
+
+
+def test_without_opengl_auto_is_compiled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(choice, "gl_platform", lambda: None)
-    with caplog.at_level(logging.WARNING):
+    monkeypatch.setattr(choice, "opengl", lambda: None)
+    with caplog.at_level(logging.INFO):
         assert resolve_backend("auto") == "compiled"
-    assert "No OpenGL" in caplog.text
+    assert "no OpenGL context" in caplog.text
     for function in (resolve_backend, make_rasterizer):
         with pytest.raises(SettingsError, match="Install libegl1"):
             function("pyrender_gl")
+
+
+def test_the_renderer_is_what_the_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for real, in a child process; Mesa on the CPU where it is told to."""
+    found = opengl()
+    if found is None:
+        pytest.skip("no OpenGL: install libegl1 and libgl1-mesa-dri")
+    assert found.platform in ("egl", "osmesa")
+    assert found.renderer
+    monkeypatch.setenv("LIBGL_ALWAYS_SOFTWARE", "1")
+    software = opengl.__wrapped__()
+    if software is None:
+        pytest.skip("no OpenGL on the CPU beside the GPU's")
+    assert software.draws_on_cpu, software
 
 
 def test_unknown_backends_are_refused() -> None:
@@ -41,4 +82,4 @@ def test_unknown_backends_are_refused() -> None:
 def test_a_platform_that_cannot_start_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tried for real, in a child process: PyOpenGL knows no such platform."""
     monkeypatch.setenv("PYOPENGL_PLATFORM", "nonsense")
-    assert choice.gl_platform.__wrapped__() is None
+    assert opengl.__wrapped__() is None

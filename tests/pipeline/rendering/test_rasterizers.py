@@ -14,7 +14,7 @@ import pytest
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.raster import Raster
 from pipeline.rendering import Rasterizer, make_rasterizer, render
-from pipeline.rendering.choice import gl_platform
+from pipeline.rendering.choice import opengl
 from tests.support.oracles import RayCaster, cast_exactly
 from tests.support.scenes import (
     CLOSED_SCENES,
@@ -31,9 +31,7 @@ BACKENDS = [
     "compiled",
     pytest.param(
         "pyrender_gl",
-        marks=pytest.mark.skipif(
-            gl_platform() is None, reason="no OpenGL: install libegl1 and libgl1-mesa-dri"
-        ),
+        marks=pytest.mark.skipif(opengl() is None, reason="no OpenGL: install libegl1 and libgl1-mesa-dri"),
     ),
 ]
 needs_gl = BACKENDS[1].marks
@@ -287,6 +285,7 @@ def test_torch_can_train_in_a_process_that_has_drawn() -> None:
     """In a process of its own: where torch is a CUDA build this ended in a segmentation fault (triton after Mesa)."""
     steps = "from pipeline.rendering.pyrender_gl import draw_one; draw_one(); import torch; "
     steps += "torch.optim.Adam([torch.zeros(1, requires_grad=True)]); print('trains')"
-    environment = os.environ | {"PYOPENGL_PLATFORM": gl_platform() or ""}
+    found = opengl()
+    environment = os.environ | {"PYOPENGL_PLATFORM": found.platform if found else ""}
     done = subprocess.run([sys.executable, "-c", steps], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "trains\n"), done.stderr
