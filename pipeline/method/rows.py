@@ -44,16 +44,14 @@ def frame_row(segment: Segment, track: Track, at: int) -> Row:
 def pair_row(
     segment: Segment,
     track: Track,
-    target: int,
-    reference: int,
+    positions: tuple[int, int],
     verdict: Verdict,
     *,
     target_depth_m: float,
     focal_px: float,
-    photo_error: float | None,
-    misalignment_px: float | None,
 ) -> Row:
-    """Row of `pairs` for one candidate pair, kept or dropped."""
+    """Row of `pairs` for one candidate pair, kept or dropped; `positions` in the track are target and reference."""
+    target, reference = positions
     return {
         "source_id": segment.clip.source_id,
         "clip_id": segment.clip.clip_id,
@@ -66,8 +64,8 @@ def pair_row(
         **asdict(verdict.statistics),
         "target_depth_m": target_depth_m,
         "focal_px": focal_px,
-        "photo_error": photo_error,
-        "misalignment_px": misalignment_px,
+        "photo_error": verdict.photo_error,
+        "misalignment_px": verdict.misalignment_px,
         "kept": verdict.kept,
         "reason": verdict.reason,
     }
