@@ -27,6 +27,7 @@ from pipeline.tracking.articulation import (
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence, start_of
 from pipeline.tracking.knots import SwingingTracks, scale_free
 from pipeline.tracking.people import Observations
+from pipeline.tracking.pose_prior import learned_prior
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
 from schemas.conventions import BETA_COUNT
 
@@ -116,7 +117,7 @@ class _Problem:
         world = np.einsum("tij,tkj->tki", camera_from_ray(seen, camera), seen.world_m)
         self._world_m = _tensor(world - world[:, HIPS].mean(axis=1, keepdims=True))
         self._acceleration = energy.Acceleration(seen.pts_s) if len(seen) > 2 else None
-        self._stiffness, self._rest = _tensor(energy.pose_prior_weights()), _tensor(energy.rest_pose())
+        self._prior, self._stiffness = learned_prior(), _tensor(energy.extremity_stiffness())
         self._silhouettes = None if silhouettes is None else silhouette_tensors(silhouettes)
 
         start = start_of(body, seen, world, camera)
@@ -166,7 +167,8 @@ class _Problem:
         world_weight = weights.world_fine if is_fine else weights.world_coarse
         scaled = self._world_m * torch.exp(log_scale)
         total = total + world_weight * energy.world_term(hip_centred, scaled, self._confidence)
-        total = total + weights.pose_prior * energy.pose_term(pose, self._rest, self._stiffness)
+        total = total + weights.pose_prior * self._prior.surprise(pose).mean()
+        total = total + weights.extremities * energy.extremity_term(pose, self._stiffness)
         total = total + weights.hinge * energy.hinge_term(pose)
         total = total + weights.shape * betas.square().sum() + weights.world_scale * log_scale.square().sum()
         if self._acceleration is not None:

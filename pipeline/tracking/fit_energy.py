@@ -32,12 +32,14 @@ class EnergyWeights:
     """2-D distance of landmarks, in person sizes."""
     world_coarse: float = 40.0
     """3-D distance to the network's world landmarks in metres, while the fit finds the pose ..."""
-    world_fine: float = 2.5
-    """... and while it refines: those landmarks err by 85 mm themselves (PA, rendered people). With 12 and a prior of
-    .6 joints were 89 mm off (72 PA) on eight rendered scenes, with 4 and 3 they were 80 (67), with 2.5 and 4 they are
-    77 (65), and the demo clip's pictures are fitted as well. More of the prior fits those worse, and the rendered
-    people walk, as the prior would have them."""
-    pose_prior: float = 4.0
+    world_fine: float = 5.0
+    """... and while it refines: those landmarks err by 100 mm themselves. With 20 a person's ankles are 10 to 20 mm
+    further off in depth."""
+    pose_prior: float = 0.1
+    """Of `PosePrior.surprise`. With .1 a few mm worse on motion capture and on real film, with .5 as good but the
+    picture is fitted worse."""
+    extremities: float = 1.0
+    """Turns of toes and hands, which the prior does not know, away from the T-pose."""
     hinge: float = 10.0
     """Knees and elbows bent the wrong way or too far, radians."""
     shape: float = 0.02
@@ -60,8 +62,7 @@ INSIDE_SIGMA = 0.04
 KNEES, LEFT_ELBOW, RIGHT_ELBOW = slice(3, 5), 17, 18
 """Rows of the body pose (joint - 1)."""
 MAX_KNEE_RAD, MAX_ELBOW_RAD = 2.5, 2.6
-HANGING_SHOULDER_RAD = 0.9
-"""Mean of the shoulders' z rotation: arms hang."""
+TOES, HANDS = (10, 11), (22, 23)
 
 
 def landmark_weights() -> np.ndarray:
@@ -72,24 +73,11 @@ def landmark_weights() -> np.ndarray:
     return weight
 
 
-def pose_prior_weights() -> np.ndarray:
-    """(23, 3) stiffness of each axis of each joint below the root."""
-    by_joint: dict[tuple[int, ...], tuple[float, float, float]] = {
-        (1, 2): (0.02, 0.1, 0.1),  # hips
-        (4, 5): (0.002, 1.0, 1.0),  # knees
-        (7, 8): (0.15, 0.4, 0.4),  # ankles
-        (10, 11): (1.0, 4.0, 4.0),  # toes
-        (3, 6, 9): (0.5, 0.6, 0.8),  # spine
-        (12, 15): (0.2, 0.2, 0.2),  # neck, head
-        (13, 14): (1.0, 1.0, 0.6),  # collars
-        (16, 17): (0.02, 0.02, 0.02),  # shoulders
-        (18, 19): (0.15, 0.005, 1.0),  # elbows
-        (20, 21): (0.5, 0.5, 0.5),  # wrists
-        (22, 23): (4.0, 4.0, 4.0),  # hands
-    }
-    weight = np.ones((JOINT_COUNT - 1, 3))
-    for joints, axes in by_joint.items():
-        weight[[joint - 1 for joint in joints]] = axes
+def extremity_stiffness() -> np.ndarray:
+    """(23, 3) stiffness of each axis of each joint below the root: toes and hands only."""
+    weight = np.zeros((JOINT_COUNT - 1, 3))
+    weight[[joint - 1 for joint in TOES]] = (1.0, 4.0, 4.0)
+    weight[[joint - 1 for joint in HANDS]] = 4.0
     return weight
 
 
@@ -114,16 +102,9 @@ def world_term(points: Tensor, seen_m: Tensor, weight: Tensor) -> Tensor:
     return (weight * rho((points - seen_m).square().sum(-1), WORLD_SIGMA_M)).sum(1).mean()
 
 
-def pose_term(body_pose: Tensor, rest: Tensor, stiffness: Tensor) -> Tensor:
-    """sum_j stiffness_j (theta_j - rest_j)^2, mean over frames."""
-    return (stiffness * (body_pose - rest).square()).sum((1, 2)).mean()
-
-
-def rest_pose() -> np.ndarray:
-    """(23, 3) what the pose prior pulls to: the T-pose with arms hanging."""
-    rest = np.zeros((JOINT_COUNT - 1, 3))
-    rest[15, 2], rest[16, 2] = -HANGING_SHOULDER_RAD, HANGING_SHOULDER_RAD
-    return rest
+def extremity_term(body_pose: Tensor, stiffness: Tensor) -> Tensor:
+    """sum_j stiffness_j theta_j^2, mean over frames."""
+    return (stiffness * body_pose.square()).sum((1, 2)).mean()
 
 
 def hinge_term(body_pose: Tensor) -> Tensor:

@@ -111,15 +111,19 @@ def _step_costs(seen: Observations, lags: tuple[int, ...]) -> tuple[np.ndarray, 
 def repair_left_right(seen: Observations, swap_cost: float) -> tuple[Observations, np.ndarray]:
     """The observations with exchanged frames put right, and which frames (T,) those were."""
     swapped = find_swaps(seen, swap_cost)
+    return exchanged(seen, swapped), swapped
+
+
+def exchanged(seen: Observations, swapped: np.ndarray) -> Observations:
+    """The observations with left and right exchanged in frames `swapped` (T,)."""
     if not swapped.any():
-        return seen, swapped
+        return seen
     twin = mirror_permutation()
     xy, world = _both_states(seen)
     at = swapped.astype(int), np.arange(len(seen))
     visibility = np.where(swapped[:, None], seen.visibility[:, twin], seen.visibility)
     presence = np.where(swapped[:, None], seen.presence[:, twin], seen.presence)
-    repaired = replace(seen, xy_px=xy[at], world_m=world[at], visibility=visibility, presence=presence)
-    return repaired, swapped
+    return replace(seen, xy_px=xy[at], world_m=world[at], visibility=visibility, presence=presence)
 
 
 def _both_states(seen: Observations) -> tuple[np.ndarray, np.ndarray]:

@@ -107,6 +107,18 @@ class LandmarkTracker:
         models = self._given_models or landmark_models(self._settings)
         people = follow_people(frames, models, settings, self._keep)
         del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
+        return self.fitted(people, unit_id=unit_id, focal_px=focal_px, report=report)
+
+    def fitted(
+        self,
+        people: list[Observations],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        report: Report | None = None,
+    ) -> list[tuple[Track, Observations]]:
+        """`track_with_landmarks` of people who have been followed already."""
+        settings = self._settings.tracking
         seen = [repair_left_right(person, settings.swap_cost)[0] for person in people]
         lens = known_lens(focal_px, stated_px, self._settings.camera)
         if lens.focal_px is None and self._settings.camera.lens == "estimated":

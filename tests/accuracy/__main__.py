@@ -1,5 +1,8 @@
 """`python -m tests.accuracy [--seconds 1.5]`: prints figures of tracking; `make accuracy`.
 
+`python -m tests.accuracy --scenes 5 [--mocap FILE] [--only KIND]` films moving people before cameras of all kinds and
+tells what their bodies' errors are made of, for the half of people that weights are chosen on and for the other.
+
 The demo clip's, joint errors, the worth of terms, agreements; build/accuracy.json has them too. People are rendered,
 so errors of real ones are larger; what is compared is the fit with the landmarks it starts from, the terms with each
 other, and one rate with another.
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,10 +24,16 @@ from pipeline.body.model import BodyModel
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
 from tests.accuracy.agreement import agreement, sampled, through_a_file
+from tests.accuracy.bed import report
 from tests.accuracy.demo import whole_demo
 from tests.accuracy.joints import SCENES, TERMS, JointFigures, Scene, scene
+from tests.accuracy.motions import made_motions, motion_capture
+from tests.accuracy.oracles import ORACLES
+from tests.accuracy.scenes import KINDS
 
 OUTPUT = Path(__file__).parents[2] / "build" / "accuracy.json"
+BED_OUTPUT = OUTPUT.with_name("bodies.json")
+SEEN = Path(tempfile.gettempdir()) / "humandepth-accuracy"
 ABLATED = ("from 40 degrees", "turning", "arms raised")
 
 
@@ -31,8 +41,18 @@ def main() -> int:
     """Runs everything; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.accuracy", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.5, help="length of every scene")
+    parser.add_argument("--scenes", type=int, help="films of each kind and half: the test bed instead")
+    parser.add_argument(
+        "--mocap", type=Path, help="its movements: an .npz of motion capture (else made ones)"
+    )
+    parser.add_argument("--only", choices=sorted(KINDS), help="its one kind of film")
+    parser.add_argument("--given", choices=sorted(ORACLES), help="what it is told of the truth")
+    parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
+    parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
     options = parser.parse_args()
     models = PoseModels()
+    if options.scenes or options.mocap:
+        return bed(options, models)
     scenes = {name: scene(name, models, seconds=options.seconds) for name in SCENES}
     result: dict[str, Any] = {"demo": {}, "joints": {}, "terms": {}}
     for name, found in whole_demo(models).items():
@@ -53,6 +73,24 @@ def main() -> int:
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {OUTPUT}")
+    return 0
+
+
+def bed(options: argparse.Namespace, models: PoseModels) -> int:
+    """The test bed; returns the exit code."""
+    takes = motion_capture(options.mocap) if options.mocap else made_motions()
+    result = report(
+        takes,
+        models,
+        count=options.scenes or 5,
+        only=options.only,
+        given=options.given,
+        lens_known=not options.lens_unknown,
+        seen=options.seen,
+    )
+    BED_OUTPUT.parent.mkdir(exist_ok=True)
+    BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {BED_OUTPUT}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """The fit of whole tracks on people whose motion is known.
 
-Measured with the default 300 steps on these 40 frames: landmarks .17 % of the height off the truth, joints 4.7 mm
-(Procrustes-aligned mean), from landmarks with noise of .3 % and 15 mm. The tests take 120 steps: .18 % and 8.3 mm.
+Measured in the 120 steps that the tests take of these 40 frames: joints 20 mm off the truth (Procrustes-aligned mean),
+from landmarks with noise of .3 % and 15 mm. The networks err by 1 to 2 % and 80 to 100 mm: weights are chosen for that
+(`tests/accuracy`), and the prior of poses, which has not seen this made-up walk, costs 12 of the 20 mm here.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def test_a_walk_is_recovered_from_noisy_landmarks(walk, seen, fitted):
     assert fitted.betas.shape == (10,)
     assert fitted.translation.shape == (40, 3)
     assert pixel_error(fitted, seen.xy_px, seen) < 0.005
-    assert aligned_error_mm(fitted, walk) < 15
+    assert aligned_error_mm(fitted, walk) < 25
     # depth is known up to the size of the body, and the same size in all frames
     off = fitted.translation - walk.translation
     assert np.abs(off.mean(axis=0)).max() < 0.1

@@ -9,6 +9,7 @@ from torch.autograd import gradcheck
 
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.pose_prior import PRIOR_JOINTS
 
 LEFT, RIGHT = [1, 4, 7, 10, 13, 16, 18, 20, 22], [2, 5, 8, 11, 14, 17, 19, 21, 23]
 
@@ -26,28 +27,18 @@ def variable(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
 
 
 def test_weights_are_the_same_left_and_right():
-    landmarks, pose = energy.landmark_weights(), energy.pose_prior_weights()
+    landmarks, pose = energy.landmark_weights(), energy.extremity_stiffness()
     np.testing.assert_array_equal(landmarks, landmarks[mirror_permutation()])
     np.testing.assert_array_equal(pose[np.array(LEFT) - 1], pose[np.array(RIGHT) - 1])
-    np.testing.assert_array_equal(
-        energy.rest_pose()[np.array(LEFT) - 1], -energy.rest_pose()[np.array(RIGHT) - 1]
-    )
     assert landmarks.shape == (33,)
-    assert pose.shape == energy.rest_pose().shape == (23, 3)
+    assert pose.shape == (23, 3)
     assert (landmarks > 0).all()
-    assert (pose > 0).all()
 
 
-def test_what_is_free_to_bend_is_free():
-    """Knees flex about x and elbows about y almost freely; arms hang in the rest pose."""
-    pose = energy.pose_prior_weights()
-    assert pose[3].argmin() == 0
-    assert pose[3, 0] == pytest.approx(0.002)
-    assert pose[17].argmin() == 1
-    assert pose[17, 1] == pytest.approx(0.005)
-    assert pose[15].max() == pytest.approx(0.02)
-    np.testing.assert_allclose(energy.rest_pose()[15], [0, 0, -0.9])
-    assert np.count_nonzero(energy.rest_pose()) == 2
+def test_only_what_the_prior_does_not_know_is_held_by_springs():
+    held = {int(joint) + 1 for joint in np.flatnonzero(energy.extremity_stiffness().any(axis=1))}
+    assert held | set(PRIOR_JOINTS) == set(range(1, 24))
+    assert not held & set(PRIOR_JOINTS)
 
 
 def test_rho():
@@ -87,15 +78,15 @@ def test_world_term():
     assert gradcheck(lambda x: energy.world_term(x, seen, weight), (variable(4, 33, 3, scale=0.3),))
 
 
-def test_pose_term():
-    rest, stiffness = f64(energy.rest_pose()), f64(energy.pose_prior_weights())
-    at_rest = rest.expand(3, 23, 3)
-    assert float(energy.pose_term(at_rest, rest, stiffness)) == 0
-    bent = at_rest.clone()
-    bent[1, 2] += f64([0.1, 0.2, 0.3])  # spine1: .5 .6 .8
-    expected = (0.5 * 0.01 + 0.6 * 0.04 + 0.8 * 0.09) / 3
-    assert float(energy.pose_term(bent, rest, stiffness)) == pytest.approx(expected)
-    assert gradcheck(lambda pose: energy.pose_term(pose, rest, stiffness), (variable(3, 23, 3),))
+def test_extremity_term():
+    stiffness = f64(energy.extremity_stiffness())
+    assert float(energy.extremity_term(torch.zeros(3, 23, 3, dtype=torch.float64), stiffness)) == 0
+    bent = torch.zeros(3, 23, 3, dtype=torch.float64)
+    bent[1, 9] = f64([0.1, 0.2, 0.3])  # left toes: 1 4 4
+    bent[1, 3] = 1.0  # knees belong to the prior
+    expected = (0.01 + 4 * 0.04 + 4 * 0.09) / 3
+    assert float(energy.extremity_term(bent, stiffness)) == pytest.approx(expected)
+    assert gradcheck(lambda pose: energy.extremity_term(pose, stiffness), (variable(3, 23, 3),))
 
 
 def test_hinges_are_free_inside_their_range():

@@ -1,0 +1,87 @@
+"""The test bed of bodies in depth: real movements filmed and tracked, figures by kind of scene."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.body.model import BodyModel
+from pipeline.config import Settings
+from pipeline.geometry.camera import Camera, translation_from_weak_perspective
+from pipeline.records import Track
+from pipeline.tracking.fit_energy import EnergyWeights
+from pipeline.tracking.people import LandmarkModels
+from pipeline.tracking.tracker import LandmarkTracker
+from schemas.conventions import IMAGE_PX, VECTOR_CAMERA
+from tests.accuracy.depth_figures import BodyFigures, body_figures, mean_figures
+from tests.accuracy.joints import pose_and_shape
+from tests.accuracy.motions import Take
+from tests.accuracy.observing import observed
+from tests.accuracy.oracles import ORACLES
+from tests.accuracy.scenes import MotionScene, scenes_of
+
+SHARES = ("exchanged", "wrong_signs")
+
+
+def report(
+    takes: Sequence[Take],
+    models: LandmarkModels,
+    *,
+    count: int,
+    only: str | None,
+    given: str | None,
+    lens_known: bool,
+    seen: Path,
+    weights: EnergyWeights | None = None,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
+    body, settings = BodyModel.open_body(), Settings()
+    tracker = LandmarkTracker(body, settings, models, weights)
+    rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}
+    spent_s, frames, lost = 0.0, 0, 0
+    for scene in scenes_of(body, takes, count, only):
+        person = observed(scene, body, models, settings.tracking, seen)
+        if person is None:
+            lost += 1
+            continue
+        if given is not None:
+            person = ORACLES[given](scene, person, body)
+        focal_px = float(scene.performance.camera.K[0, 0]) if lens_known else None
+        started = time.perf_counter()
+        track = tracker.fitted([person], unit_id="scene", focal_px=focal_px)[0][0]
+        spent_s, frames = spent_s + time.perf_counter() - started, frames + len(person)
+        half = rows["reported" if scene.is_reported else "tuning"]
+        half.setdefault(scene.kind, []).append(figures_of(scene, track, body))
+    print(
+        f"{frames} frames, {lost} scenes in which nobody was found, {1000 * spent_s / frames:.0f} ms a frame"
+    )
+    return {half: show(half, by_kind) for half, by_kind in rows.items()}
+
+
+def figures_of(scene: MotionScene, track: Track, body: BodyModel) -> BodyFigures:
+    """Figures of a scene's track."""
+    pose, betas = pose_and_shape(track)
+    crops = [Camera(K, (IMAGE_PX, IMAGE_PX)) for K in track.K]
+    placed = [
+        translation_from_weak_perspective(vector[VECTOR_CAMERA], crop)
+        for vector, crop in zip(track.vector, crops, strict=True)
+    ]
+    return body_figures(body, scene.performance, track.frame_index, track.kept, pose, betas, np.array(placed))
+
+
+def show(half: str, by_kind: dict[str, list[BodyFigures]]) -> dict[str, dict[str, float]]:
+    """Prints a table and returns it."""
+    if not by_kind:
+        return {}
+    means = {kind: asdict(mean_figures(rows)) for kind, rows in by_kind.items()}
+    means["all"] = asdict(mean_figures([row for rows in by_kind.values() for row in rows]))
+    names = list(means["all"])
+    print(f"\n{half}".ljust(12), *(name.removesuffix("_mm").removesuffix("_deg").rjust(11) for name in names))
+    for kind, row in means.items():
+        cells = [f"{100 * row[name]:10.1f}%" if name in SHARES else f"{row[name]:11.2f}" for name in names]
+        print(kind.ljust(11), *cells, flush=True)
+    return means

@@ -1,0 +1,95 @@
+"""`python -m tests.accuracy.learn_prior FILE`: learns the prior of poses from motion capture and writes it.
+
+From the half of people that nothing is reported of, so that the test bed's reported half stays unseen. With a prior
+from the other half, people are tracked to 63.6 mm (PA) with four components and to 64.8 with one (67.2 with springs to
+a T-pose). Poses of unseen people are less likely with eight (20.4 nats) than with four (23.4). A take counts for at
+most `MOST_POSES` poses, walks for less: they are a third of the capture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.tracking.pose_prior import PRIOR_FILE, PRIOR_JOINTS, mirrored
+from tests.accuracy.motions import Take, motion_capture
+
+COMPONENTS, STEPS = 4, 40
+EVERY = 3
+"""Neighbouring frames tell the same."""
+MOST_POSES = 400 / 3
+WALK_SHARE = 0.3
+FLOOR = 0.02
+"""Variance added to every angle, rad^2: what retargeting loses (twist of forearms, feet)."""
+SHRINKAGE_POSES, SHRINKAGE = 40.0, 0.3
+"""A component of n poses takes 40 / (40 + n) of its covariance from all poses', times .3."""
+
+
+def poses_of(takes: list[Take]) -> tuple[np.ndarray, np.ndarray]:
+    """Axis-angles (N, 57), each with its mirror image, and how much each counts (N,)."""
+    values, weights = [], []
+    for take in takes:
+        angles = take.pose[::EVERY][:, list(PRIOR_JOINTS)].reshape(-1, 3 * len(PRIOR_JOINTS))
+        share = min(1.0, MOST_POSES / len(angles)) * (WALK_SHARE if "walking" in take.name else 1.0)
+        values += [angles, mirrored(angles)]
+        weights += [np.full(2 * len(angles), share)]
+    return np.concatenate(values), np.concatenate(weights)
+
+
+def mixture(
+    values: np.ndarray, share: np.ndarray, components: int, steps: int = STEPS, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (K,), means (K, D) and covariances (K, D, D) of weighted points (N, D), by expectation-maximisation."""
+    rng = np.random.default_rng(seed)
+    size = values.shape[1]
+    whole = np.cov(values.T, aweights=share)
+    weight = np.full(components, 1 / components)
+    mean = values[rng.choice(len(values), components, replace=False, p=share / share.sum())]
+    covariance = np.stack([whole + FLOOR * np.eye(size)] * components)
+    for _ in range(steps):
+        log = np.stack(
+            [log_density(values, *each) for each in zip(mean, covariance, strict=True)], 1
+        ) + np.log(weight)
+        likely = np.exp(log - log.max(axis=1, keepdims=True))
+        likely *= (share / likely.sum(axis=1))[:, None]
+        count = likely.sum(axis=0) + 1e-9
+        weight, mean = count / count.sum(), (likely.T @ values) / count[:, None]
+        for k in range(components):
+            apart = values - mean[k]
+            own = (likely[:, k, None] * apart).T @ apart / count[k]
+            shared = SHRINKAGE_POSES / (SHRINKAGE_POSES + count[k])
+            covariance[k] = (1 - shared) * own + shared * SHRINKAGE * whole + FLOOR * np.eye(size)
+    return weight, mean, covariance
+
+
+def log_density(values: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """(N,) log N(x; mean, covariance)."""
+    lower = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(lower, (values - mean).T)
+    constant = np.log(np.diag(lower)).sum() + 0.5 * len(mean) * np.log(2 * np.pi)
+    return np.asarray(-0.5 * (white**2).sum(axis=0) - constant)
+
+
+def main() -> int:
+    """Writes the file that the pipeline ships; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.accuracy.learn_prior", description=__doc__)
+    parser.add_argument("mocap", type=Path)
+    parser.add_argument("--out", type=Path, default=PRIOR_FILE)
+    options = parser.parse_args()
+    takes = [take for take in motion_capture(options.mocap) if not take.is_reported]
+    weight, mean, covariance = mixture(*poses_of(takes), COMPONENTS)
+    np.savez(
+        options.out,
+        weight=weight.astype(np.float32),
+        mean=mean.astype(np.float32),
+        covariance=covariance.astype(np.float32),
+    )
+    print(f"{len(takes)} takes, weights {np.round(weight, 2)}: wrote {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

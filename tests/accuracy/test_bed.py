@@ -1,0 +1,115 @@
+"""The test bed's own figures and scenes: the truth has no error, known errors are told, scenes are what they say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from pipeline.body.model import BodyModel
+from tests.accuracy.depth_figures import BodyFigures, body_figures
+from tests.accuracy.motions import made_motions
+from tests.accuracy.oracles import true_pixels, true_rotation, true_sides, true_space
+from tests.accuracy.scenes import FRAMES, KINDS, MotionScene, scenes_of
+from tests.support.rendered_people import Performance, walking
+from tests.support.toy_people import observations
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    return BodyModel.open_body()
+
+
+@pytest.fixture(scope="module")
+def scenes(body) -> list[MotionScene]:
+    return list(scenes_of(body, made_motions(), 1))
+
+
+def figures(body: BodyModel, truth: Performance, found: Performance) -> BodyFigures:
+    index = np.arange(len(truth.pts_s))
+    kept = np.ones(len(index), bool)
+    return body_figures(body, truth, index, kept, found.pose, found.betas, found.translation)
+
+
+def test_the_truth_has_no_error(body):
+    truth = walking(turn_deg=40, seconds=0.3)
+    errors = asdict(figures(body, truth, truth))
+    assert errors.pop("size") == errors.pop("found") == errors.pop("kept") == 1
+    assert max(abs(error) for error in errors.values()) < 1e-3
+
+
+def test_a_lean_is_told_as_rotation_and_depth(body):
+    """A body that stands upright, turned by 5 degrees about x: ankles .8 m below the hips lie 7 cm off in depth."""
+    truth = walking(turn_deg=0, seconds=0.2)
+    turn = Rotation.from_euler("x", 5, degrees=True)
+    pose = truth.pose.copy()
+    pose[:, 0] = (turn * Rotation.from_rotvec(pose[:, 0])).as_rotvec()
+    found = figures(body, truth, replace(truth, pose=pose))
+    joints = truth.joints(body)
+    below = (joints[:, [7, 8], 1].mean() - joints[:, [1, 2], 1].mean()) * 1000
+    assert found.rotation_deg == pytest.approx(5, abs=1e-3)
+    assert found.pa_mm < 1e-3
+    assert found.ankles_mm == pytest.approx(below * np.sin(np.deg2rad(5)), rel=0.1)
+    assert found.shoulders_mm < -20
+    assert found.exchanged == 0
+    assert found.depth_mm > 10
+
+
+def test_a_person_turned_round_is_exchanged(body):
+    truth = walking(turn_deg=0, seconds=0.2)
+    found = figures(body, truth, walking(turn_deg=180, seconds=0.2))
+    assert found.exchanged == 1
+
+
+def test_a_limb_that_reaches_the_wrong_way_is_counted(body):
+    truth = walking(turn_deg=0, seconds=0.1)
+    pose = truth.pose.copy()
+    pose[:, 16] = Rotation.from_euler("y", -60, degrees=True).as_rotvec()
+    truth = replace(truth, pose=pose)
+    wrong = pose.copy()
+    wrong[:, 16] *= -1
+    found = figures(body, truth, replace(truth, pose=wrong))
+    assert 0.1 < found.wrong_signs <= 0.5
+
+
+def test_scenes_are_of_every_kind_and_half(scenes):
+    assert [(scene.kind, scene.is_reported) for scene in scenes] == [
+        (kind, half) for kind in KINDS for half in (False, True)
+    ]
+
+
+def test_people_are_in_the_picture_unless_they_are_cut(body, scenes):
+    for scene in scenes:
+        truth = scene.performance
+        marks = body.landmarks(truth.pose, truth.betas, truth.translation)
+        px, (height, width) = truth.camera.px_from_cam(marks), truth.camera.hw
+        inside = ((px > 0) & (px < [width, height])).all(axis=-1)
+        assert len(truth.pts_s) == FRAMES
+        assert marks[..., 2].min() > 0.25
+        if scene.kind == "cut":
+            assert 0.3 < inside.mean() < 0.999
+        elif scene.kind != "near":
+            assert inside.all(), scene.name
+
+
+def test_oracles_give_what_they_name(body, scenes):
+    scene = scenes[0]
+    truth = scene.performance
+    marks = body.landmarks(truth.pose, truth.betas, truth.translation)
+    px = truth.camera.px_from_cam(marks)
+    seen = observations(truth.pts_s, px + 3.0, marks * [1.0, 1.0, 0.5] + 0.1, image_hw=truth.camera.hw)
+    np.testing.assert_allclose(true_pixels(scene, seen, body).xy_px, px)
+    np.testing.assert_array_equal(true_sides(scene, seen, body).xy_px, seen.xy_px)
+    space = true_space(scene, seen, body).world_m
+    lengths = [np.linalg.norm(each[:, 25] - each[:, 23], axis=-1) for each in (space, marks)]
+    np.testing.assert_allclose(*lengths)
+    turned = true_rotation(scene, seen, body).world_m
+    spread = [np.linalg.norm(w - w.mean(axis=1, keepdims=True), axis=-1) for w in (turned, seen.world_m)]
+    np.testing.assert_allclose(*spread)
+    errors = [
+        np.linalg.norm(w - w.mean(axis=1, keepdims=True) - space + space.mean(axis=1, keepdims=True))
+        for w in (turned, seen.world_m)
+    ]
+    assert errors[0] <= errors[1]
