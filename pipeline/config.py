@@ -142,8 +142,9 @@ class RefineSettings:
     """Points spread over the body's surface (count); a quarter and half of them at the levels of 64 and 128."""
     node_spacing_m: float = 0.12
     """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
-    light: bool = True
-    """Whether shading by lamps that stand still while the body turns is estimated and taken out, one for a track."""
+    static_lighting: bool = True
+    """Whether shading by lamps that stand still while the body turns, a function of the surface normal, is estimated
+    and taken out, one for a track."""
     person: bool = True
     """Whether points that the segmentation does not call the person are left out: there the picture shows what is
     behind, and that stands still."""
@@ -152,16 +153,16 @@ class RefineSettings:
     picture_weight: float = 0.03
     """Independent measurements that a point and channel is worth (ratio): neighbouring points repeat each other. On
     real clips more helps (misalignment 2.6 px with 0.015, 2.1 with 0.05), on exact bodies it costs (.17 and .19 px)."""
-    turn_sigma_rad: float = 0.2
+    rotation_sigma_rad: float = 0.2
     """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
     of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
     .19, .26 and .40 with 0.3 (three studio films, `picture_weight` 0.015)."""
     translation_sigma_m: float = 0.02
     """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
-    turn_unrest_sigma_rad: float = 0.05
-    """How much the corrections of joint rotations may accelerate from frame to frame."""
-    translation_unrest_sigma_m: float = 0.02
-    """The same of the translation's."""
+    rotation_acceleration_sigma_rad_s2: float = 45.0
+    """How much the corrections of joint rotations may accelerate: .05 rad from frame to frame at 30 a second."""
+    translation_acceleration_sigma_m_s2: float = 18.0
+    """The same of the translation's: 2 cm from frame to frame at 30 a second."""
     offset_sigma_m: float = 0.02
     """How far the dressed surface may lie off the body."""
 
@@ -176,8 +177,8 @@ class RefineSettings:
         )
         for name in (
             "window_s", "iterations", "points", "node_spacing_m", "colour_sigma", "picture_weight",
-            "turn_sigma_rad", "translation_sigma_m", "turn_unrest_sigma_rad",
-            "translation_unrest_sigma_m", "offset_sigma_m",
+            "rotation_sigma_rad", "translation_sigma_m", "rotation_acceleration_sigma_rad_s2",
+            "translation_acceleration_sigma_m_s2", "offset_sigma_m",
         ):  # fmt: skip
             _require(getattr(self, name) > 0, f"refine.{name}", getattr(self, name), "Give a number above 0.")
 

@@ -35,7 +35,8 @@ def with_overrides(settings: SettingsT, overrides: Iterable[str]) -> SettingsT:
 
 def as_dict(settings: Any) -> dict[str, Any]:
     """Settings as plain JSON data, in field order."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return values
 
 
 def from_dict(kind: type[SettingsT], values: Any) -> SettingsT:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.array_files import read_arrays
 from schemas.errors import DatasetError
@@ -28,13 +29,13 @@ JOINTS_OF_PARTS = (
 class Truth:
     """What a sample should have found, in its own crop. Maps (H, W), metres, 0 = background."""
 
-    depth_m: np.ndarray
+    depth_m: NDArray[np.floating]
     """The surface that the camera sees."""
-    K: np.ndarray
+    K: NDArray[np.float64]
     """(3, 3) at map size."""
-    body_depth_m: np.ndarray | None = None
+    body_depth_m: NDArray[np.floating] | None = None
     """The naked body in its true pose and shape: the base depth of a perfect tracker."""
-    part: np.ndarray | None = None
+    part: NDArray[np.uint8] | None = None
     """uint8, 1 + the place in PARTS, 0 = background."""
     pose: str = ""
     """What the person does."""
@@ -66,7 +67,7 @@ class Truth:
         pose = str(arrays.pop("pose", ""))
         if not all(array.dtype.kind in "fiub" for array in arrays.values()) or arrays["depth_m"].ndim != 2:
             raise DatasetError(
-                f"{path} is not a file of true depth: its arrays are no maps of numbers.", remedy=remedy
+                f"{path} is not a file of true depth: its arrays are not maps of numbers.", remedy=remedy
             )
         depth, K = np.asarray(arrays["depth_m"], np.float64), np.asarray(arrays["K"], np.float64)
         body = np.asarray(arrays["body_depth_m"], np.float64) if "body_depth_m" in arrays else None

@@ -17,23 +17,21 @@ from typing import NoReturn
 from schemas.command_line import (
     CommandParser,
     Commands,
-    add_overrides,
     add_settings,
-    at_least_one,
     program,
     run_command,
 )
 from schemas.escaping import escape_on_terminal, shown
 from schemas.places import (
-    file_to_write,
-    folder_to_write,
     made_parent,
     plain_file_to_write,
     plain_folder_to_write,
     plain_path,
 )
-from trainer.arguments import add_device, add_samples
+from trainer.arguments import add_device
+from trainer.evaluate_command import add_to as add_evaluate_command
 from trainer.predict_command import add_to as add_predict_command
+from trainer.probe_command import add_to as add_probe_command
 from trainer.tracknet.commands import add_to as add_tracknet_commands
 
 PRESETS = ("paper", "released", "small", "fine")
@@ -80,8 +78,8 @@ def make_parser() -> CommandParser:
     _add_fit(commands)
     add_predict_command(commands)
     commands.heading("measure")
-    _add_evaluate(commands)
-    _add_probe(commands)
+    add_evaluate_command(commands)
+    add_probe_command(commands)
     commands.heading("for other programs")
     _add_export(commands)
     commands.heading("a tracker of your own")
@@ -109,92 +107,36 @@ def _add_fit(commands: Commands) -> None:
         help="folders that `python -m pipeline run` made, or their addresses (gs://, s3://, ...)",
     )
     fit.add_argument(
-        "--weights", type=float, nargs="+", metavar="SHARE", help="share of each dataset in what is seen"
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="share of each dataset in the samples seen, in their order (data.weights)",
     )
     fit.add_argument(
-        "--view",
+        "--selection",
         metavar="NAME",
-        help="only what this view keeps (setting data.view); every dataset has one of that name",
+        help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
     )
-    fit.add_argument("--where", metavar="EXPR", help="only samples for which this holds (setting data.where)")
-    fit.add_argument("--truth", metavar="FOLDER", help="true depth of held-out samples (setting data.truth)")
+    fit.add_argument("--where", metavar="EXPR", help="only samples for which this holds (data.where)")
+    fit.add_argument(
+        "--truth",
+        metavar="FOLDER",
+        help="true depth of held-out samples, to report depth errors (data.truth)",
+    )
     fit.add_argument(
         "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
     )
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from the weights of this checkpoint",
     )
     add_settings(fit, PRESETS, default="paper", see="all of them: python -m trainer settings")
     add_device(fit)
     fit.set_defaults(command=_fit)
-
-
-def _add_evaluate(commands: Commands) -> None:
-    evaluate = commands.add(
-        "evaluate",
-        "compare predictions with ground truth",
-        examples=["predicted --truth truth --out evaluation.json"],
-    )
-    evaluate.add_argument("predictions", metavar="FOLDER", help="what `predict` wrote")
-    evaluate.add_argument(
-        "--truth",
-        required=True,
-        metavar="FOLDER",
-        help="NAME.npz (depth_m, K) for predictions of the same name",
-    )
-    evaluate.add_argument(
-        "--out", type=file_to_write, metavar="FILE", help="JSON with the means and every image"
-    )
-    evaluate.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another depth of the same images, for example what `probe` wrote; repeatable",
-    )
-    evaluate.add_argument(
-        "--also-base",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another base depth: that of predictions made from other bodies; repeatable",
-    )
-    evaluate.set_defaults(command=_evaluate)
-
-
-def _add_probe(commands: Commands) -> None:
-    probe = commands.add(
-        "probe",
-        "optimise the depth of single samples directly, without a network",
-        about="What comes out is what the losses alone can recover from these data.",
-        examples=["dataset --per-track 2 --truth truth --out probed"],
-    )
-    probe.add_argument("dataset", type=plain_path, metavar="DATASET", help="a dataset folder")
-    probe.add_argument(
-        "--out", type=folder_to_write, required=True, metavar="FOLDER", help="where one .npz per sample goes"
-    )
-    probe.add_argument(
-        "--truth",
-        metavar="FOLDER",
-        help="what `python -m pipeline studio truth` wrote: also report what was recovered",
-    )
-    add_samples(probe)
-    probe.add_argument(
-        "--references", type=int, default=6, metavar="N", help="at most this many (default: 6)"
-    )
-    probe.add_argument(
-        "--steps", type=int, default=120, metavar="N", help="steps of the optimiser (default: 120)"
-    )
-    probe.add_argument(
-        "--batch", type=int, default=4, metavar="N", help="samples optimised together (default: 4)"
-    )
-    add_overrides(probe, what="the losses", see="for example photo_px=512", form="FIELD=VALUE")
-    probe.add_argument(
-        "--corrections", action="store_true", help="also optimise small corrections of every pair's motion"
-    )
-    add_device(probe)
-    probe.set_defaults(command=_probe)
 
 
 def _add_export(commands: Commands) -> None:
@@ -243,7 +185,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {"weights": options.weights, "where": options.where, "truth": options.truth, "view": options.view}
+    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )
@@ -260,53 +202,6 @@ def _fit(options: argparse.Namespace) -> int:
         device=options.device,
     )
     print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from trainer.evaluate import evaluate, report, write_evaluation
-
-    others = {}
-    for texts, is_base in ((options.also, False), (options.also_base, True)):
-        for text in texts:
-            name, equals, folder = text.partition("=")
-            if not (name and equals and folder) or name in others:
-                raise SettingsError(
-                    f"{text!r} is not of the form NAME=FOLDER, or its name was given before.",
-                    remedy="Give NAME=FOLDER, each name once.",
-                )
-            others[name] = (Path(folder), is_base)
-    results = evaluate(Path(options.predictions), Path(options.truth), others)
-    print(report(results))
-    if options.out:
-        write_evaluation(made_parent(options.out), results)
-        print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _probe(options: argparse.Namespace) -> int:
-    from schemas.settings import with_overrides
-    from trainer.config import CorrectionSettings
-    from trainer.probe import PROBE_LOSSES, ProbeSettings
-    from trainer.probe_command import probe_into
-
-    at_least_one(options, "per_track", "references", "batch")
-    said = probe_into(
-        Path(options.out),
-        options.dataset,
-        with_overrides(PROBE_LOSSES, options.overrides),
-        ProbeSettings(
-            steps=options.steps, corrections=CorrectionSettings(learn=True) if options.corrections else None
-        ),
-        truths=Path(options.truth) if options.truth else None,
-        sample_ids=options.sample_ids,
-        per_track=options.per_track,
-        references=options.references,
-        batch_size=options.batch,
-        device=options.device,
-    )
-    print(said)
     return 0
 
 

@@ -42,7 +42,9 @@ def add_to(commands: Commands) -> None:
         see="for example body.file=smpl.npz; all of them: python -m pipeline settings",
     )
     predict.add_argument(
-        "--allow-mismatch", action="store_true", help="accept another body or network than in training"
+        "--allow-mismatch",
+        action="store_true",
+        help="accept another body or network file than the one used in training",
     )
     predict.add_argument(
         "--focal-px",
@@ -63,7 +65,7 @@ def add_to(commands: Commands) -> None:
     predict.add_argument(
         "--turntable", action="store_true", help="also write an animated GIF of every surface"
     )
-    predict.add_argument("--only-npz", action="store_true", help="write no pictures and no mesh")
+    predict.add_argument("--only-npz", action="store_true", help="write no pictures and no meshes")
     add_device(predict)
     predict.set_defaults(command=_predict, extra="pipeline,trainer")
 
@@ -116,7 +118,7 @@ def _predict(options: argparse.Namespace) -> int:
         only_npz=options.only_npz,
         with_turntable=options.turntable,
         batch_size=options.batch_size,
-        report=PredictLines(),
+        on_written=PredictLines(),
     )
     print(f"wrote {len(written)} prediction(s) into {shown(options.out)}")
     return 0

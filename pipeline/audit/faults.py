@@ -37,7 +37,7 @@ def swaps(tables: AuditTables) -> Iterator[Finding]:
         text=f"{flipped.sum()} of {near.sum()} pairs at most {_SWAP_GAP_S} s apart ({percent(share)}) turn faster "
         f"than {_SWAP_DEG_S:.0f} degrees a second, in {np.count_nonzero(counts)} track(s), most in {names_of(worst)}: "
         f"left and right are probably swapped in some frames ({(flipped & tables.kept).sum()} of these are kept).",
-        remedy="Drop these tracks with a view, or lower tracking.swap_cost and run again.",
+        remedy="Drop these tracks with a selection, or lower tracking.swap_cost and run again.",
     )
 
 

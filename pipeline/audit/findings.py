@@ -62,7 +62,7 @@ def _misaligned(tables: AuditTables) -> Iterator[Finding]:
         weight=share,
         text=f"bodies and pictures disagree by more than {_MISALIGNED_PX} px of 256 in {percent(share)} of the kept "
         f"pairs that could be measured (median {np.median(measured):.2f} px); a pixel reads as some 2.6 cm of depth.",
-        remedy="Refine bodies (refine.mode=track) if that was off; drop the rest with a view: misalignment_px <= N.",
+        remedy="Refine bodies (refine.mode=track) if that was off; select the rest: misalignment_px <= N.",
     )
 
 
@@ -84,17 +84,17 @@ def _pairs(tables: AuditTables) -> Iterator[Finding]:
         ("turned-far", turn > 40, 0.02, "turn more than 40 degrees: little common surface",
          "Lower pairs.max_rotation_deg."),
         ("wide-turns", turn > 25, 0.25, "turn more than 25 degrees, where the photometric signal weakens",
-         "Turns of 8 to 25 degrees teach most: try a view with rotation_deg <= 25."),
+         "Turns of 8 to 25 degrees teach most: try a selection with rotation_deg <= 25."),
         ("little-valid-surface", tables.number("valid_fraction")[kept] < 0.3, 0.1,
-         "have less than 30 % valid pixels", "Try a view with valid_fraction >= 0.3."),
+         "have less than 30 % valid pixels", "Try a selection with valid_fraction >= 0.3."),
         ("borderline", (baseline >= threshold) & (baseline < 1.1 * threshold), 0.1,
          f"lie within 10 % above the {threshold:g} m threshold: another focal length would drop them",
-         "Give focal_px where it is known, or set the threshold in degrees with a view (angle_deg)."),
+         "Give focal_px where it is known, or set the threshold in degrees with a selection (angle_deg)."),
         ("below-threshold", baseline < threshold, 0.0, f"lie below {threshold:g} m although they are kept",
          "The dataset was made with mixed settings: make it again."),
         ("kept-by-noise", within_noise(tables)[kept], 0.05,
          f"reach {threshold:g} m only through the jitter of their estimated bodies",
-         "Try a view that caps max_acceleration_mm."),
+         "Try a selection that caps max_acceleration_mm."),
     )  # fmt: skip
     for slug, mask, limit, words, remedy in checks:
         share = mask.sum() / total
@@ -188,14 +188,14 @@ def _noted(tables: AuditTables) -> Iterator[Finding]:
 
 
 def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
-    """Sources and kinds of pairs whose photometric loss stands out."""
+    """Sources and kinds of pairs with a high photometric loss."""
     sources = [row for row in rows if row.by == "source_id"]
     middle = float(np.median([row.photo for row in sources])) if sources else 0.0
     bad = [row for row in sources if row.photo > 1.5 * middle]
     if len(sources) >= 3 and bad:
         named = ", ".join(f"{row.group} ({row.photo:.3g})" for row in bad[:SHOWN])
         yield Finding(
-            slug="disliked-sources",
+            slug="high-loss-sources",
             level="warning",
             weight=sum(row.samples for row in bad) / max(1, sum(row.samples for row in sources)),
             text=f"The training's photometric loss on {len(bad)} of {len(sources)} sources is more than 1.5 times the "
@@ -206,10 +206,10 @@ def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
         bands = [row for row in rows if row.by == statistic]
         if len(bands) > 1 and bands[0].photo > 1.5 * bands[-1].photo:
             yield Finding(
-                slug=f"disliked-{statistic.replace('_', '-')}",
+                slug=f"high-loss-{statistic.replace('_', '-')}",
                 level="note",
                 weight=bands[0].samples / sum(row.samples for row in bands),
                 text=f"The training's photometric loss is highest for samples with {words} {bands[0].group} "
                 f"({bands[0].photo:.3g}) and lowest with {bands[-1].group} ({bands[-1].photo:.3g}).",
-                remedy=f"Try a view that limits {statistic}.",
+                remedy=f"Try a selection that limits {statistic}.",
             )

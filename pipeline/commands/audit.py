@@ -1,4 +1,4 @@
-"""The command `audit`: its arguments, and the order in which tables become figures, a report and a view."""
+"""The command `audit`: its arguments, and the order in which tables become figures, a report and a selection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.dataset import Dataset
 from schemas.errors import SettingsError
 from schemas.escaping import shown
 from schemas.places import file_to_write, plain_path
-from schemas.views import View
+from schemas.selections import Selection
 
 
 def add_to(commands: Commands) -> None:
@@ -21,7 +21,7 @@ def add_to(commands: Commands) -> None:
         examples=[
             "dataset",
             "dataset --out audit.html",
-            "dataset --where 'rotation_deg <= 25' --save-view calm",
+            "dataset --where 'rotation_deg <= 25' --save-selection calm",
         ],
     )
     add_dataset(parser)
@@ -30,7 +30,7 @@ def add_to(commands: Commands) -> None:
         type=plain_path,
         nargs="?",
         metavar="DATASET_B",
-        help="another dataset, to compare with the first through the same views",
+        help="another dataset, to compare with the first through the same selections",
     )
     parser.add_argument(
         "--out",
@@ -53,14 +53,16 @@ def add_to(commands: Commands) -> None:
         help="count only samples for which this holds, as the trainer's setting data.where does",
     )
     parser.add_argument(
-        "--save-view", metavar="NAME", help="save --where and --where-samples in the dataset under this name"
+        "--save-selection",
+        metavar="NAME",
+        help="save --where and --where-samples in the dataset under this name",
     )
     parser.add_argument(
-        "--view",
+        "--selection",
         metavar="NAME",
         action="append",
         default=[],
-        help="count only what a saved view keeps; repeat it to compare several side by side",
+        help="count only what a saved selection keeps; repeat it to compare several side by side",
     )
     parser.add_argument(
         "--pictures",
@@ -94,13 +96,13 @@ def _audit(options: argparse.Namespace) -> int:
 
     if options.pictures < 0:
         raise SettingsError(f"--pictures cannot be {options.pictures}.", remedy="Give 0 or more.")
-    given = _given_view(options)
+    given = _given_selection(options)
     dataset = Dataset.open(options.dataset)
-    views = [*given, *(View.load(dataset.root, name) for name in options.view)]
+    selections = [*given, *(Selection.load(dataset.root, name) for name in options.selection)]
     whole = read_tables(dataset)
-    tables = whole.seen_through(views[0]) if views else whole
+    tables = whole.seen_through(selections[0]) if selections else whole
     sides = []
-    if views or options.other:
+    if selections or options.other:
         edges = distribution(whole, "mean_baseline_m").edges
         both = {options.dataset: whole}
         if options.other:
@@ -108,7 +110,10 @@ def _audit(options: argparse.Namespace) -> int:
         for path, each in both.items():
             named = f"{shown(path)}, " if options.other else ""
             sides.append(side_of(each, f"{named}as made", edges))
-            sides += [side_of(each.seen_through(view), f"{named}view {view.name}", edges) for view in views]
+            sides += [
+                side_of(each.seen_through(selection), f"{named}selection {selection.name}", edges)
+                for selection in selections
+            ]
     figures = figures_of(
         tables,
         sides=sides,
@@ -126,19 +131,19 @@ def _audit(options: argparse.Namespace) -> int:
         print(
             "More: --out REPORT.html writes a page with pictures and sliders, --json FILE writes every figure."
         )
-    if options.save_view:
-        print(f"wrote {shown(views[0].save(dataset.root))}")
+    if options.save_selection:
+        print(f"wrote {shown(selections[0].save(dataset.root))}")
     return 0
 
 
-def _given_view(options: argparse.Namespace) -> list[View]:
-    """The view that `--where` and `--where-samples` make, checked before anything is read."""
+def _given_selection(options: argparse.Namespace) -> list[Selection]:
+    """The selection that `--where` and `--where-samples` make, checked before anything is read."""
     if options.where or options.where_samples:
-        name = "unsaved" if options.save_view is None else options.save_view
-        return [View(name=name, pairs=options.where, samples=options.where_samples)]
-    if options.save_view is not None:
+        name = "unsaved" if options.save_selection is None else options.save_selection
+        return [Selection(name=name, pairs=options.where, samples=options.where_samples)]
+    if options.save_selection is not None:
         raise SettingsError(
-            f"--save-view {options.save_view} was given without a filter to save.",
+            f"--save-selection {options.save_selection} was given without a filter to save.",
             remedy="Add --where or --where-samples.",
         )
     return []

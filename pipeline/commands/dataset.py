@@ -53,7 +53,9 @@ def _add_verify(actions: Commands) -> None:
         "--render", type=int, default=8, metavar="N", help="samples to render again (default: 8; 0: none)"
     )
     verify.add_argument(
-        "--view", metavar="NAME", help="also check what a saved view keeps, and render samples of it again"
+        "--selection",
+        metavar="NAME",
+        help="also check what a saved selection keeps, and render samples of it again",
     )
     verify.set_defaults(command=_verify)
 
@@ -63,14 +65,14 @@ def _verify(options: argparse.Namespace) -> int:
 
     if options.render < 0:
         raise SettingsError(f"--render cannot be {options.render}.", remedy="Give 0 or more samples.")
-    checked = verify(options.dataset, render=options.render, view=options.view)
+    checked = verify(options.dataset, render=options.render, selection=options.selection)
     for problem in checked.problems:
         print(f"error: {shown(problem)}", file=sys.stderr)
     if not checked.problems:
         print(f"{shown(options.dataset)}: {checked.units} units, content hash {checked.content_hash}")
-        if options.view:
+        if options.selection:
             print(
-                f"view {options.view}: keeps {checked.samples} samples with {checked.references} references"
+                f"selection {options.selection}: keeps {checked.samples} samples with {checked.references} references"
             )
         print(f"{checked.rendered} of {checked.samples} samples rendered again: {checked.render_note}")
     return 1 if checked.problems else 0

@@ -45,9 +45,9 @@ def add_to(commands: Commands) -> None:
         help="try failed units again: those with this reason in the table `failures`, or all",
     )
     run.add_argument(
-        "--view",
+        "--selection",
         metavar="DATASET:NAME",
-        help="use the limits of a saved view as this run's gates; fails if one of them has no matching setting",
+        help="use the limits of a saved selection as this run's gates; fails if one of them has no matching setting",
     )
     run.add_argument(
         "--settings-from",
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     from pipeline.runner.summary import print_run
     from pipeline.video.source import clips_from_arguments
 
-    settings = settings_from(options, overrides_from_name(options.view))
+    settings = settings_from(options, overrides_from_name(options.selection))
     pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     summary = run(

@@ -64,15 +64,16 @@ def _show(options: argparse.Namespace) -> int:
         raise SettingsError(
             f"--out {options.out} does not end in .png, .gif or .rrd.", remedy="Give a name that does."
         )
+    from pipeline.dataset.stored_settings import settings_of
     from pipeline.inspection.pair_pictures import blink_frames, panels_of, write_gif, write_png
     from pipeline.inspection.pair_recording import facts_text, write_recording
     from pipeline.inspection.scene import SceneReader
-    from pipeline.method.resources import Toolbox, settings_of
+    from pipeline.method.resources import Resources
     from schemas.dataset import Dataset
 
     dataset = Dataset.open(options.dataset)
-    toolbox = Toolbox(settings_of(dataset))
-    reader = SceneReader(dataset, toolbox)
+    resources = Resources(settings_of(dataset))
+    reader = SceneReader(dataset, resources)
     target = options.frame or reader.usual_target()
     reference = options.reference
     if reference is None and options.is_pair:
@@ -83,7 +84,7 @@ def _show(options: argparse.Namespace) -> int:
                 remedy="Give --reference FRAME, or draw it alone with `show frame`.",
             )
     scene = reader.read(target, reference)
-    panels = panels_of(scene, toolbox.rasterizer)
+    panels = panels_of(scene, resources.rasterizer)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".rrd":
         write_recording(scene, panels, out)

@@ -190,7 +190,7 @@ def _run_true_bodies(options: argparse.Namespace) -> int:
     from pipeline.config import preset
     from pipeline.runner.driver import run
     from pipeline.runner.summary import print_run
-    from pipeline.studio.true_toolbox import true_toolbox
+    from pipeline.studio.true_resources import true_resources
     from pipeline.studio.true_tracker import BodyJitter
     from pipeline.video.source import clips_from_arguments
     from schemas.settings import with_overrides
@@ -213,7 +213,7 @@ def _run_true_bodies(options: argparse.Namespace) -> int:
         # Bodies are as they were asked for: exact, or spoilt.
         with_overrides(preset("paper"), ["refine.mode=off", *options.overrides]),
         workers=options.workers,
-        make_toolbox=partial(true_toolbox, studio=studio, jitter=jitter),
+        make_resources=partial(true_resources, studio=studio, jitter=jitter),
     )
     print_run(summary, str(out))
     return summary.exit_code

@@ -29,9 +29,9 @@ from schemas.dataset import (
     tombstone_path,
 )
 from schemas.errors import DatasetError
-from schemas.views import View, view_path
+from schemas.selections import Selection, selection_path
 from schemas.work_record import Pack, ShardFacts, WorkRecord
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 IDS = ("a", "b", "c")
@@ -68,7 +68,7 @@ def packed(made_packed: Path, tmp_path: Path) -> Path:
 
 
 def go_on(clips: list, root: Path, **options):
-    return run(clips, str(root), fast_settings(), make_toolbox=fast_toolbox, **options)
+    return run(clips, str(root), fast_settings(), make_resources=fast_resources, **options)
 
 
 def damage(path: Path) -> Path:
@@ -90,7 +90,7 @@ def bytes_below(root: Path) -> dict[Path, str]:
 
 
 def test_verify_names_every_damaged_file_at_once(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    View(name="wide", pairs="kept").save(root)
+    Selection(name="wide", pairs="kept").save(root)
     tombstone = root / tombstone_path("gone")
     tombstone.parent.mkdir()
     damaged = [damage(root / shard_path(table, "a-s000-w000")) for table in ("samples", "pairs")]
@@ -99,7 +99,7 @@ def test_verify_names_every_damaged_file_at_once(root: Path, capsys: pytest.Capt
     documents = [
         record_path(UNIT_B),
         SETTINGS_PATH,
-        view_path("wide"),
+        selection_path("wide"),
         f"{CUTS_PATH}/a.json",
         tombstone_path("gone"),
     ]

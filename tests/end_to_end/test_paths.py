@@ -16,14 +16,14 @@ from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.places import about_argument, existing_file, file_to_write, folder_or_bucket, folder_to_write
 from tests.support.command_lines import every_command
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 COMMANDS = """
 pipeline download abcdefghijk --out {no-folder}
 pipeline run clip.mp4 --out {no-folder}
 pipeline run {no-input} --out new
-pipeline run clip.mp4 --out new --view {no-dataset}:name
+pipeline run clip.mp4 --out new --selection {no-dataset}:name
 pipeline plan clip.mp4 --out {no-folder}
 pipeline plan clip.mp4 --like {no-dataset}
 pipeline audit {no-dataset}
@@ -108,7 +108,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         clips_from_arguments([str(manifest)]),
         str(folder / "dataset"),
         fast_settings(),
-        make_toolbox=fast_toolbox,
+        make_resources=fast_resources,
     )
     (folder / "clips" / "a.mp4").rename(folder / "clip.mp4")
     (folder / "file").write_text("neither numbers nor a film\n")

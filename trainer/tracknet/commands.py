@@ -39,7 +39,7 @@ def add_to(commands: Commands) -> None:
     convert.add_argument(
         "--family",
         choices=("spin", "hmr"),
-        help="architecture: the regressor of `hmr` has ReLUs, that of `spin` has none (default: told from the file)",
+        help="architecture: the regressor of `hmr` has ReLUs, that of `spin` none (default: inferred from the file)",
     )
     add_settings(convert, PRESETS, default="hmr")
     convert.set_defaults(command=_convert)
@@ -78,15 +78,19 @@ def _add_fit(actions: Commands) -> None:
         "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
     )
     fit.add_argument(
-        "--validate-on", nargs="+", default=[], metavar="PICTURES", help="other pictures to validate on"
+        "--validate-on",
+        nargs="+",
+        default=[],
+        metavar="PICTURES",
+        help="pictures to validate on, instead of a share of the first",
     )
     fit.add_argument("--backgrounds", metavar="FOLDER", help="pictures to put behind people")
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
     fit.add_argument(
         "--from",
         dest="start_from",
         metavar="CHECKPOINT",
-        help="begin with the weights and network settings of a checkpoint",
+        help="start a new run from the weights and network settings of this checkpoint",
     )
     add_device(fit)
     add_settings(fit, PRESETS, default="hmr")

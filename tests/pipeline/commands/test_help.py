@@ -97,7 +97,7 @@ def test_an_old_name_says_the_new_one(old: str, capsys: pytest.CaptureFixture[st
         (["dataset", "verify", "d", "--render", "-1"], "--render cannot be -1."),
         (["dataset", "compact", "d", "--megabytes", "0"], "--megabytes cannot be 0."),
         (["studio", "film", "--out", "f", "--seed", "-1"], "--seed cannot be -1."),
-        (["audit", "d", "--save-view", "calm"], "--save-view calm was given without a filter to save."),
+        (["audit", "d", "--save-selection", "calm"], "--save-selection calm was given without a filter to save."),
     ],
 )  # fmt: skip
 def test_words_typed_wrong(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
