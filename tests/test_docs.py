@@ -135,6 +135,16 @@ def test_files_that_are_named_exist(name: str) -> None:
         ), symbol
 
 
+def test_classes_of_the_glossary_exist() -> None:
+    glossary = ROOT_PAGES["CONTRIBUTING.md"].split("\n## Glossary\n")[1]
+    code = "\n".join(
+        path.read_text() for package in ("schemas", "pipeline") for path in (ROOT / package).rglob("*.py")
+    )
+    named = set(re.findall(r"\| `([A-Z][A-Za-z]+)` \|$", glossary, re.M))
+    assert len(named) > 12
+    assert {name for name in named if not re.search(rf"^(class )?{name}\b", code, re.M)} == set()
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small dataset in it, called as the documents call theirs."""
