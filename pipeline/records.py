@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import PairStatistics
+from pipeline.geometry.posed_surface import RenderedSurface
 from schemas.errors import HumandepthError
 from schemas.escaping import is_plain
 
+ProgressCallback = Callable[[str, int, int], None]
+"""Takes a stage, how many steps of it are done, and how many there are (0 where nobody knows)."""
 PERSON_PX = 128
 """Side of the outline that a track carries for each frame, over its crop."""
 
@@ -147,12 +151,12 @@ def unpacked_person(packed: bytes) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FrameBody:
-    """A posed body in the camera coordinates of its crop."""
+class RenderedFrame:
+    """A frame of a track at map size: the base mesh as its camera sees it, and the picture beneath."""
 
-    vertices: np.ndarray
-    """(V, 3) float64 metres."""
-    camera: Camera
+    surface: RenderedSurface
+    image: NDArray[np.float32]
+    """(MAP_PX, MAP_PX, 3) in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +168,10 @@ class Verdict:
     statistics: PairStatistics
     estimated: bool
     """Whether the numbers come from vertices because the pair was dropped before any map was made."""
+    photo_error: float | None = None
+    """Mean colour difference over valid pixels; None where there is none, or where no map was made."""
+    misalignment_px: float | None = None
+    """None where the pictures show too little to tell, or where no map was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

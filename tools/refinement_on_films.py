@@ -20,20 +20,21 @@ import numpy as np
 
 from pipeline.config import PairSettings, Settings
 from pipeline.geometry.motion import motion_field
-from pipeline.geometry.visibility import PairMaps
-from pipeline.method.pairs import candidate_references, drop_reason
-from pipeline.method.rendered_frames import View, Views
-from pipeline.method.resources import Toolbox
-from pipeline.method.samples import maps_of_pair
+from pipeline.geometry.rings import Rings
+from pipeline.geometry.visibility import PairMaps, pair_maps
+from pipeline.method.pairs import candidate_references
+from pipeline.method.refined_tracks import refined_by_crops
+from pipeline.method.rendered_frames import RenderedFrames
+from pipeline.method.resources import Resources
 from pipeline.method.segment import track_segment
-from pipeline.records import Track
+from pipeline.method.verdicts import drop_reason
+from pipeline.records import RenderedFrame, Track
 from pipeline.refine.misalignment import misalignment_px
-from pipeline.refine.refinement import refined_track
-from pipeline.video.crops import crop_image, decode_image, encode_jpeg
+from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments, local_path
-from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL, VALID_VISIBLE
+from schemas.conventions import IMAGE_PX, MAP_PX
 
 MIN_PIXELS = 500
 
@@ -60,13 +61,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--targets", type=int, default=8, help="of every track (default 8)")
     options = parser.parse_args(argv)
     settings = Settings()
-    toolbox, pictures = Toolbox(settings), []
+    resources, pictures = Resources(settings), []
     for clip in clips_from_arguments(options.clips, None):
         for segment in segments_of(clip, settings.video):
-            for track in track_segment(segment, toolbox, settings).tracks:
+            for track in track_segment(segment, resources).tracks:
                 jpegs = crops_of(track, local_path(segment.clip.uri), settings)
-                refined = refined_by(track, jpegs, toolbox, settings)
-                rows, picture = compared((track, refined), jpegs, toolbox, settings.pairs, options.targets)
+                refined = refined_by_crops(track, jpegs, resources)
+                rows, picture = compared((track, refined), jpegs, resources, settings.pairs, options.targets)
                 if picture is not None:
                     show(track, rows)
                     pictures.append(picture)
@@ -90,69 +91,59 @@ def crops_of(track: Track, path: str, settings: Settings) -> dict[int, bytes]:
     }
 
 
-def refined_by(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: Settings) -> Track:
-    """As `python -m pipeline run` does it."""
-
-    def picture(at: int) -> np.ndarray:
-        return decode_image(jpegs[int(track.frame_index[at])])
-
-    gaps_s = settings.pairs.candidate_gaps_s
-    return refined_track(track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s)
-
-
 def compared(
-    tracks: tuple[Track, Track], jpegs: dict[int, bytes], toolbox: Toolbox, pairs: PairSettings, count: int
+    tracks: tuple[Track, Track],
+    jpegs: dict[int, bytes],
+    resources: Resources,
+    pairs: PairSettings,
+    count: int,
 ) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Figures (2 versions, 3) of up to `count` targets, and a picture of the one in the middle."""
-    views = [Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer) for track in tracks]
+    versions = [RenderedFrames(track, jpegs, resources) for track in tracks]
     kept = np.flatnonzero(tracks[0].kept)
     rows, pictures = [], []
     for target in map(
         int, kept[np.linspace(0, len(kept) - 1, count + 2).astype(int)[1:-1]] if len(kept) else ()
     ):
-        references = chosen_references(tracks[0], target, views[0], toolbox, pairs)
+        references = chosen_references(versions[0], target, resources.rings, pairs)
         if len(references) < 2:
             continue
-        found = [warped_to(target, references, version, toolbox, pairs) for version in views]
+        found = [warped_to(target, references, frames, resources.rings, pairs) for frames in versions]
         valid = found[0].valid & found[1].valid
         if valid.sum() >= MIN_PIXELS:
-            image = views[0][target].image
+            image = versions[0][target].image
             rows.append(np.array([figures(image, each, valid) for each in found]))
             averages = [each.colours.mean(axis=0) for each in found]
             pictures.append(np.hstack([np.where(valid[..., None], each, 1) for each in (image, *averages)]))
     return rows, (255 * pictures[len(pictures) // 2]).astype(np.uint8) if pictures else None
 
 
-def chosen_references(
-    track: Track, target: int, views: Views, toolbox: Toolbox, pairs: PairSettings
-) -> list[int]:
+def chosen_references(frames: RenderedFrames, target: int, rings: Rings, pairs: PairSettings) -> list[int]:
     """Places in the track of the pairs that pass every gate, at most `max_references`, nearest in time first."""
+    track = frames.track
     candidates = candidate_references(track.pts_s, track.kept, target, pairs.candidate_gaps_s)
     candidates.sort(key=lambda at: abs(track.pts_s[at] - track.pts_s[target]))
     kept = []
     for at in candidates:
-        maps = _maps(views[target], views[at], toolbox, pairs)
+        maps = _maps(frames[target], frames[at], rings, pairs)
         if not drop_reason(maps.statistics, pairs, check_validity=True):
             kept.append(at)
     return kept[: pairs.max_references]
 
 
 def warped_to(
-    target: int, references: list[int], views: Views, toolbox: Toolbox, pairs: PairSettings
+    target: int, references: list[int], frames: RenderedFrames, rings: Rings, pairs: PairSettings
 ) -> Warped:
     """The references at the target's pixels, by the base depth and one version of the bodies."""
     colours, valid, misaligned = [], np.ones((MAP_PX, MAP_PX), bool), []
-    view = views[target]
+    frame = frames[target]
     for at in references:
-        reference, maps = views[at], _maps(view, views[at], toolbox, pairs)
-        valid &= maps.validity == VALID_ALL
+        reference = frames[at]
+        maps = _maps(frame, reference, rings, pairs)
+        valid &= maps.valid
         source = np.nan_to_num(maps.warp_px).astype(np.float32) - np.float32(0.5)
         colours.append(cv2.remap(reference.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR))
-        visible = (maps.validity & VALID_VISIBLE) != 0
-        found = misalignment_px(
-            view.image, reference.image, maps.warp_px, maps.motion, view.raster.depth, visible,
-            view.camera, reference.camera,
-        )  # fmt: skip
+        found = misalignment_px(maps, target=frame, reference=reference)
         misaligned.append(np.nan if found is None else found)
     known = np.array(misaligned)[np.isfinite(misaligned)]
     return Warped(
@@ -182,9 +173,14 @@ def show(track: Track, rows: list[np.ndarray]) -> None:
         )
 
 
-def _maps(target: View, reference: View, toolbox: Toolbox, pairs: PairSettings) -> PairMaps:
-    field = motion_field(target.vertices, reference.vertices, toolbox.rings)
-    return maps_of_pair(target, reference, field, toolbox, pairs)
+def _maps(target: RenderedFrame, reference: RenderedFrame, rings: Rings, pairs: PairSettings) -> PairMaps:
+    return pair_maps(
+        motion_field(target=target.surface, reference=reference.surface, rings=rings),
+        target=target.surface,
+        reference=reference.surface,
+        depth_tolerance_m=pairs.depth_tolerance_m,
+        min_pixel_baseline_m=pairs.min_pixel_baseline_m,
+    )
 
 
 def _sharpness(image: np.ndarray, valid: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """Base depth of people in photos and videos.
 
 The only place where the trainer meets the pipeline: a photo's base depth comes from
-`pipeline.method.still_images`, imported when it is needed.
+`pipeline.method.picture_bodies`, imported when it is needed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import HumandepthError, NobodyFoundError, SourceError
 from schemas.prediction import Placement, prediction_path
@@ -19,7 +20,7 @@ from trainer.photo_file import FOREIGN_SUFFIXES, PHOTO_SUFFIXES, foreign_photo, 
 from trainer.subject import Subject
 
 if TYPE_CHECKING:
-    from pipeline.method.still_images import PhotoBody, PictureBodies
+    from pipeline.method.picture_bodies import PhotoBody, PictureBodies
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 Warn = Callable[[str], None]
@@ -42,7 +43,8 @@ def picture_bodies(
     `preset` (of the pipeline) replaces the recipe, `overrides` change single settings; `warn` hears of every setting
     that is not as it was in training. Raises SettingsError where a body or network file is missing or another one.
     """
-    from pipeline.method.still_images import PictureBodies, prediction_settings
+    from pipeline.method.picture_bodies import PictureBodies
+    from pipeline.method.prediction_settings import prediction_settings
 
     return PictureBodies(
         prediction_settings(
@@ -150,7 +152,7 @@ def _subjects_of_video(
 
 
 def _subject(
-    name: str, body: PhotoBody, file_name: str, picture_name: str, picture: np.ndarray | None
+    name: str, body: PhotoBody, file_name: str, picture_name: str, picture: NDArray[np.uint8] | None
 ) -> Subject:
     placement = Placement(
         picture=file_name,
@@ -162,7 +164,7 @@ def _subject(
     )
     return Subject(
         name=name,
-        image=body.image.astype(np.float32) / 255,
+        image=np.divide(body.image, 255, dtype=np.float32),
         K=body.K,
         input_depth=body.input_depth,
         base_depth=body.base_depth,

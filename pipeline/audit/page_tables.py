@@ -105,7 +105,7 @@ def noise_table(figures: AuditFigures) -> Table:
         )
         for band in figures.noise_bands
     ]
-    headings = ("acceleration, mm", "kept pairs", "median baseline, m", "baseline that noise alone would give, m",
+    headings = ("acceleration, mm", "kept pairs", "median baseline, m", "baseline from noise alone, m",
                 "kept only by noise", "median IoU")  # fmt: skip
     return table("Acceleration against baseline", headings, rows)
 
@@ -171,7 +171,7 @@ def training_table(figures: AuditFigures) -> Table:
 
 
 def sides_table(figures: AuditFigures) -> Table:
-    """The comparison of datasets and views."""
+    """The comparison of datasets and selections."""
     rows = [
         (
             side.name,

@@ -44,18 +44,20 @@ def page(
     figures: AuditFigures, sweep: dict[str, Any], cards: Sequence[Card], drawn: Sequence[Overlay]
 ) -> str:
     """The whole page as text."""
-    view = figures.view
+    selection = figures.selection
     seen = (
-        f"through the view “{view['name']}” ("
-        + " and ".join(filter(None, (view["pairs"], view["samples"] and f"samples: {view['samples']}")))
+        f"through the selection “{selection['name']}” ("
+        + " and ".join(
+            filter(None, (selection["pairs"], selection["samples"] and f"samples: {selection['samples']}"))
+        )
         + ")"
-        if view
+        if selection
         else "as it was made"
     )
     data = {
         "sweep": sweep,
         "dataset": figures.dataset,
-        "view": figures.view,
+        "selection": figures.selection,
         "distributions": figures.distributions,
         "by_gap": figures.by_gap,
         "by_source": sorted(figures.by_source, key=lambda item: -item.pairs)[:_SHOWN_SOURCES],

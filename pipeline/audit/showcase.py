@@ -204,7 +204,7 @@ def _card(tables: AuditTables, cells: SampleCells, row: int, kind: str) -> Card:
         track_id=pair["track_id"],
         target_frame=pair["target_frame"],
         reference_frame=pair["reference_frame"],
-        reason=pair["reason"] or ("" if tables.kept[row] else "outside-the-view"),
+        reason=pair["reason"] or ("" if tables.kept[row] else "outside-the-selection"),
         numbers={name: float(tables.number(name)[row]) for name in CARD_COLUMNS},
         panels=[(caption, data_uri(picture)) for caption, picture in panels],
         has_maps=reference is not None,

@@ -14,8 +14,8 @@ from pipeline.config import Settings
 from pipeline.dataset.fingerprint import row_settings
 from pipeline.dataset.folder_lock import LOCK_PATH, RunLock
 from pipeline.dataset.storage import SPOOL, is_remote, join, publish_text, read_json, typed_storage_errors
+from pipeline.dataset.stored_settings import stored_settings
 from pipeline.method.named_files import named_file_digests
-from pipeline.method.resources import stored_settings
 from schemas.dataset import FILES_PATH, INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, StorageError
 from schemas.escaping import shown
@@ -39,7 +39,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
             changed = ", ".join(_changed(made_with, wanted))
             raise DatasetError(
                 f"{root} was made with other settings ({SETTINGS_PATH}: {changed}).",
-                remedy="Give another --out folder, or say which: --settings-from dataset goes on with the folder's, "
+                remedy="Give another --out folder, or choose: --settings-from dataset goes on with the folder's, "
                 "--settings-from command makes it again with these.",
             )
     if info is None and not is_remote(root):

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats, Reals
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Camera:
     """Intrinsics and the image size (h, w) they belong to."""
 
-    K: np.ndarray
+    K: Floats
     """(3, 3) float64, zero skew."""
     hw: tuple[int, int]
 
@@ -33,11 +35,11 @@ class Camera:
         object.__setattr__(self, "hw", hw)
 
     @property
-    def lens(self) -> np.ndarray:
+    def lens(self) -> Floats:
         """[f_x, f_y, c_x, c_y] in pixels: K without its constants, as compiled kernels take it."""
         return np.array([self.K[0, 0], self.K[1, 1], self.K[0, 2], self.K[1, 2]])
 
-    def px_from_cam(self, points: np.ndarray) -> np.ndarray:
+    def px_from_cam(self, points: Reals) -> Floats:
         """Pixels (..., 2) of camera points (..., 3): (u, v) = (f_x x / z + c_x, f_y y / z + c_y).
 
         Points with z <= 0 have no image; they come back as NaN.
@@ -48,7 +50,7 @@ class Camera:
         v = self.K[1, 1] * points[..., 1] / z + self.K[1, 2]
         return np.stack([u, v], axis=-1)
 
-    def cam_from_px(self, px: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    def cam_from_px(self, px: Reals, depth: Reals) -> Floats:
         """Camera points (..., 3) of pixels (..., 2) at depth z (...,): z K^-1 (u, v, 1)."""
         px, z = np.asarray(px, dtype=np.float64), np.asarray(depth, dtype=np.float64)
         x = (px[..., 0] - self.K[0, 2]) / self.K[0, 0] * z
@@ -56,11 +58,11 @@ class Camera:
         return np.stack([x, y, z], axis=-1)
 
     def resized(self, hw: tuple[int, int]) -> Camera:
-        """The same view at another resolution: rows of K scale, nothing is added (centres at +0.5)."""
+        """The same camera at another resolution: rows of K scale, nothing is added (centres at +0.5)."""
         scale = np.array([hw[1] / self.hw[1], hw[0] / self.hw[0], 1.0])
         return Camera(self.K * scale[:, None], hw)
 
-    def cropped(self, crop_px: np.ndarray, side_px: int) -> Camera:
+    def cropped(self, crop_px: Reals, side_px: int) -> Camera:
         """The camera of a square crop (centre u, centre v, side in this image) resampled to side_px.
 
         The optical centre and the axes stay: camera coordinates are the same, so geometry agrees exactly.
@@ -77,7 +79,7 @@ class Camera:
         return Camera(crop_from_image @ self.K, (side_px, side_px))
 
 
-def translation_from_weak_perspective(weak: np.ndarray, camera: Camera) -> np.ndarray:
+def translation_from_weak_perspective(weak: Reals, camera: Camera) -> Floats:
     """Translation (..., 3) in metres of weak-perspective numbers (..., 3) = [s, tx, ty] in this camera.
 
     Weak perspective places x2d = s (X_xy + [tx, ty]) in [-1, 1] of a square image of side L. The perspective
@@ -94,7 +96,7 @@ def translation_from_weak_perspective(weak: np.ndarray, camera: Camera) -> np.nd
     return np.concatenate([xy, z[..., None]], axis=-1)
 
 
-def weak_perspective_from_translation(translation: np.ndarray, camera: Camera) -> np.ndarray:
+def weak_perspective_from_translation(translation: Reals, camera: Camera) -> Floats:
     """The inverse of `translation_from_weak_perspective`: [s, tx, ty] (..., 3) of metres (..., 3)."""
     translation = np.asarray(translation, dtype=np.float64)
     side, focal, centre = _square_side(camera), camera.K[0, 0], camera.K[:2, 2]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from numba import njit
+import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Reals
+from pipeline.geometry.compiling import inlined, kernel
 
 
-@njit(inline="always", error_model="numpy")
-def edge_side(ax, ay, bx, by, x, y):
+@inlined
+def edge_side(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
     """(b - a) x (p - a): above 0 to the left of the edge where v points down and triangles turn clockwise."""
     return (bx - ax) * (y - ay) - (by - ay) * (x - ax)
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_covered(vertices, faces, mask):
+@kernel
+def fill_covered(vertices: Reals, faces: NDArray[np.integer[Any]], mask: NDArray[np.bool_]) -> None:
     """Sets the cells of mask (H, W) whose centres (+0.5) lie in a triangle of vertices (V, 2), faces (F, 3).
 
     Triangles with (b - a) x (c - a) <= 0 are left out, and so are those with a corner that is not a number.

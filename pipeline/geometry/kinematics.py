@@ -11,18 +11,20 @@ along the tree and with differences.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Reals
+from pipeline.geometry.compiling import inlined, kernel
 
 SMALL_SQUARE = 1e-6
 """Squared angle below which the coefficients of Rodrigues' formula come from their series."""
 
 
-@njit(inline="always", error_model="numpy")
-def rodrigues(square):
+@inlined
+def rodrigues(square: float) -> tuple[float, float, float, float]:
     """A = sin(a)/a and B = (1 - cos(a))/a^2 of a squared angle, and A'/a, B'/a."""
     if square < SMALL_SQUARE:
         return 1 - square / 6, 0.5 - square / 24, square / 30 - 1 / 3, square / 180 - 1 / 12
@@ -32,8 +34,8 @@ def rodrigues(square):
     return first, second, (math.cos(angle) - first) / square, (first - 2 * second) / square
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_rotations(axis_angle, rotation):
+@kernel
+def fill_rotations(axis_angle: Reals, rotation: Reals) -> None:
     """rotation (N, 3, 3) = I + A [a]x + B [a]x^2 of axis_angle (N, 3), with A and B of `rodrigues`."""
     for n in range(axis_angle.shape[0]):
         x, y, z = axis_angle[n, 0], axis_angle[n, 1], axis_angle[n, 2]
@@ -46,8 +48,8 @@ def fill_rotations(axis_angle, rotation):
         rotation[n, 1, 2], rotation[n, 2, 1] = second * y * z - first * x, second * y * z + first * x
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_rotation_slopes(axis_angle, by_rotation, by_axis_angle):
+@kernel
+def fill_rotation_slopes(axis_angle: Reals, by_rotation: Reals, by_axis_angle: Reals) -> None:
     """Derivative by axis_angle (N, 3) of a number whose derivative by the rotations is G = by_rotation (N, 3, 3).
 
     With g_i = <G, [e_i]x> and q = <G, [a]x^2> = a.Ga - a.a tr G it is
@@ -73,8 +75,10 @@ def fill_rotation_slopes(axis_angle, by_rotation, by_axis_angle):
             )
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_transforms(rotations, joints, parents, world, offset):
+@kernel
+def fill_transforms(
+    rotations: Reals, joints: Reals, parents: NDArray[np.integer[Any]], world: Reals, offset: Reals,
+) -> None:  # fmt: skip
     """world (T, J, 3, 3) and offset (T, J, 3) of local rotations (T, J, 3, 3), joints (J, 3) and parents (J,)."""
     for t in range(rotations.shape[0]):
         for j in range(rotations.shape[1]):
@@ -96,8 +100,11 @@ def fill_transforms(rotations, joints, parents, world, offset):
                 offset[t, j, row] = place
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_transform_slopes(rotations, joints, parents, world, by_world, by_offset, by_rotations, by_joints):
+@kernel
+def fill_transform_slopes(
+    rotations: Reals, joints: Reals, parents: NDArray[np.integer[Any]], world: Reals, by_world: Reals,
+    by_offset: Reals, by_rotations: Reals, by_joints: Reals,
+) -> None:  # fmt: skip
     """Derivatives by rotations (T, J, 3, 3) and joints (J, 3; zeros on entry) of a number whose derivatives by the
     transforms are by_world (T, J, 3, 3) and by_offset (T, J, 3). Those two are used up."""
     for t in range(rotations.shape[0]):

@@ -9,25 +9,28 @@ where rho(r; sigma) = r^2 / (1 + r^2 / sigma^2) and d is the distance to the mas
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.geometry.array_types import Reals, Vector
+from pipeline.geometry.compiling import inlined, kernel
 
 BANDS = 64
 """Rows that a frame's points are sorted into before the nearest is looked for: 15 times fewer distances."""
 FARTHEST_PX = 1e9
 
 
-@njit(inline="always", error_model="numpy")
-def rho(square, sigma):
+@inlined
+def rho(square: float, sigma: float) -> tuple[float, float]:
     """Geman-McClure of a squared residual, and its derivative by the square."""
     share = 1 / (1 + square / (sigma * sigma))
     return square * share, share * share
 
 
-@njit(inline="always", error_model="numpy")
-def bilinear(layer, u, v):
+@inlined
+def bilinear(layer: Reals, u: float, v: float) -> Vector:
     """A map (M, M) at cell coordinates whose centres lie at +0.5, and its derivatives by them.
 
     Beyond the outermost centres it stays as it is there, with derivative 0.
@@ -47,14 +50,16 @@ def bilinear(layer, u, v):
     return (1 - y) * (a + x * (b - a)) + y * (c + x * (d - c)), by_u, by_v
 
 
-@njit(inline="always", error_model="numpy")
-def band_of(y, top, height):
+@inlined
+def band_of(y: float, top: float, height: float) -> int:
     """The band of an image row; rows above and below belong to the outermost ones."""
     return int(min(max((y - top) / height, 0.0), BANDS - 1.0))
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def sort_into_bands(image, first, order):
+@kernel
+def sort_into_bands(
+    image: Reals, first: NDArray[np.integer[Any]], order: NDArray[np.integer[Any]],
+) -> tuple[float, float]:  # fmt: skip
     """Points (S, 2) by bands of equal height: order (S,), band b from first[b] on. Returns top and height."""
     top, bottom = np.inf, -np.inf
     for s in range(image.shape[0]):
@@ -73,8 +78,11 @@ def sort_into_bands(image, first, order):
     return top, height
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def nearest_point(x, y, image, first, order, top, height):
+@kernel
+def nearest_point(
+    x: float, y: float, image: Reals, first: NDArray[np.integer[Any]], order: NDArray[np.integer[Any]],
+    top: float, height: float,
+) -> tuple[int, float]:  # fmt: skip
     """Number of the point (S, 2) nearest to (x, y) and its squared distance, looking from band to band outwards."""
     least, at, home = np.inf, 0, band_of(y, top, height)
     for away in range(BANDS):
@@ -94,10 +102,11 @@ def nearest_point(x, y, image, first, order, top, height):
     return at, least
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def fill_silhouette_slopes(
-    points, lens, nearest_z, frames, size, outside, cell_from_px, contour, weight, sigmas, slope
-):  # fmt: skip
+    points: Reals, lens: Reals, nearest_z: float, frames: NDArray[np.integer[Any]], size: Reals,
+    outside: Reals, cell_from_px: Reals, contour: Reals, weight: Reals, sigmas: tuple[float, float], slope: Reals,
+) -> float:  # fmt: skip
     """The value of the module's formula; slope (N, S, 3) becomes its derivative by points (N, S, 3), camera metres.
 
     Both are NaN where a point is not a number or without measure far away: it has no cell to look into.

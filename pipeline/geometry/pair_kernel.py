@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
+from pipeline.geometry.array_types import Floats, Indices
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.geometry.pixels import blended_quaternion, corner, half_bits, plane_depth, plane_side
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 from schemas.conventions import VALID_BASELINE, VALID_IN_FRONT, VALID_INSIDE, VALID_ON_BODY, VALID_VISIBLE
 
 
-@njit(inline="always", error_model="numpy")
-def seen(face, column, row, rx, ry, z, face_id, reference, faces, tolerance):
+@inlined
+def seen(
+    face: int, column: int, row: int, rx: float, ry: float, z: float, face_id: Indices, reference: Floats,
+    faces: Indices, tolerance: float,
+) -> bool:  # fmt: skip
     """The visibility test of `visibility.validity`: a point of `face` at depth z on the reference ray (rx, ry, 1)."""
     front = face_id[row, column]
     if front == face or front < 0:
@@ -27,11 +31,13 @@ def seen(face, column, row, rx, ry, z, face_id, reference, faces, tolerance):
     return z <= plane_depth(rx, ry, a, b, c) + tolerance
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def fill_pair_maps(
-    target_face_id, barycentric, reference_face_id, target, reference, faces, quaternion, lenses, thresholds,
-    motion, validity, baseline, warp, packed,
-):  # fmt: skip
+    target_face_id: Indices, barycentric: Floats, reference_face_id: Indices, target: Floats,
+    reference: Floats, faces: Indices, quaternion: Floats, lenses: Floats, thresholds: Floats,
+    motion: NDArray[np.uint16], validity: NDArray[np.uint8], baseline: NDArray[np.float32],
+    warp: NDArray[np.float32], packed: Floats,
+) -> int:  # fmt: skip
     """Fills the maps of a pair and returns how many body pixels there are.
 
     lenses (2, 4): target and reference [f_x, f_y, c_x, c_y]; thresholds: depth tolerance and least baseline in metres.

@@ -10,21 +10,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Floats, Indices, Vector
+from pipeline.geometry.compiling import inlined, kernel
 
 _THIRD = 1.0 / 3.0
 
 
-@njit(inline="always", error_model="numpy")
-def corner(vertices, i):
+@inlined
+def corner(vertices: Floats, i: int) -> Vector:
     """Vertex i as a tuple; a row taken as an array costs more than all that is computed with it (`fill_raster`: 5x)."""
     return vertices[i, 0], vertices[i, 1], vertices[i, 2]
 
 
-@njit(inline="always", error_model="numpy")
-def edge_product(rx, ry, b, c):
+@inlined
+def edge_product(rx: float, ry: float, b: Vector, c: Vector) -> float:
     """r . (b x c): positive on one side of the plane through the camera's centre and the edge b-c.
 
     Swapping b and c negates it exactly, so two triangles that share an edge never leave a gap between them.
@@ -32,8 +32,8 @@ def edge_product(rx, ry, b, c):
     return rx * (b[1] * c[2] - b[2] * c[1]) + ry * (b[2] * c[0] - b[0] * c[2]) + (b[0] * c[1] - b[1] * c[0])
 
 
-@njit(inline="always", error_model="numpy")
-def nearest_on_edge(rx, ry, a, b):
+@inlined
+def nearest_on_edge(rx: float, ry: float, a: Vector, b: Vector) -> Vector:
     """Squared image distance from the ray r to the edge a-b, and the weights of the edge's nearest point.
 
     The image point at share s of the way from a to b shows the edge at weights (1 - s)/z_a : s/z_b.
@@ -48,8 +48,8 @@ def nearest_on_edge(rx, ry, a, b):
     return mx * mx + my * my, wa / (wa + wb), wb / (wa + wb)
 
 
-@njit(error_model="numpy")
-def barycentric_of_miss(rx, ry, a, b, c):
+@kernel
+def barycentric_of_miss(rx: float, ry: float, a: Vector, b: Vector, c: Vector) -> Vector:
     """Weights of the point of a triangle whose image is nearest to a ray r that misses it.
 
     Setting negative weights to zero instead would slide the point along the edge by the miss over the triangle's
@@ -76,8 +76,8 @@ def barycentric_of_miss(rx, ry, a, b, c):
     return wa, wb, wc
 
 
-@njit(inline="always", error_model="numpy")
-def barycentric_on_ray(rx, ry, a, b, c):
+@inlined
+def barycentric_on_ray(rx: float, ry: float, a: Vector, b: Vector, c: Vector) -> Vector:
     """Weights of the point where the ray r meets a triangle.
 
     w_i = e_i / sum(e) with e_a = r . (b x c) and so on: the weights of the point itself, not of its image. A backend
@@ -91,8 +91,10 @@ def barycentric_on_ray(rx, ry, a, b, c):
     return barycentric_of_miss(rx, ry, a, b, c)
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_raster(face_id, vertices, faces, lens, barycentric, depth):
+@kernel
+def fill_raster(
+    face_id: Indices, vertices: Floats, faces: Indices, lens: Floats, barycentric: Floats, depth: Floats,
+) -> int:  # fmt: skip
     """Barycentric weights and depth of every body pixel; returns the first id that names no face, or -1."""
     for row in range(face_id.shape[0]):
         ry = (row + 0.5 - lens[3]) / lens[1]
@@ -101,7 +103,7 @@ def fill_raster(face_id, vertices, faces, lens, barycentric, depth):
             if face < 0:
                 continue
             if face >= faces.shape[0]:
-                return face
+                return int(face)
             a, b = corner(vertices, faces[face, 0]), corner(vertices, faces[face, 1])
             c = corner(vertices, faces[face, 2])
             wa, wb, wc = barycentric_on_ray((column + 0.5 - lens[2]) / lens[0], ry, a, b, c)
@@ -112,16 +114,16 @@ def fill_raster(face_id, vertices, faces, lens, barycentric, depth):
     return -1
 
 
-@njit(inline="always", error_model="numpy")
-def plane_side(a, b, c):
+@inlined
+def plane_side(a: Vector, b: Vector, c: Vector) -> float:
     """a . ((b - a) x (c - a)): its sign says which side of the triangle the camera sees."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
     return a[0] * (uy * vz - uz * vy) + a[1] * (uz * vx - ux * vz) + a[2] * (ux * vy - uy * vx)
 
 
-@njit(inline="always", error_model="numpy")
-def plane_depth(rx, ry, a, b, c):
+@inlined
+def plane_depth(rx: float, ry: float, a: Vector, b: Vector, c: Vector) -> float:
     """Depth where the ray r meets a triangle's plane, kept within the depths of its corners."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
     vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
@@ -133,8 +135,10 @@ def plane_depth(rx, ry, a, b, c):
     return min(max((a[0] * nx + a[1] * ny + a[2] * nz) / along, near), far)
 
 
-@njit(inline="always", error_model="numpy")
-def blended_quaternion(q, i, j, k, wi, wj, wk):
+@inlined
+def blended_quaternion(
+    q: Floats, i: int, j: int, k: int, wi: float, wj: float, wk: float,
+) -> tuple[float, float, float, float]:  # fmt: skip
     """The rotation nearest to wi R_i + wj R_j + wk R_k, as a unit quaternion with w >= 0.
 
     The blend's projection onto SO(3) is the dominant eigenvector of sum w q q^T; power iteration from the
@@ -172,8 +176,8 @@ def blended_quaternion(q, i, j, k, wi, wj, wk):
     return w, x, y, z
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_quaternions(rotation, quaternion):
+@kernel
+def fill_quaternions(rotation: Floats, quaternion: Floats) -> None:
     """Unit quaternions (V, 4) of rotation matrices (V, 3, 3); of the four formulas the one with the largest divisor."""
     for v in range(rotation.shape[0]):
         R = rotation[v]
@@ -191,8 +195,8 @@ def fill_quaternions(rotation, quaternion):
         quaternion[v, 2], quaternion[v, 3] = y * scale, z * scale
 
 
-@njit(inline="always", error_model="numpy")
-def half_bits(value):
+@inlined
+def half_bits(value: float) -> np.uint16:
     """The bits of a number as IEEE float16, rounded to nearest even (by way of float32)."""
     bits = np.int64(np.float32(value).view(np.uint32))
     sign = (bits >> 16) & 0x8000

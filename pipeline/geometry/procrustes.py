@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Floats, Indices
+from pipeline.geometry.compiling import inlined, kernel
 
 _BLOCK = 64
 _LARGEST_ROOT = math.sqrt(3.0)
@@ -37,8 +37,10 @@ _COINCIDENT = 1e-150
 """|S|_F in square metres below which a neighbourhood says nothing about rotation."""
 
 
-@njit(inline="always", error_model="numpy")
-def _quartic(xx, xy, xz, yx, yy, yz, zx, zy, zz):
+@inlined
+def _quartic(
+    xx: float, xy: float, xz: float, yx: float, yy: float, yz: float, zx: float, zy: float, zz: float,
+) -> tuple[float, ...]:  # fmt: skip
     """N (upper triangle) of S and the coefficients of det(N - l I) = l^4 + c2 l^2 + c1 l + c0."""
     n00, n01, n02, n03 = xx + yy + zz, yz - zy, zx - xz, xy - yx
     n11, n12, n13 = xx - yy - zz, xy + yx, zx + xz
@@ -56,8 +58,11 @@ def _quartic(xx, xy, xz, yx, yy, yz, zx, zy, zz):
     return n00, n01, n02, n03, n11, n12, n13, n22, n23, n33, c2, c1, c0
 
 
-@njit(inline="always", error_model="numpy")
-def _adjugate_column(m00, m01, m02, m03, m11, m12, m13, m22, m23, m33):
+@inlined
+def _adjugate_column(
+    m00: float, m01: float, m02: float, m03: float, m11: float, m12: float, m13: float, m22: float,
+    m23: float, m33: float,
+) -> tuple[float, float, float, float]:  # fmt: skip
     """The column of the adjugate of a symmetric 4x4 matrix with the largest diagonal entry."""
     p, q, r = m22 * m33 - m23 * m23, m12 * m33 - m23 * m13, m12 * m23 - m22 * m13
     u, v, w = m02 * m33 - m23 * m03, m02 * m23 - m22 * m03, m02 * m13 - m12 * m03
@@ -77,8 +82,11 @@ def _adjugate_column(m00, m01, m02, m03, m11, m12, m13, m22, m23, m33):
     return q0, q1, q2, q3
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _gather(target, reference, indptr, indices, first, count, work):
+@kernel
+def _gather(
+    target: Floats, reference: Floats, indptr: Indices, indices: Indices, first: int, count: int,
+    work: Floats,
+) -> None:  # fmt: skip
     """Rows 0-8 of the work block: S, row by row, of the vertices first ... first + count - 1."""
     for j in range(count):
         c = first + j
@@ -103,8 +111,8 @@ def _gather(target, reference, indptr, indices, first, count, work):
         work[6 * _BLOCK + j], work[7 * _BLOCK + j], work[8 * _BLOCK + j] = zx, zy, zz
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _solve(work):
+@kernel
+def _solve(work: Floats) -> None:
     """Turns a block of S (rows 0-8) into rotations (rows 0-8) and the trust in them (row 9: negative = recompute).
 
     S is scaled to |S|_F = 1, so that sqrt(3) bounds its nuclear norm and with it the largest eigenvalue of N. Always
@@ -163,8 +171,8 @@ def _solve(work):
         work[9 * _BLOCK + j] = 1.0 if trusted else -1.0
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _jacobi(N, V):
+@kernel
+def _jacobi(N: Floats, V: Floats) -> None:
     """Diagonalises a symmetric 4x4 matrix in place; the columns of V become its eigenvectors."""
     V[:] = np.eye(4)
     for _ in range(30):
@@ -195,8 +203,8 @@ def _jacobi(N, V):
                     V[k, p], V[k, q] = c * x - s * y, s * x + c * y
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _solve_exactly(S, rotation):
+@kernel
+def _solve_exactly(S: Floats, rotation: Floats) -> None:
     """Rotation (3, 3) of S (3, 3) by Jacobi; of several minimisers the smallest rotation."""
     size = np.sqrt((S * S).sum())
     q = np.array([1.0, 0.0, 0.0, 0.0])
@@ -229,8 +237,10 @@ def _solve_exactly(S, rotation):
     )  # fmt: skip
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _solve_vertex(target, reference, indptr, indices, c, rotation):
+@kernel
+def _solve_vertex(
+    target: Floats, reference: Floats, indptr: Indices, indices: Indices, c: int, rotation: Floats,
+) -> None:  # fmt: skip
     """The exact path for one vertex: S as written in the definition, then Jacobi."""
     S = np.zeros((3, 3))
     for k in range(indptr[c], indptr[c + 1]):
@@ -243,8 +253,11 @@ def _solve_vertex(target, reference, indptr, indices, c, rotation):
     _solve_exactly(S, rotation)
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fit_motions(target, reference, indptr, indices, rotation, translation):
+@kernel
+def fit_motions(
+    target: Floats, reference: Floats, indptr: Indices, indices: Indices, rotation: Floats,
+    translation: Floats,
+) -> int:  # fmt: skip
     """Fills rotation (V, 3, 3) and translation (V, 3) of every vertex; t = v_r^c - R v_t^c.
 
     target, reference (V, 3) float64 metres, indptr (V + 1,) and indices (E,) int32; all contiguous and finite.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats, Reals
 
-def rotation_from_rotvec(rotvec: np.ndarray) -> np.ndarray:
+
+def rotation_from_rotvec(rotvec: Reals) -> Floats:
     """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians.
 
     Rodrigues: R = I + sin(a)/a [v]x + (1 - cos a)/a^2 [v]x^2 with a = |v|; both quotients are written with sinc,
@@ -16,10 +18,11 @@ def rotation_from_rotvec(rotvec: np.ndarray) -> np.ndarray:
     cross = skew(rotvec)
     sine = np.sinc(angle / np.pi)
     cosine = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    return np.eye(3) + sine * cross + cosine * (cross @ cross)
+    rotation: Floats = np.eye(3) + sine * cross + cosine * (cross @ cross)
+    return rotation
 
 
-def rotvec_from_rotation(rotation: np.ndarray) -> np.ndarray:
+def rotvec_from_rotation(rotation: Reals) -> Floats:
     """Rotation vectors (..., 3) in radians, of length [0, pi], of rotation matrices (..., 3, 3).
 
     Through the unit quaternion, which is accurate at every angle; at exactly pi either axis direction is right.
@@ -33,7 +36,7 @@ def rotvec_from_rotation(rotation: np.ndarray) -> np.ndarray:
     return vector * np.where(small, 2.0, angle / np.where(small, 1.0, length))
 
 
-def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
+def quaternion_from_rotation(rotation: Reals) -> Floats:
     """Unit quaternions (..., 4) = (w, x, y, z) of rotation matrices (..., 3, 3); the sign is arbitrary.
 
     Of the four equivalent formulas (Shepperd 1978) each matrix takes the one with the largest divisor.
@@ -55,10 +58,11 @@ def quaternion_from_rotation(rotation: np.ndarray) -> np.ndarray:
     )
     best = squares.argmax(axis=-1)[..., None, None]
     row = np.take_along_axis(rows, best, axis=-2)[..., 0, :]
-    return row / np.linalg.norm(row, axis=-1, keepdims=True)
+    quaternion: Floats = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return quaternion
 
 
-def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+def nearest_rotation(matrix: Reals) -> Floats:
     """The rotations (..., 3, 3) nearest to matrices (..., 3, 3): argmin |R - M|_F over SO(3).
 
     With M = U S V^T it is U diag(1, 1, det(U V^T)) V^T (Umeyama 1991). The sign matters: without it 0.1-1.3 % of the
@@ -69,24 +73,25 @@ def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
     _require_trailing(matrix, "matrix")
     U, _, Vt = np.linalg.svd(matrix)
     U[..., 2] *= np.sign(np.linalg.det(U @ Vt))[..., None]
-    return U @ Vt
+    rotation: Floats = U @ Vt
+    return rotation
 
 
-def rotation_angle(rotation: np.ndarray) -> np.ndarray:
+def rotation_angle(rotation: Reals) -> Floats:
     """Angles (...,) in radians, [0, pi], of rotation matrices (..., 3, 3); accurate at every angle."""
     quaternion = quaternion_from_rotation(rotation)
-    return 2 * np.arctan2(np.linalg.norm(quaternion[..., 1:], axis=-1), np.abs(quaternion[..., 0]))
+    angle: Floats = 2 * np.arctan2(np.linalg.norm(quaternion[..., 1:], axis=-1), np.abs(quaternion[..., 0]))
+    return angle
 
 
-def skew(vector: np.ndarray) -> np.ndarray:
+def skew(vector: Reals) -> Floats:
     """Matrices (..., 3, 3) with skew(v) x = v x x, of vectors (..., 3)."""
-    vector = np.asarray(vector, dtype=np.float64)
-    x, y, z = vector[..., 0], vector[..., 1], vector[..., 2]
+    x, y, z = np.moveaxis(np.asarray(vector, dtype=np.float64), -1, 0)
     zero = np.zeros_like(x)
     rows = [zero, -z, y, z, zero, -x, -y, x, zero]
-    return np.stack(rows, axis=-1).reshape(*vector.shape[:-1], 3, 3)
+    return np.stack(rows, axis=-1).reshape(*x.shape, 3, 3)
 
 
-def _require_trailing(matrix: np.ndarray, name: str) -> None:
+def _require_trailing(matrix: Reals, name: str) -> None:
     if matrix.shape[-2:] != (3, 3):
         raise ValueError(f"{name} must have shape (..., 3, 3), got {matrix.shape}")

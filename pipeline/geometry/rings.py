@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
+
+from pipeline.geometry.array_types import Indices
+from pipeline.geometry.mesh import checked_faces
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rings:
     """Every vertex's neighbours, as compressed rows: those of vertex c are indices[indptr[c]:indptr[c + 1]]."""
 
-    indptr: np.ndarray
+    indptr: Indices
     """(V + 1,) int32."""
-    indices: np.ndarray
+    indices: Indices
     """(E,) int32, ascending within a row, never the vertex itself."""
 
     def __post_init__(self) -> None:
@@ -39,18 +44,18 @@ class Rings:
         return self.indptr.size - 1
 
 
-def one_ring(faces: np.ndarray, vertex_count: int) -> Rings:
+def one_ring(faces: NDArray[np.integer[Any]], vertex_count: int) -> Rings:
     """The vertices that share an edge with each vertex. Vertices of no face have an empty ring."""
     return _rings(_edges(faces, vertex_count))
 
 
-def two_ring(faces: np.ndarray, vertex_count: int) -> Rings:
+def two_ring(faces: NDArray[np.integer[Any]], vertex_count: int) -> Rings:
     """The vertices at most two edges away from each vertex (about 19 on a body mesh), without itself."""
     edges = _edges(faces, vertex_count)
     return _rings(edges @ edges + edges)
 
 
-def _edges(faces: np.ndarray, vertex_count: int) -> sparse.csr_matrix:
+def _edges(faces: NDArray[np.integer[Any]], vertex_count: int) -> sparse.csr_matrix:
     faces = checked_faces(faces, vertex_count)
     start = faces.ravel()
     end = np.roll(faces, -1, axis=1).ravel()
@@ -66,25 +71,3 @@ def _rings(adjacency: sparse.csr_matrix) -> Rings:
     adjacency.eliminate_zeros()
     adjacency.sort_indices()
     return Rings(adjacency.indptr, adjacency.indices)
-
-
-def checked_faces(faces: np.ndarray, vertex_count: int) -> np.ndarray:
-    """Faces as contiguous (F, 3) int32; ValueError where an index has no vertex."""
-    faces = np.ascontiguousarray(faces, dtype=np.int32)
-    if faces.ndim != 2 or faces.shape[1] != 3:
-        raise ValueError(f"faces must have shape (F, 3), got {faces.shape}; triangulate the mesh first")
-    if faces.size and (faces.min() < 0 or faces.max() >= vertex_count):
-        raise ValueError(f"faces must index {vertex_count} vertices, got [{faces.min()}, {faces.max()}]")
-    return faces
-
-
-def checked_vertices(vertices: np.ndarray, name: str, vertex_count: int | None = None) -> np.ndarray:
-    """Vertices as contiguous finite (V, 3) float64; ValueError otherwise."""
-    vertices = np.ascontiguousarray(vertices, dtype=np.float64)
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or vertex_count not in (None, len(vertices)):
-        raise ValueError(f"{name} must have shape ({vertex_count or 'V'}, 3), got {vertices.shape}")
-    if not np.isfinite(vertices).all():
-        raise ValueError(
-            f"{name} must be finite; {int((~np.isfinite(vertices)).any(axis=1).sum())} vertices are not"
-        )
-    return vertices

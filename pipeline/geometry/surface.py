@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.motion import MotionField
-from pipeline.geometry.raster import Raster
+from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
 
 
@@ -15,62 +17,60 @@ from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
 class SurfaceMotion:
     """The motion `reference_from_target` of the n body pixels of a target, in row-major order of pixels."""
 
-    pixel: np.ndarray
+    pixel: NDArray[np.int64]
     """(n,) int64: row * W + column."""
-    point: np.ndarray
+    point: Floats
     """(n, 3) metres: the surface point p under the pixel's centre, in the target camera."""
-    moved: np.ndarray
+    moved: Floats
     """(n, 3) metres: the same point of the body in the reference camera."""
-    rotation: np.ndarray
+    rotation: Floats
     """(n, 3, 3), in SO(3)."""
     hw: tuple[int, int]
     """Size of the map."""
 
     @property
-    def translation(self) -> np.ndarray:
+    def translation(self) -> Floats:
         """(n, 3) metres about the camera's origin: t = moved - R p, so that R p + t is exact for the surface point."""
-        return self.moved - np.einsum("nij,nj->ni", self.rotation, self.point)
+        translation: Floats = self.moved - np.einsum("nij,nj->ni", self.rotation, self.point)
+        return translation
 
     @property
-    def rotvec(self) -> np.ndarray:
+    def rotvec(self) -> Floats:
         """(n, 3) rotation vectors in radians."""
         return rotvec_from_rotation(self.rotation)
 
     @property
-    def displacement(self) -> np.ndarray:
+    def displacement(self) -> Floats:
         """(n, 3) metres: moved - p, how far the surface point moves."""
         return self.moved - self.point
 
     @property
-    def baseline_m(self) -> np.ndarray:
+    def baseline_m(self) -> Floats:
         """(n,) metres: |t|, where an equally moved camera would stand; not the length of the displacement."""
-        return np.linalg.norm(self.translation, axis=1)
+        length: Floats = np.linalg.norm(self.translation, axis=1)
+        return length
 
 
-def surface_motion(
-    raster: Raster,
-    target_vertices: np.ndarray,
-    reference_vertices: np.ndarray,
-    faces: np.ndarray,
-    field: MotionField,
-) -> SurfaceMotion:
+def surface_motion(field: MotionField, *, target: RenderedSurface, reference: PosedSurface) -> SurfaceMotion:
     """The motion of every body pixel of the target.
 
     With the corners i of the pixel's face and the weights w_i of its surface point
         p = sum w_i v_t^i,  moved = sum w_i v_r^i,  R = argmin over SO(3) of |R - sum w_i R_i|_F,  t = moved - R p.
     """
-    corners = faces[raster.face_id[raster.mask]]
+    require_same_mesh(target, reference)
+    raster = target.raster
+    corners = target.faces[raster.face_id[raster.mask]]
     weights = raster.barycentric[raster.mask]
     return SurfaceMotion(
         pixel=np.flatnonzero(raster.mask),
-        point=np.einsum("nk,nkc->nc", weights, np.asarray(target_vertices, np.float64)[corners]),
-        moved=np.einsum("nk,nkc->nc", weights, np.asarray(reference_vertices, np.float64)[corners]),
+        point=np.einsum("nk,nkc->nc", weights, target.vertices[corners]),
+        moved=np.einsum("nk,nkc->nc", weights, reference.vertices[corners]),
         rotation=nearest_rotation(np.einsum("nk,nkij->nij", weights, field.rotation[corners])),
         hw=raster.hw,
     )
 
 
-def stored_motion(motion: SurfaceMotion) -> np.ndarray:
+def stored_motion(motion: SurfaceMotion) -> NDArray[np.float16]:
     """The map as it is stored: (H, W, 6) float16, rotation vector then displacement of the surface point, 0 outside.
 
     Float16 of t about the camera's origin would cost up to 0.16 px at 256; the displacement d costs 0.02 px at most

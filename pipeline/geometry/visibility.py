@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.geometry.camera import Camera
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.motion import MotionField, PairStatistics
 from pipeline.geometry.pair_kernel import fill_pair_maps
 from pipeline.geometry.pixels import fill_quaternions
-from pipeline.geometry.raster import Raster
+from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.rigid import rotation_angle
-from pipeline.geometry.rings import checked_faces, checked_vertices
 from pipeline.geometry.surface import SurfaceMotion
 from schemas.conventions import (
     VALID_ALL,
@@ -28,47 +28,52 @@ from schemas.conventions import (
 class PairMaps:
     """Everything per pixel of one target-reference pair, at the target's raster size."""
 
-    motion: np.ndarray
+    motion: NDArray[np.float16]
     """(H, W, 6) float16: rotation vector, displacement of the surface point; see `schemas.motion.decode_motion`."""
-    validity: np.ndarray
+    validity: NDArray[np.uint8]
     """(H, W) uint8 bits of `schemas.conventions.VALID_*`; 0 outside the body."""
-    baseline_m: np.ndarray
+    baseline_m: NDArray[np.float32]
     """(H, W) float32 |t|; 0 outside the body."""
-    warp_px: np.ndarray
+    warp_px: NDArray[np.float32]
     """(H, W, 2) float32 pixel (u, v) of the reference where the surface point lies; NaN outside the body and for
     points behind the reference camera."""
     statistics: PairStatistics
 
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """(H, W) body pixels that the reference sees too."""
+        return np.asarray((self.validity & VALID_VISIBLE) != 0)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """(H, W) body pixels with every bit set: those the photometric loss counts."""
+        return np.asarray(self.validity == VALID_ALL)
+
 
 def pair_maps(
-    target_raster: Raster,
-    reference_raster: Raster,
-    target_vertices: np.ndarray,
-    reference_vertices: np.ndarray,
-    faces: np.ndarray,
     field: MotionField,
-    target_camera: Camera,
-    reference_camera: Camera,
     *,
+    target: RenderedSurface,
+    reference: RenderedSurface,
     depth_tolerance_m: float,
     min_pixel_baseline_m: float,
 ) -> PairMaps:
     """All maps and numbers of a pair in one compiled pass.
 
     The same as `surface_motion`, `stored_motion`, `validity` and `pair_statistics` one after the other (those say what
-    is computed), about ten times faster. Vertices (V, 3) metres in their own frame's camera, faces (F, 3).
+    is computed), about ten times faster. Raises ValueError where the surfaces and the field are not of one mesh.
     """
-    target, reference, faces, quaternion = _checked_pair(target_vertices, reference_vertices, faces, field)
-    height, width = target_raster.hw
+    quaternion = _quaternions(field, target, reference)
+    height, width = target.face_id.shape
     motion = np.zeros((height, width, 6), np.uint16)
     bits, baseline = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
     warp = np.full((height, width, 2), np.nan, np.float32)
-    packed = np.empty((5, np.count_nonzero(target_raster.face_id >= 0)))
-    lenses = np.stack([target_camera.lens, reference_camera.lens])
+    packed = np.empty((5, np.count_nonzero(target.face_id >= 0)))
+    lenses = np.stack([target.camera.lens, reference.camera.lens])
     thresholds = np.array([depth_tolerance_m, min_pixel_baseline_m], np.float64)
     fill_pair_maps(
-        target_raster.face_id, target_raster.barycentric, reference_raster.face_id, target, reference, faces,
-        quaternion, lenses, thresholds, motion, bits, baseline, warp, packed,
+        target.face_id, target.raster.barycentric, reference.face_id, target.vertices,
+        reference.vertices, target.faces, quaternion, lenses, thresholds, motion, bits, baseline, warp, packed,
     )  # fmt: skip
     lengths, angles, parallax, over_depth, packed_bits = packed
     statistics = _statistics(lengths, angles, parallax, over_depth, packed_bits.astype(np.uint8))
@@ -77,16 +82,12 @@ def pair_maps(
 
 def validity(
     motion: SurfaceMotion,
-    target_raster: Raster,
-    reference_raster: Raster,
-    target_vertices: np.ndarray,
-    reference_vertices: np.ndarray,
-    faces: np.ndarray,
-    reference_camera: Camera,
     *,
+    target: RenderedSurface,
+    reference: RenderedSurface,
     depth_tolerance_m: float,
     min_pixel_baseline_m: float,
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     """Per pixel the bits that say what holds: (H, W) uint8 of `schemas.conventions.VALID_*`, 0 outside the body.
 
     On body. In front: the moved point has z > 0 in the reference camera. Inside: it projects into the reference image.
@@ -99,19 +100,20 @@ def validity(
     plane, continued to the very point and kept within its corners' depths, is not in front. Comparing with that
     plane rather than with a resampled depth is what makes grazing surfaces pass.
     """
-    face = target_raster.face_id[target_raster.mask]
-    height, width = reference_raster.hw
+    require_same_mesh(target, reference)
+    face = target.face_id[target.face_id >= 0]
+    height, width = reference.face_id.shape
     z = motion.moved[:, 2]
-    px = reference_camera.px_from_cam(motion.moved)
+    px = reference.camera.px_from_cam(motion.moved)
     in_front = z > 0
     with np.errstate(invalid="ignore"):
         inside = in_front & (px >= 0).all(axis=1) & (px[:, 0] < width) & (px[:, 1] < height)
-    own = np.asarray(faces)[face]
-    visible = inside & (_side(target_vertices[own]) * _side(reference_vertices[own]) > 0)
+    own = target.faces[face]
+    visible = inside & (_side(target.vertices[own]) * _side(reference.vertices[own]) > 0)
     tested = np.flatnonzero(visible)
     column, row = np.floor(px[tested]).astype(np.int64).T
-    front = reference_raster.face_id[row, column]
-    surface = _plane_depth(reference_vertices[np.asarray(faces)[front]], motion.moved[tested])
+    front = reference.face_id[row, column]
+    surface = _plane_depth(reference.vertices[reference.faces[front]], motion.moved[tested])
     visible[tested] = (front == face[tested]) | (front < 0) | (z[tested] <= surface + depth_tolerance_m)
     bits = np.full(z.shape, VALID_ON_BODY, np.uint8)
     bits |= np.where(in_front, VALID_IN_FRONT, 0).astype(np.uint8)
@@ -123,14 +125,16 @@ def validity(
     return dense.reshape(motion.hw)
 
 
-def pair_statistics(motion: SurfaceMotion, bits: np.ndarray, reference_camera: Camera) -> PairStatistics:
+def pair_statistics(
+    motion: SurfaceMotion, bits: NDArray[np.uint8], *, reference: PosedSurface
+) -> PairStatistics:
     """The numbers of a pair over the target's body pixels, all pixels weighing the same.
 
     `bits` is the (H, W) map of `validity`. Baselines, angles and |t|/Z count every body pixel, valid or not; the
     parallax those in front of the reference camera. A target without a body pixel gives zeros.
     """
     row, column = np.divmod(motion.pixel, motion.hw[1])
-    moved_px = reference_camera.px_from_cam(motion.moved)
+    moved_px = reference.camera.px_from_cam(motion.moved)
     parallax = np.hypot(moved_px[:, 0] - (column + 0.5), moved_px[:, 1] - (row + 0.5))
     lengths = motion.baseline_m
     return _statistics(
@@ -143,7 +147,7 @@ def pair_statistics(motion: SurfaceMotion, bits: np.ndarray, reference_camera: C
 
 
 def _statistics(
-    lengths: np.ndarray, angles: np.ndarray, parallax: np.ndarray, over_depth: np.ndarray, bits: np.ndarray
+    lengths: Floats, angles: Floats, parallax: Floats, over_depth: Floats, bits: NDArray[np.uint8]
 ) -> PairStatistics:
     """The statistics of packed body pixels (n,)."""
     if lengths.size == 0:
@@ -166,25 +170,24 @@ def _statistics(
     )
 
 
-def _checked_pair(
-    target_vertices: np.ndarray, reference_vertices: np.ndarray, faces: np.ndarray, field: MotionField
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    target = checked_vertices(target_vertices, "target_vertices")
-    reference = checked_vertices(reference_vertices, "reference_vertices", len(target))
-    if field.rotation.shape != (len(target), 3, 3):
-        raise ValueError(f"field must have {len(target)} vertices, got {field.rotation.shape}")
-    quaternion = np.empty((len(target), 4))
+def _quaternions(field: MotionField, target: PosedSurface, reference: PosedSurface) -> NDArray[np.float64]:
+    """The field's rotations (V, 4) as unit quaternions, once it is known that all three are of one mesh."""
+    require_same_mesh(target, reference)
+    if field.rotation.shape != (target.vertex_count, 3, 3):
+        raise ValueError(f"field must have {target.vertex_count} vertices, got {field.rotation.shape}")
+    quaternion = np.empty((target.vertex_count, 4))
     fill_quaternions(np.ascontiguousarray(field.rotation), quaternion)
-    return target, reference, checked_faces(faces, len(target)), quaternion
+    return quaternion
 
 
-def _side(corners: np.ndarray) -> np.ndarray:
+def _side(corners: Floats) -> Floats:
     """(n,) numbers whose sign says which side of the triangles (n, 3, 3) the camera sees."""
     a, b, c = np.moveaxis(corners, 1, 0)
-    return (a * np.cross(b - a, c - a)).sum(axis=1)
+    side: Floats = (a * np.cross(b - a, c - a)).sum(axis=1)
+    return side
 
 
-def _plane_depth(corners: np.ndarray, point: np.ndarray) -> np.ndarray:
+def _plane_depth(corners: Floats, point: Floats) -> Floats:
     """(n,) depths where the rays through points (n, 3) meet the planes of triangles (n, 3, 3), kept within corners."""
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
@@ -192,4 +195,5 @@ def _plane_depth(corners: np.ndarray, point: np.ndarray) -> np.ndarray:
     nearest, farthest = corners[..., 2].min(axis=1), corners[..., 2].max(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = (a * normal).sum(axis=1) / along
-    return np.where(along == 0, nearest, np.clip(depth, nearest, farthest))
+    kept: Floats = np.where(along == 0, nearest, np.clip(depth, nearest, farthest))
+    return kept

@@ -12,9 +12,9 @@ from pipeline.config import Settings
 from pipeline.inspection.contact_sheet import ContactSheet
 from pipeline.inspection.overlay import OverlayPainter, TrackedPerson
 from pipeline.inspection.rerun_recording import RerunRecording
-from pipeline.method.resources import Toolbox
-from pipeline.method.segment import Report, silent
-from pipeline.records import ClipRef, Segment
+from pipeline.method.progress import no_progress
+from pipeline.method.resources import Resources
+from pipeline.records import ClipRef, ProgressCallback, Segment
 from pipeline.tracking.tracker import ObservingTracker
 from pipeline.video.crops import encode_jpeg
 from pipeline.video.film import FilmWriter
@@ -45,7 +45,7 @@ def inspect_clip(
     *,
     with_rerun: bool = False,
     tracker: ObservingTracker | None = None,
-    report: Report = silent,
+    on_progress: ProgressCallback = no_progress,
 ) -> Inspection:
     """Writes `overlay.mp4`, `contact-sheet.jpg` and, `with_rerun`, `recording.rrd` into a folder.
 
@@ -58,18 +58,18 @@ def inspect_clip(
         raise SourceError(
             f"{folder} cannot be made: {error.strerror}.", remedy="Give another --out folder."
         ) from None
-    toolbox = Toolbox(settings)
-    tracker = tracker or toolbox.observing_tracker
-    recording = RerunRecording(folder / "recording.rrd", toolbox.body) if with_rerun else None
+    resources = Resources(settings)
+    tracker = tracker or resources.observing_tracker
+    recording = RerunRecording(folder / "recording.rrd", resources.body) if with_rerun else None
     segments = segments_of(clip, settings.video)
     video = segments[0].video
     scale = min(1.0, FILM_PX / max(video.width_px, video.height_px))
-    painter = OverlayPainter(toolbox.body, toolbox.rasterizer, scale)
-    sheet = ContactSheet(OverlayPainter(toolbox.body, toolbox.rasterizer))
+    painter = OverlayPainter(resources.body, resources.rasterizer, scale)
+    sheet = ContactSheet(OverlayPainter(resources.body, resources.rasterizer))
     frames, tracks = 0, []
     with FilmWriter(folder / "overlay.mp4") as film:
         for number, segment in enumerate(segments):
-            report("track", number, len(segments))
+            on_progress("track", number, len(segments))
             people = _tracked(segment, tracker, settings)
             tracks += [
                 (person.track.track_id, len(person.seen), int(person.track.kept.sum())) for person in people

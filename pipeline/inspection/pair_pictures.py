@@ -31,12 +31,12 @@ def panels_of(scene: Scene, rasterizer: Rasterizer) -> list[Panel]:
     A frame that is no target has no stored depth: its body is rendered from `frames`. A frame whose picture is not
     stored is grey.
     """
-    target = _complete(scene.target, scene.faces, rasterizer)
+    target = _complete(scene.target, rasterizer)
     panels = pair_panels(target, scene.stored, None)
     if scene.target.row is None:
         panels[0] = ("target (no picture is stored)", panels[0][1])
     if scene.reference is not None and scene.stored is None:
-        reference = _complete(scene.reference, scene.faces, rasterizer)
+        reference = _complete(scene.reference, rasterizer)
         named = ("reference", "body on the reference", "base depth of the reference")
         panels += [(name, picture) for name, (_, picture) in zip(named, pair_panels(reference, None, None))]
     return panels
@@ -82,17 +82,18 @@ def write_gif(frames: Sequence[Panel], path: Path) -> None:
     first.save(path, save_all=True, append_images=rest, duration=BLINK_MS, loop=0)
 
 
-def _complete(frame: FrameScene, faces: np.ndarray, rasterizer: Rasterizer) -> dict:
+def _complete(frame: FrameScene, rasterizer: Rasterizer) -> dict:
     """A row of `samples` as far as pictures need it."""
     if frame.row is not None and "base_depth" in frame.row:
         return frame.row
     grey = np.full((IMAGE_PX, IMAGE_PX, 3), _GREY, np.uint8)
+    surface = frame.surface
     depths = {
-        name: render(rasterizer, frame.vertices, faces, frame.camera.resized((side, side))).depth
+        name: render(rasterizer, surface.vertices, surface.faces, surface.camera.resized((side, side))).depth
         for name, side in (("input_depth", IMAGE_PX), ("base_depth", MAP_PX))
     }
     image = frame.row["image"] if frame.row is not None else encode_jpeg(grey, JPEG_QUALITY)
-    return {"image": image, "K": frame.camera.K, **depths}
+    return {"image": image, "K": surface.camera.K, **depths}
 
 
 def _captioned(caption: str, picture: np.ndarray) -> np.ndarray:

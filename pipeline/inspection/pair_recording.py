@@ -34,18 +34,18 @@ def write_recording(scene: Scene, panels: list[tuple[str, np.ndarray]], path: Pa
         if scene.reference is not None and scene.field is not None:
             _log_frame(rerun, stream, "camera/reference", scene.reference)
             colours = baseline_colours(scene)
-            _log_body(rerun, stream, "camera/bodies/reference", scene.reference, scene.faces, None)
-            shown = spread_vertices(scene.target.vertices)
+            _log_body(rerun, stream, "camera/bodies/reference", scene.reference, None)
+            shown = spread_vertices(scene.target.surface.vertices)
             stream.log(
                 "camera/motion",
                 rerun.Arrows3D(
-                    origins=scene.target.vertices[shown],
-                    vectors=(scene.reference.vertices - scene.target.vertices)[shown],
+                    origins=scene.target.surface.vertices[shown],
+                    vectors=(scene.reference.surface.vertices - scene.target.surface.vertices)[shown],
                     colors=colours[shown],
                 ),
                 static=True,
             )
-        _log_body(rerun, stream, "camera/bodies/target", scene.target, scene.faces, colours)
+        _log_body(rerun, stream, "camera/bodies/target", scene.target, colours)
         for caption, picture in panels:
             stream.log(rerun.new_entity_path(["pictures", caption]), rerun.Image(picture), static=True)
         stream.log("facts", rerun.TextDocument(facts_text(scene)), static=True)
@@ -110,11 +110,12 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _log_frame(rerun: Any, stream: Any, place: str, frame: FrameScene) -> None:
-    height, width = frame.camera.hw
+    camera = frame.surface.camera
+    height, width = camera.hw
     stream.log(
         place,
         rerun.Pinhole(
-            image_from_camera=frame.camera.K, resolution=[width, height], image_plane_distance=IMAGE_PLANE_M
+            image_from_camera=camera.K, resolution=[width, height], image_plane_distance=IMAGE_PLANE_M
         ),
         static=True,
     )
@@ -126,19 +127,18 @@ def _log_frame(rerun: Any, stream: Any, place: str, frame: FrameScene) -> None:
         )
 
 
-def _log_body(
-    rerun: Any, stream: Any, place: str, frame: FrameScene, faces: np.ndarray, colours: np.ndarray | None
-) -> None:
-    corner = frame.vertices[faces]
+def _log_body(rerun: Any, stream: Any, place: str, frame: FrameScene, colours: np.ndarray | None) -> None:
+    vertices, faces = frame.surface.vertices, frame.surface.faces
+    corner = vertices[faces]
     across = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    normals = np.zeros_like(frame.vertices)
+    normals = np.zeros_like(vertices)
     for side in range(3):
         np.add.at(normals, faces[:, side], across)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     stream.log(
         place,
         rerun.Mesh3D(
-            vertex_positions=frame.vertices,
+            vertex_positions=vertices,
             triangle_indices=faces,
             vertex_normals=normals,
             vertex_colors=colours,

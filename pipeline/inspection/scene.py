@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,15 @@ from pipeline.audit.pictures import stored_crop
 from pipeline.audit.sample_cells import SampleCells
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import MotionField, motion_field
+from pipeline.geometry.posed_surface import PosedSurface
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
+from schemas.pair_facts import PAIR_FACTS, pair_facts, read_columns
 from schemas.shard import Shard
 from schemas.tables import SAMPLES, TABLES
-from schemas.views import PAIR_FACTS, pair_facts, read_columns
 
 _FRAME_FACTS = ("pts_s", "kept", "reason", "reprojection_error", "silhouette_iou", "acceleration_mm")
 _OWNED = ["track_id", "references.list.element.frame_index"]
@@ -33,10 +34,9 @@ class FrameScene:
     frame_index: int
     facts: dict[str, Any]
     """What `frames` says about it."""
-    camera: Camera
-    """Of the crop, at IMAGE_PX."""
-    vertices: np.ndarray
-    """(V, 3) metres, the base mesh in camera coordinates (shared by all crops of a clip whose camera stands still)."""
+    surface: PosedSurface
+    """The base mesh before the crop's camera at IMAGE_PX (coordinates shared by all crops of a clip whose camera stands
+    still)."""
     row: dict[str, Any] | None
     """What `samples` holds: a whole row where the frame is a target, `image` and `K` where it is only a reference."""
 
@@ -52,7 +52,6 @@ class Scene:
 
     target: FrameScene
     reference: FrameScene | None
-    faces: np.ndarray
     field: MotionField | None
     """Of every vertex of the target, `reference_from_target`."""
     stored: dict[str, Any] | None
@@ -64,8 +63,8 @@ class Scene:
 class SceneReader:
     """Finds frames and pairs of one dataset."""
 
-    def __init__(self, dataset: Dataset, toolbox: Toolbox) -> None:
-        self._dataset, self._toolbox = dataset, toolbox
+    def __init__(self, dataset: Dataset, resources: Resources) -> None:
+        self._dataset, self._resources = dataset, resources
         self._cells = SampleCells(dataset)
         self._targets: dict[tuple[str, int], int] = {}
         self._shown: dict[tuple[str, int], int] = {}
@@ -99,17 +98,17 @@ class SceneReader:
         track_id, frame = _frame_of(target)
         wanted = [frame] if reference is None else [frame, reference]
         scenes = [self._frame(track_id, number) for number in wanted]
-        faces = self._toolbox.body.faces
         if reference is None:
-            return Scene(target=scenes[0], reference=None, faces=faces, field=None, stored=None, facts={})
+            return Scene(target=scenes[0], reference=None, field=None, stored=None, facts={})
         row = self._targets.get((track_id, frame))
         cells = self._cells.row(row, references=[reference]) if row is not None else {"references": []}
         tried = [pair for pair in self._pairs(track_id, frame) if pair["reference_frame"] == reference]
         return Scene(
             target=scenes[0],
             reference=scenes[1],
-            faces=faces,
-            field=motion_field(scenes[0].vertices, scenes[1].vertices, self._toolbox.rings),
+            field=motion_field(
+                target=scenes[0].surface, reference=scenes[1].surface, rings=self._resources.rings
+            ),
             stored=next(iter(cells["references"]), None),
             facts=tried[0] if tried else {},
         )
@@ -125,13 +124,12 @@ class SceneReader:
                 remedy="Write TRACK/FRAME as the table `frames` has them.",
             )
         camera = Camera(found["K"], (IMAGE_PX, IMAGE_PX))
-        body = body_from_vector(found["body_vector"].astype(np.float64), camera, self._toolbox.body)
+        body = body_from_vector(found["body_vector"].astype(np.float64), camera, self._resources.body)
         return FrameScene(
             track_id=track_id,
             frame_index=frame,
             facts={name: found[name] for name in _FRAME_FACTS},
-            camera=camera,
-            vertices=self._toolbox.mesh.vertices(body.vertices),
+            surface=replace(body, vertices=self._resources.mesh.vertices(body.vertices)),
             row=self._row(track_id, frame),
         )
 
@@ -192,7 +190,7 @@ def _frame_of(name: str) -> tuple[str, int]:
     track_id, _, frame = name.rpartition("/")
     if not track_id or not frame.isdecimal():
         raise DatasetError(
-            f"{name!r} names no frame.",
+            f"{name!r} is not the name of a frame.",
             remedy="Write TRACK/FRAME, or a `sample_id`: clip-s000-w000/p00/000123.",
         )
     return track_id, int(frame)

@@ -1,10 +1,12 @@
-"""Why nobody was found in a segment, and what would help, in words."""
+"""Why nothing came of a segment, and what would help, in words."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pipeline.config import Settings
-from pipeline.records import Segment
-from schemas.errors import NobodyFoundError
+from pipeline.records import Segment, TrackedSegment, UnitCounts
+from schemas.errors import NobodyFoundError, NothingKeptError
 
 SLOW_S = 1.0
 """Film that needs longer than this for `tracking.min_track_frames` is called slow: at 24 fps they take 0.6 s."""
@@ -40,3 +42,15 @@ def nobody_found(segment: Segment, frames_read: int, settings: Settings) -> Nobo
     if segment.notes:
         message += f" Known of this shot: {segment.notes}."
     return NobodyFoundError(message, remedy=remedy)
+
+
+def nothing_kept(tracked: TrackedSegment, counts: UnitCounts) -> NothingKeptError:
+    """The error of a segment with tracks but without samples. It names the gates that closed most often."""
+    gated = Counter(reason for track in tracked.tracks for reason in track.reason if reason)
+    worst = ", ".join(f"{reason} {count}" for reason, count in gated.most_common(2)) or "none"
+    known = f" Known of this shot: {tracked.segment.notes}." if tracked.segment.notes else ""
+    return NothingKeptError(
+        f"{tracked.segment.clip.uri}: {counts.tracks} track(s), {counts.frames_kept} usable frames, "
+        f"{counts.pairs_dropped} candidate pairs, none kept (frames gated: {worst}).{known}",
+        remedy="See `reason` in the tables `frames` and `pairs`; loosen gates.* or pairs.* if they are too strict.",
+    )

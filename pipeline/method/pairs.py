@@ -1,11 +1,10 @@
-"""Which frames are tried as references of a target, which of them are chosen, and why the others are not."""
+"""Which frames are tried as references of a target, and in which order."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pipeline.config import PairSettings
-from pipeline.geometry.motion import MotionField, PairStatistics
+from pipeline.geometry.motion import MotionField
 
 
 def candidate_references(
@@ -26,27 +25,6 @@ def candidate_references(
     nearest = distance.argmin(axis=1)
     near_enough = distance[np.arange(len(wanted_s)), nearest] <= period_s / 2 + 1e-9
     return sorted({int(usable[at]) for at in nearest[near_enough]})
-
-
-def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_validity: bool) -> str:
-    """Why a pair is dropped, as a stable slug; empty when it stays (method, section 4).
-
-    `check_validity` is False for vertex-level estimates, which know nothing of what occludes what.
-    """
-    if statistics.mean_baseline_m < settings.min_mean_baseline_m:
-        return "below-baseline"
-    if statistics.rotation_deg > settings.max_rotation_deg:
-        return "turned-too-far"
-    if statistics.baseline_over_depth > settings.max_baseline_over_depth:
-        return "baseline-over-depth"
-    if check_validity and statistics.valid_fraction < settings.min_valid_fraction:
-        return "little-common-surface"
-    return ""
-
-
-def exceeds(misalignment_px: float | None, limit_px: float | None) -> bool:
-    """Whether a pair is dropped as misaligned. One whose pictures show too little to tell, or no limit, is not."""
-    return misalignment_px is not None and limit_px is not None and misalignment_px > limit_px
 
 
 def viewpoint(field: MotionField) -> np.ndarray:

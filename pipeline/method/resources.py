@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.rings import Rings, two_ring
-from pipeline.rendering import Rasterizer, make_rasterizer, resolve_backend
+from pipeline.rendering import Rasterizer, make_rasterizer
 from pipeline.rendering.base_mesh import BaseMesh
-from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
-from schemas.documents import damaged, read_document
-from schemas.errors import SettingsError
-from schemas.settings import from_dict, with_overrides
 
 if TYPE_CHECKING:
     from pipeline.tracking.tracker import ObservingTracker, Tracker
 
 
-class Toolbox:
+class Resources:
     """Body, rings, base mesh, tracker and rasteriser for one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
@@ -83,29 +78,7 @@ class Toolbox:
         return make_rasterizer("compiled", near_m=self.settings.rendering.near_m)
 
 
-def settings_of(dataset: Dataset) -> Settings:
-    """The settings a dataset was made with, with a rasteriser that this machine has. Raises DatasetError."""
-    settings = made_with(dataset)
-    wanted = settings.rendering.rasterizer
-    backend = "compiled" if wanted == "compiled" else resolve_backend("auto")
-    return with_overrides(settings, [f"rendering.rasterizer={backend}"])
-
-
-def made_with(dataset: Dataset) -> Settings:
-    """The settings a dataset was made with. Raises DatasetError."""
-    path = dataset.root / SETTINGS_PATH
-    return stored_settings(read_document(path, remedy=SETTINGS_REMEDY), path)
-
-
-def stored_settings(values: dict[str, Any], path: Path | str) -> Settings:
-    """Settings as `meta/settings.json` holds them. Raises DatasetError naming that file."""
-    try:
-        return from_dict(Settings, values)
-    except SettingsError as error:
-        raise damaged(path, error.message, remedy=SETTINGS_REMEDY) from error
-
-
 @lru_cache(maxsize=1)
-def shared_toolbox(settings: Settings) -> Toolbox:
-    """One toolbox per process: steps that run in the same worker share models and GL contexts."""
-    return Toolbox(settings)
+def shared_resources(settings: Settings) -> Resources:
+    """The resources of this process: steps that run in the same worker share models and GL contexts."""
+    return Resources(settings)

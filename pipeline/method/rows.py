@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.records import ClipRef, Failure, Segment, Track, UnitCounts, Verdict
 from schemas.escaping import shown
 
@@ -42,18 +43,13 @@ def frame_row(segment: Segment, track: Track, at: int) -> Row:
 
 
 def pair_row(
-    segment: Segment,
-    track: Track,
-    target: int,
-    reference: int,
-    verdict: Verdict,
-    *,
-    target_depth_m: float,
-    focal_px: float,
-    photo_error: float | None,
-    misalignment_px: float | None,
+    segment: Segment, track: Track, positions: tuple[int, int], verdict: Verdict, surface: RenderedSurface
 ) -> Row:
-    """Row of `pairs` for one candidate pair, kept or dropped."""
+    """Row of `pairs` for one candidate pair, kept or dropped.
+
+    `positions` in the track of target and reference; `surface` is the target's.
+    """
+    target, reference = positions
     return {
         "source_id": segment.clip.source_id,
         "clip_id": segment.clip.clip_id,
@@ -64,10 +60,10 @@ def pair_row(
         "gap_s": float(track.pts_s[reference] - track.pts_s[target]),
         "estimated": verdict.estimated,
         **asdict(verdict.statistics),
-        "target_depth_m": target_depth_m,
-        "focal_px": focal_px,
-        "photo_error": photo_error,
-        "misalignment_px": misalignment_px,
+        "target_depth_m": surface.raster.mean_depth_m,
+        "focal_px": float(surface.camera.K[0, 0]),
+        "photo_error": verdict.photo_error,
+        "misalignment_px": verdict.misalignment_px,
         "kept": verdict.kept,
         "reason": verdict.reason,
     }

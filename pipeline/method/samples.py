@@ -1,79 +1,94 @@
-"""From a target frame to its sample: candidates tried, judged, and the kept ones turned into references."""
+"""From a target frame to its rows: candidates tried, judged, and the kept ones turned into references of a sample."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import PairSettings
-from pipeline.geometry.motion import MotionField, estimate_statistics, motion_field
+from pipeline.geometry.motion import motion_field
+from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
-from pipeline.method.pairs import candidate_references, drop_reason, exceeds, spread_order, viewpoint
-from pipeline.method.rendered_frames import View, Views, photo_error
-from pipeline.method.resources import Toolbox
+from pipeline.method.pairs import candidate_references, spread_order, viewpoint
+from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.rows import Row, pair_row
-from pipeline.records import Segment, Track, Verdict
-from pipeline.refine.misalignment import misalignment_px
-from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL, VALID_VISIBLE
+from pipeline.method.verdicts import verdict_of_maps, verdict_of_vertices
+from pipeline.records import Segment
+from schemas.conventions import IMAGE_PX
 
 
-def render_target(
-    segment: Segment, track: Track, target: int, views: Views, toolbox: Toolbox, settings: PairSettings
-) -> tuple[list[Row], list[Row]]:
-    """All candidate pairs of one target: rows of `pairs`, and the kept references of its sample.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TargetRows:
+    """What one target gives."""
+
+    pairs: list[Row]
+    """Rows of `pairs`: every candidate, in order of time."""
+    sample: Row | None
+    """Row of `samples`; None where no reference was kept."""
+
+    @property
+    def kept(self) -> int:
+        """How many references the sample has."""
+        return len(self.sample["references"]) if self.sample is not None else 0
+
+
+def target_rows(
+    segment: Segment, frames: RenderedFrames, target: int, rings: Rings, settings: PairSettings
+) -> TargetRows:
+    """All candidate pairs of the frame at position `target` of its track, and the sample of those that are kept.
 
     Vertex-level numbers come first; what they let pass is ordered by the spread of viewpoints, rendered in that
     order, judged by pixels, and kept until there are `max_references`.
     """
-    view = views[target]
+    track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
-    fields = {at: motion_field(view.vertices, views.vertices(at), toolbox.rings) for at in candidates}
-    verdicts: dict[int, Verdict] = {}
-    for at in candidates:
-        estimate = _estimate(view, at, views, fields[at], toolbox)
-        reason = drop_reason(estimate, settings, check_validity=False)
-        verdicts[at] = Verdict(kept=False, reason=reason, statistics=estimate, estimated=True)
+    fields = {
+        at: motion_field(target=frame.surface, reference=frames.surface(at), rings=rings) for at in candidates
+    }
+    verdicts = {
+        at: verdict_of_vertices(
+            fields[at], target=frame.surface, reference=frames.surface(at), settings=settings
+        )
+        for at in candidates
+    }
     passed = [at for at in candidates if not verdicts[at].reason]
     order = spread_order(np.array([viewpoint(fields[at]) for at in passed]).reshape(-1, 3))
     references: dict[int, Row] = {}
-    errors: dict[int, float | None] = {}
-    misaligned: dict[int, float | None] = {}
     for at in (passed[position] for position in order):
         if len(references) == settings.max_references:
-            verdicts[at] = Verdict(
-                kept=False, reason="enough-references", statistics=verdicts[at].statistics, estimated=True
-            )
+            verdicts[at] = replace(verdicts[at], reason="enough-references")
             continue
-        reference = views[at]
-        maps = maps_of_pair(view, reference, fields[at], toolbox, settings)
-        reason = drop_reason(maps.statistics, settings, check_validity=True)
-        misaligned[at] = _misalignment_px(view, reference, maps)
-        if not reason and exceeds(misaligned[at], settings.max_misalignment_px):
-            reason = "misaligned"
-        verdicts[at] = Verdict(kept=not reason, reason=reason, statistics=maps.statistics, estimated=False)
-        errors[at] = photo_error(view, reference, maps.warp_px, maps.validity == VALID_ALL)
-        if not reason:
-            references[at] = _reference_row(track, at, views, maps)
-    rows = [
-        pair_row(
-            segment,
-            track,
-            target,
-            at,
-            verdicts[at],
-            target_depth_m=view.mean_depth_m,
-            focal_px=float(view.camera.K[0, 0]),
-            photo_error=errors.get(at),
-            misalignment_px=misaligned.get(at),
+        reference = frames[at]
+        maps = pair_maps(
+            fields[at],
+            target=frame.surface,
+            reference=reference.surface,
+            depth_tolerance_m=settings.depth_tolerance_m,
+            min_pixel_baseline_m=settings.min_pixel_baseline_m,
         )
-        for at in candidates
-    ]
-    return rows, [references[at] for at in sorted(references)]
+        verdicts[at] = verdict_of_maps(maps, target=frame, reference=reference, settings=settings)
+        if verdicts[at].kept:
+            references[at] = _reference_row(frames, at, maps)
+    pairs = [pair_row(segment, track, (target, at), verdicts[at], frame.surface) for at in candidates]
+    if not references:
+        return TargetRows(pairs=pairs, sample=None)
+    in_time = [references[at] for at in sorted(references)]
+    return TargetRows(
+        pairs=pairs, sample=_sample_row(segment, frames, target, frame.surface.raster.depth, in_time)
+    )
 
 
-def sample_row(segment: Segment, track: Track, target: int, views: Views, references: list[Row]) -> Row:
+def _sample_row(
+    segment: Segment,
+    frames: RenderedFrames,
+    target: int,
+    base_depth: NDArray[np.float64],
+    references: list[Row],
+) -> Row:
     """Row of `samples`: the target with its kept references."""
+    track = frames.track
     frame_index = int(track.frame_index[target])
     return {
         "sample_id": f"{track.track_id}/{frame_index:06d}",
@@ -82,10 +97,10 @@ def sample_row(segment: Segment, track: Track, target: int, views: Views, refere
         "track_id": track.track_id,
         "frame_index": frame_index,
         "pts_s": float(track.pts_s[target]),
-        "image": views.jpeg(target),
+        "image": frames.crop(target),
         "K": track.K[target],
-        "input_depth": views.raster_at(target, IMAGE_PX).depth,
-        "base_depth": views[target].raster.depth,
+        "input_depth": frames.raster_at(target, IMAGE_PX).depth,
+        "base_depth": base_depth,
         "body_vector": track.vector[target],
         "reference_count": len(references),
         "mean_baseline_m": float(np.mean([row["mean_baseline_m"] for row in references])),
@@ -94,56 +109,14 @@ def sample_row(segment: Segment, track: Track, target: int, views: Views, refere
     }
 
 
-def _reference_row(track: Track, at: int, views: Views, maps: PairMaps) -> Row:
+def _reference_row(frames: RenderedFrames, at: int, maps: PairMaps) -> Row:
+    track = frames.track
     return {
         "frame_index": int(track.frame_index[at]),
         "pts_s": float(track.pts_s[at]),
-        "image": views.jpeg(at),
+        "image": frames.crop(at),
         "K": track.K[at],
         "motion": maps.motion,
         "validity": maps.validity,
         **asdict(maps.statistics),
     }
-
-
-def _misalignment_px(target: View, reference: View, maps: PairMaps) -> float | None:
-    return misalignment_px(
-        target.image,
-        reference.image,
-        maps.warp_px,
-        maps.motion,
-        target.raster.depth,
-        (maps.validity & VALID_VISIBLE) != 0,
-        target.camera,
-        reference.camera,
-    )
-
-
-def _estimate(target: View, at: int, views: Views, field: MotionField, toolbox: Toolbox):
-    return estimate_statistics(
-        field,
-        target.vertices,
-        views.vertices(at),
-        toolbox.body.faces,
-        target.raster,
-        target.camera,
-        views.camera(at, MAP_PX),
-    )
-
-
-def maps_of_pair(
-    target: View, reference: View, field: MotionField, toolbox: Toolbox, settings: PairSettings
-) -> PairMaps:
-    """Motion, validity and statistics of one pair, by the settings' tolerances."""
-    return pair_maps(
-        target.raster,
-        reference.raster,
-        target.vertices,
-        reference.vertices,
-        toolbox.body.faces,
-        field,
-        target.camera,
-        reference.camera,
-        depth_tolerance_m=settings.depth_tolerance_m,
-        min_pixel_baseline_m=settings.min_pixel_baseline_m,
-    )

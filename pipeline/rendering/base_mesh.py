@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from pipeline.geometry.rings import checked_faces, one_ring
+from pipeline.geometry.mesh import checked_faces
+from pipeline.geometry.rings import one_ring
 
 
 class BaseMesh:

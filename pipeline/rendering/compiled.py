@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.mesh import checked_faces, checked_vertices
 from pipeline.geometry.pixels import edge_product
-from pipeline.geometry.rings import checked_faces, checked_vertices
 from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 

@@ -34,7 +34,7 @@ from OpenGL import GL as gl
 from OpenGL.GL import shaders
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.rings import checked_faces, checked_vertices
+from pipeline.geometry.mesh import checked_faces, checked_vertices
 
 _VERTEX_SHADER = """
 #version 330 core

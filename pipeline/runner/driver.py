@@ -26,7 +26,7 @@ from pipeline.dataset.storage import (
 )
 from pipeline.host.temporary import all_temporary_files_in, owned_folder
 from pipeline.method.named_files import check_named_files
-from pipeline.method.resources import Toolbox, shared_toolbox
+from pipeline.method.resources import Resources, shared_resources
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
 from pipeline.runner import graph
@@ -52,7 +52,7 @@ def run(
     retry: str | None = None,
     isolated: bool = False,
     settings_from: str | None = None,
-    make_toolbox: Callable[[Settings], Toolbox] = shared_toolbox,
+    make_resources: Callable[[Settings], Resources] = shared_resources,
 ) -> RunSummary:
     """Preprocesses clips into the dataset at `root`; units finished before with the same fingerprint are skipped.
 
@@ -78,7 +78,7 @@ def run(
         result = _carry_out(
             clips,
             options,
-            UnitWork(settings=settings, root=root, retry=retry, make_toolbox=make_toolbox),
+            UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources),
             lock=lock,
             beam_args=beam_args,
             isolated=isolated and not beam_args,

@@ -36,7 +36,7 @@ _LINE_EVERY_S = 15.0
 
 
 class ProgressFile:
-    """The `Report` of one unit: rewrites one small file, at most four times a second."""
+    """The `ProgressCallback` of one unit: rewrites one small file, at most four times a second."""
 
     def __init__(self, folder: str | None, unit_id: str) -> None:
         self._path = Path(folder) / f"{unit_id}.json" if folder else None

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 
 from pipeline.host.memory import peak_mb
-from pipeline.method.segment import Report
+from pipeline.method.progress import no_progress
+from pipeline.records import ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +19,15 @@ class Spent:
 
 
 class Stopwatch:
-    """A `Report` that also adds up the seconds between its calls, by stage."""
+    """A `ProgressCallback` that also adds up the seconds between its calls, by stage."""
 
-    def __init__(self, report: Report | None = None) -> None:
-        self._report, self._last_s = report, time.monotonic()
+    def __init__(self, on_progress: ProgressCallback = no_progress) -> None:
+        self._on_progress, self._last_s = on_progress, time.monotonic()
         self._seconds: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         self.lap(stage)
-        if self._report is not None:
-            self._report(stage, done, total)
+        self._on_progress(stage, done, total)
 
     def lap(self, stage: str) -> None:
         """The time since the last call belongs to this stage."""

@@ -16,7 +16,7 @@ from pipeline.dataset.cuts import read_cuts, write_cuts
 from pipeline.dataset.fingerprint import fingerprint
 from pipeline.dataset.storage import is_remote, local_copy, typed_storage_errors
 from pipeline.dataset.unit_sink import UnitSink, discard_unit, finished_record, read_record
-from pipeline.method.resources import Toolbox, shared_toolbox
+from pipeline.method.resources import Resources, shared_resources
 from pipeline.method.segment import failed_clip, probe_unit_id, render_segment, track_segment
 from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts, VideoFacts
 from pipeline.runner.progress import ProgressFile, write_note
@@ -40,11 +40,11 @@ class UnitWork:
     progress_folder: str | None = None
     retry: str | None = None
     """Failed units are tried again: those of this reason, all for an empty string, none for None."""
-    make_toolbox: Callable[[Settings], Toolbox] = shared_toolbox
+    make_resources: Callable[[Settings], Resources] = shared_resources
 
     def fingerprint(self, work: Segment | ClipRef) -> str:
         """What the rows of a clip or segment depend on in this run."""
-        return fingerprint(work, self.settings, self.make_toolbox)
+        return fingerprint(work, self.settings, self.make_resources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,9 @@ def track_unit(work: UnitWork, segment: Segment) -> tuple[TrackedSegment, Spent]
             path = stack.enter_context(local_copy(segment.clip.uri))
         except HumandepthError as error:
             return failed_segment(segment, "track", error), clock.spent("track")
-        toolbox = work.make_toolbox(work.settings)
+        resources = work.make_resources(work.settings)
         clock.lap("load")
-        tracked = track_segment(segment, toolbox, work.settings, clock, path=path)
+        tracked = track_segment(segment, resources, clock, path=path)
     return tracked, clock.spent("fit" if tracked.tracks else "track")
 
 
@@ -127,8 +127,8 @@ def render_unit(work: UnitWork, tracked: TrackedSegment) -> tuple[UnitCounts, Sp
             except HumandepthError as error:
                 tracked = replace(tracked, failure=Failure.of("render", error))
         sink = stack.enter_context(UnitSink(work.root, unit_id, print_of_unit, attempts=attempts))
-        toolbox = work.make_toolbox(work.settings)
-        counts = render_segment(tracked, toolbox, work.settings, sink.emit, clock, path=path)
+        resources = work.make_resources(work.settings)
+        counts = render_segment(tracked, resources, sink.emit, clock, path=path)
         sink.outcome = counts.outcome
         clock.lap("render")
     write_note(work.progress_folder, f"{unit_id}.done", asdict(counts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, weak_perspective_from_translation
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
-from pipeline.records import Frame, Quality, Track
+from pipeline.records import Frame, ProgressCallback, Quality, Track
 from pipeline.studio.clip import BodyPose, StudioClip
 from pipeline.video.crops import smooth_crops
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
@@ -38,7 +38,7 @@ class BodyJitter:
         for name in ("shift_cm", "turn_deg", "seed"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(
-                    f"body jitter {name} cannot be {getattr(self, name)!r}.", remedy="Give 0 or more."
+                    f"jitter of bodies: {name} cannot be {getattr(self, name)!r}.", remedy="Give 0 or more."
                 )
 
     def applied(self, bodies: list[BodyPose], clip_seed: int) -> list[BodyPose]:
@@ -71,7 +71,7 @@ class TrueTracker:
         *,
         unit_id: str,
         focal_px: float | None,
-        report: Callable[[str, int, int], None] | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """The one person of a studio clip, at the frames' presentation times.
 

@@ -201,13 +201,17 @@ class _SilhouetteTerm(torch.autograd.Function):
     ) -> Tensor:
         slope = torch.empty_like(surface, memory_format=torch.contiguous_format)
         maps = (given.outside_px, given.cell_from_px, given.contour_px, given.contour_weight)
+        outside, cell_from_px, contour, weight = (each.numpy() for each in maps)
         value = fill_silhouette_slopes(
             surface.detach().numpy(),
             lens.numpy(),
             NEAREST_Z_M,
             frames.numpy(),
             size_px.numpy(),
-            *(each.numpy() for each in maps),
+            outside,
+            cell_from_px,
+            contour,
+            weight,
             (OUTSIDE_SIGMA, INSIDE_SIGMA),
             slope.numpy(),
         )

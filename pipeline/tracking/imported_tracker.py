@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.records import Frame, Track
+from pipeline.records import Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.imported_bodies import (
@@ -33,7 +33,7 @@ from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.regions import Region
 from pipeline.tracking.silhouette import silhouettes_of
 from pipeline.tracking.track_building import build_track
-from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, Report, full_camera, landmark_models, person_boxes
+from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, full_camera, landmark_models, person_boxes
 from pipeline.video.crops import smooth_crops
 from schemas.errors import SourceError
 
@@ -69,14 +69,24 @@ class ImportedTracker:
         return landmark_models(self._settings)
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. Raises SourceError where the clip's file is missing or of another body."""
-        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, report=report)
+        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, on_progress=on_progress)
         return [track for track, _ in found]
 
     def track_with_landmarks(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks that were seen where its bodies are."""
         bodies = self._read(_UNIT_SUFFIX.sub("", unit_id))

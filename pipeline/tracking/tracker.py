@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from pipeline.assets import asset_path
 from pipeline.config import CameraSettings, Settings
 from pipeline.geometry.camera import Camera
-from pipeline.records import Frame, Track
+from pipeline.records import Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit import FittedTrack, fit_track
@@ -27,14 +27,18 @@ SILHOUETTE_THRESHOLD = 0.5
 """A cell is the person's where they cover half of it."""
 BOX_VISIBILITY = 0.5
 """Landmarks at least this visible belong to the person's box."""
-Report = Callable[[str, int, int], None]
 
 
 class Tracker(Protocol):
     """Finds the people in a segment and estimates their bodies."""
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """The people in a stream of frames, in order of appearance; empty where there is nobody.
 
@@ -47,7 +51,12 @@ class ObservingTracker(Tracker, Protocol):
     """A tracker that also tells what the landmark network saw of each person."""
 
     def track_with_landmarks(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks of its frames."""
         ...
@@ -66,14 +75,24 @@ class LandmarkTracker:
         self._body, self._settings, self._given_models, self._weights = body, settings, models, weights
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. The same frames and settings give the same numbers."""
-        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, report=report)
+        found = self.track_with_landmarks(frames, unit_id=unit_id, focal_px=focal_px, on_progress=on_progress)
         return [track for track, _ in found]
 
     def track_with_landmarks(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: Report | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        unit_id: str,
+        focal_px: float | None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks (left and right repaired) it was fitted to."""
         settings = self._settings.tracking
@@ -86,13 +105,13 @@ class LandmarkTracker:
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
         tracks = []
         for index, person in enumerate(seen):
-            if report is not None:
-                report("fit", index, len(seen))
+            if on_progress is not None:
+                on_progress("fit", index, len(seen))
             silhouettes = silhouettes_of(person, SILHOUETTE_THRESHOLD)
             fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, focal_px)
             tracks.append((fitted, person))
-        if report is not None and seen:
-            report("fit", len(seen), len(seen))
+        if on_progress is not None and seen:
+            on_progress("fit", len(seen), len(seen))
         return tracks
 
     def _fit(

@@ -159,7 +159,7 @@ def _checked_start(clip: ClipRef, duration_s: float) -> float:
     end_s = duration_s if clip.end_s is None else min(clip.end_s, duration_s)
     if not 0 <= begin_s < end_s:
         raise SourceError(
-            f"{clip.uri}: the window {clip.start_s} to {clip.end_s} s holds nothing of its {duration_s:.2f} s.",
+            f"{clip.uri}: the window from {clip.start_s} to {clip.end_s} s is outside its {duration_s:.2f} s.",
             remedy="Give 0 <= start_s < end_s, both inside the clip.",
         )
     return begin_s

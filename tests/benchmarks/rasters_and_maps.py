@@ -14,6 +14,7 @@ from pipeline.rendering.compiled import CompiledRasterizer
 from tests.benchmarks.dense_body import SIDE_PX, VERTEX_COUNT, dense_pair
 from tests.benchmarks.measuring import Benchmark, Call, UnavailableError
 from tests.benchmarks.peers import EmbreeRaster, FreshPyrender, SparseSvd, masked_maps
+from tests.support.surfaces import rendered_pair
 
 ON = f"{VERTEX_COUNT:,} vertices at {SIDE_PX} pixels"
 LIMITS = {"depth_tolerance_m": 0.03, "min_pixel_baseline_m": 0.05}
@@ -73,20 +74,16 @@ def _embree() -> tuple[Call, Call]:
 
 def _maps() -> tuple[Call, Call]:
     pair, rings = dense_pair()
-    rasterizer = CompiledRasterizer()
-    target = render(rasterizer, pair.target, pair.faces, pair.target_camera)
-    reference = render(rasterizer, pair.reference, pair.faces, pair.reference_camera)
-    field = motion_field(pair.target, pair.reference, rings)
+    target, reference = rendered_pair(pair)
+    field = motion_field(target=target, reference=reference, rings=rings)
 
     def ours():
-        return pair_maps(
-            target, reference, pair.target, pair.reference, pair.faces, field,
-            pair.target_camera, pair.reference_camera, **LIMITS,
-        )  # fmt: skip
+        return pair_maps(field, target=target, reference=reference, **LIMITS)
 
     def peer():
         return masked_maps(
-            target.face_id, target.barycentric, reference.depth, (pair.target, pair.reference), pair.faces,
+            target.raster.face_id, target.raster.barycentric, reference.raster.depth,
+            (pair.target, pair.reference), pair.faces,
             (field.rotation, field.translation), pair.reference_camera,
         )  # fmt: skip
 
@@ -97,17 +94,14 @@ def _maps() -> tuple[Call, Call]:
 
 def _whole_pair() -> tuple[Call, Call]:
     pair, rings = dense_pair()
-    rasterizer, solver = CompiledRasterizer(), SparseSvd(rings)
+    solver = SparseSvd(rings)
     cameras = (pair.target_camera, pair.reference_camera)
     embree = [EmbreeRaster(pair.faces, camera) for camera in cameras]
 
     def ours():
-        field = motion_field(pair.target, pair.reference, rings)
-        target = render(rasterizer, pair.target, pair.faces, cameras[0])
-        reference = render(rasterizer, pair.reference, pair.faces, cameras[1])
-        return pair_maps(
-            target, reference, pair.target, pair.reference, pair.faces, field, *cameras, **LIMITS
-        )
+        target, reference = rendered_pair(pair)
+        field = motion_field(target=target, reference=reference, rings=rings)
+        return pair_maps(field, target=target, reference=reference, **LIMITS)
 
     def peer():
         field = solver.fit(pair.target, pair.reference)

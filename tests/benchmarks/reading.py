@@ -18,9 +18,10 @@ from pipeline.records import ClipRef, Segment, VideoFacts
 from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.video.decode import decode
 from schemas.conventions import IMAGE_PX
+from schemas.shard import read_rows
 from schemas.tables import SAMPLES
 from tests.benchmarks.measuring import Benchmark, Call, UnavailableError
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 ON = "48 samples of one reference, body 12 % of the map, JPEG crops of a real clip"
 MAPS = ("input_depth", "base_depth", "motion", "validity")
@@ -71,7 +72,7 @@ def _folder() -> Path:
 def _rows() -> list[dict[str, Any]]:
     """Samples of a real body; their pictures are crops of the demo clip."""
     settings = fast_settings("pairs.max_references=1")
-    toolbox, rows = fast_toolbox(settings), []
+    resources, rows = fast_resources(settings), []
     write_clips(_folder() / "clips", ["clip"])
     path = _folder() / "clips" / "clip.mp4"
     video = VideoFacts(width_px=96, height_px=96, mean_fps=15.0, duration_s=0.8, sha256="")
@@ -82,8 +83,7 @@ def _rows() -> list[dict[str, Any]]:
         found: dict[str, list] = {}
         process_segment(
             segment,
-            toolbox,
-            settings,
+            resources,
             lambda table, row, found=found: found.setdefault(table, []).append(row),
         )
         rows += found["samples"]
@@ -114,7 +114,7 @@ def _shard() -> Path:
 
 @cache
 def _dense() -> list[dict[str, np.ndarray]]:
-    return [_maps(row) for row in SAMPLES.read(_shard())]
+    return [_maps(row) for row in read_rows(SAMPLES, _shard())]
 
 
 def _our_row(at: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from pipeline.runner.driver import resolve, run
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from tests.benchmarks.measuring import Benchmark
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 FEW, MANY = 4, 100
 UNITS = f"seconds (not ms) for {MANY - FEW} more small units, so without start-up"
@@ -56,20 +56,20 @@ def _more_units(call) -> float:
 
 
 def _isolated(clips, out: Path) -> None:
-    run(clips, str(out), fast_settings(), make_toolbox=fast_toolbox, isolated=True)
+    run(clips, str(out), fast_settings(), make_resources=fast_resources, isolated=True)
 
 
 def _two_workers(clips, out: Path) -> None:
-    run(clips, str(out), fast_settings(), make_toolbox=fast_toolbox, isolated=True, workers=2)
+    run(clips, str(out), fast_settings(), make_resources=fast_resources, isolated=True, workers=2)
 
 
 def _plain(clips, out: Path) -> None:
     settings = resolve(fast_settings())
-    toolbox = fast_toolbox(settings)
+    resources = fast_resources(settings)
     for clip in clips:
         for segment in segments_of(clip, settings.video):
             with UnitSink(str(out), segment.unit_id, "fingerprint") as sink:
-                process_segment(segment, toolbox, settings, sink.emit)
+                process_segment(segment, resources, sink.emit)
 
 
 def _peak(which: str) -> float:

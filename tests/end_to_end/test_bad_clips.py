@@ -17,9 +17,9 @@ from schemas.errors import SourceError
 from tests.support.bad_clips import KINDS
 from tests.support.fast_units import (
     fast_command,
+    fast_resources,
     fast_run,
     fast_settings,
-    fast_toolbox,
     write_clips,
     write_rows,
 )
@@ -130,5 +130,5 @@ def test_an_id_that_leads_out_is_refused_by_the_runner_too(good: Path, tmp_path:
     names = {"clip_id": "a", "source_id": "a"} | {field: "../../outside"}
     clip = ClipRef(uri=str(good.with_name("a.mp4")), **names)
     with pytest.raises(SourceError, match="not allowed"):
-        run([clip], str(tmp_path / "deep" / "out"), fast_settings(), make_toolbox=fast_toolbox)
+        run([clip], str(tmp_path / "deep" / "out"), fast_settings(), make_resources=fast_resources)
     assert not list(tmp_path.iterdir())

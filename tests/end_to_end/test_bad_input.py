@@ -57,7 +57,7 @@ def test_nothing_kept_is_exit_code_4(demo_clip: Path, tmp_path: Path) -> None:
         (["pipeline", "run", "no-such-folder/*.mp4", "--out", "o"], 1, "no-such-folder"),
         (["pipeline", "fetch", "no-such-asset"], 2, "no-such-asset"),
         (["pipeline", "audit", "no-such-dataset"], 1, "no-such-dataset"),
-        (["pipeline", "verify", "."], 1, "not a dataset"),
+        (["pipeline", "dataset", "verify", "."], 1, "not a dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o"], 1, "no-such-dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o", "--set", "train.lr=1"], 2, "train.lr"),
     ],

@@ -14,9 +14,9 @@ from pipeline.commands.main import main
 from pipeline.config import preset
 from pipeline.dataset.fingerprint import fingerprint
 from pipeline.dataset.unit_sink import UnitSink
-from pipeline.method.resources import Toolbox
+from pipeline.method.picture_bodies import PictureBodies
+from pipeline.method.resources import Resources
 from pipeline.method.segment import process_segment
-from pipeline.method.still_images import PictureBodies
 from pipeline.records import TrackedSegment, UnitCounts
 from pipeline.runner.driver import resolve, run
 from pipeline.video.decode import decode
@@ -79,12 +79,12 @@ def test_other_settings_are_refused(
 def test_plain_loop_and_two_workers_give_the_same_bytes(dataset: Path, manifest: Path, work: Path) -> None:
     expected = Dataset.open(dataset).content_hash()
     settings = resolve(with_overrides(preset("paper"), FAST[1::2]))
-    toolbox = Toolbox(settings)
+    resources = Resources(settings)
     plain = work / "plain"
     for clip in clips_from_arguments([str(manifest)]):
         for segment in segments_of(clip, settings.video):
             with UnitSink(str(plain), segment.unit_id, fingerprint(segment, settings)) as sink:
-                process_segment(segment, toolbox, settings, sink.emit)
+                process_segment(segment, resources, sink.emit)
     for path in sorted(plain.rglob("*.parquet")):
         assert path.read_bytes() == (dataset / path.relative_to(plain)).read_bytes(), path
     done = command("pipeline", "run", manifest, "--out", work / "two", "--workers", "2", *FAST)
@@ -202,7 +202,7 @@ def test_a_videos_depths_for_prediction_are_those_of_the_dataset(demo_clip: Path
         if table == "samples":
             rows[row["sample_id"]] = row
 
-    process_segment(segment, Toolbox(settings), settings, keep)
+    process_segment(segment, Resources(settings), keep)
     bodies = dict(PictureBodies(settings).of_video(str(piece)))
     assert rows
     assert set(rows) <= set(bodies)

@@ -23,7 +23,7 @@ from pipeline.video.source import clips_from_arguments
 from schemas.dataset import JOURNAL_PATH, SUMMARY_PATH, Dataset, record_path, shard_path
 from schemas.errors import DatasetError
 from schemas.work_record import Pack, ShardFacts, WorkRecord
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 IDS = ("a", "b", "c", "nobody")
@@ -49,7 +49,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 
 def go_on(clips: list, root: Path, **options):
-    return run(clips, str(root), fast_settings(), make_toolbox=fast_toolbox, **options)
+    return run(clips, str(root), fast_settings(), make_resources=fast_resources, **options)
 
 
 def rewrite(root: Path, table: str, unit: str, change) -> None:
@@ -254,7 +254,7 @@ def test_doctor_names_missing_models(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_doctor_says_where_kernels_go_and_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder, words in ((Path("/tmp/kernels"), "/tmp/kernels"), (None, "nowhere")):
+    for folder, words in ((Path("/tmp/kernels"), "/tmp/kernels"), (None, "no folder")):
         monkeypatch.setattr("pipeline.commands.doctor.KERNEL_CACHE", folder)
         monkeypatch.setattr("pipeline.commands.doctor.KERNEL_CACHE_STAYS", False)
         (found,) = [finding for finding in examine() if finding.what == "compiled kernels"]

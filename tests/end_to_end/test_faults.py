@@ -25,7 +25,7 @@ from pipeline.video.source import clips_from_arguments
 from schemas.dataset import CROISSANT_PATH, Dataset, record_path
 from schemas.errors import DatasetError
 from tests.soak.kills import processes_with, wait_for
-from tests.support.fast_units import fast_command, fast_run, fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_command, fast_resources, fast_run, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 IDS = ("a", "b", "c", "d")
@@ -54,7 +54,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 
 def go_on(clips: list[ClipRef], root: Path, *overrides: str, **options):
-    return run(clips, str(root), fast_settings(*overrides), make_toolbox=fast_toolbox, **options)
+    return run(clips, str(root), fast_settings(*overrides), make_resources=fast_resources, **options)
 
 
 def loose_files(root: Path) -> list[str]:

@@ -18,7 +18,7 @@ from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from tests.soak.kills import Kill, processes_with, soak
-from tests.support.fast_units import fast_command, fast_run, fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_command, fast_resources, fast_run, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 
@@ -39,16 +39,16 @@ def test_killed_and_resumed_is_the_same_dataset(tmp_path: Path) -> None:
 def test_plain_loop_and_another_order_give_the_same_content(tmp_path: Path) -> None:
     clips = clips_from_arguments([str(write_clips(tmp_path / "clips", ["a", "b", "c", "nobody"]))])
     settings = fast_settings()
-    run(clips, str(tmp_path / "one"), settings, make_toolbox=fast_toolbox)
-    run(clips[::-1], str(tmp_path / "backwards"), settings, make_toolbox=fast_toolbox)
+    run(clips, str(tmp_path / "one"), settings, make_resources=fast_resources)
+    run(clips[::-1], str(tmp_path / "backwards"), settings, make_resources=fast_resources)
     expected = Dataset.open(tmp_path / "one").content_hash()
     assert Dataset.open(tmp_path / "backwards").content_hash() == expected
     settings = resolve(settings)
-    toolbox, plain = fast_toolbox(settings), tmp_path / "plain"
+    resources, plain = fast_resources(settings), tmp_path / "plain"
     for clip in clips:
         for segment in segments_of(clip, settings.video):
             with UnitSink(str(plain), segment.unit_id, fingerprint(segment, settings)) as sink:
-                sink.outcome = process_segment(segment, toolbox, settings, sink.emit).outcome
+                sink.outcome = process_segment(segment, resources, sink.emit).outcome
     (plain / "meta/info.json").write_bytes((tmp_path / "one/meta/info.json").read_bytes())
     assert Dataset.open(plain).content_hash() == expected
 

@@ -14,7 +14,7 @@ from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.tables import TABLES
-from tests.support.fast_units import fast_run, fast_settings, fast_toolbox, write_rows
+from tests.support.fast_units import fast_resources, fast_run, fast_settings, write_rows
 from tests.support.film_kinds import BAD, GOOD
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
@@ -34,7 +34,7 @@ def alone(films: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> D
     """The good ones in a run of their own, in this process."""
     folder = tmp_path_factory.mktemp("alone")
     clips = clips_from_arguments([str(manifest_of(films, folder, ["good"]))])
-    summary = run(clips, str(folder / "out"), fast_settings(), make_toolbox=fast_toolbox)
+    summary = run(clips, str(folder / "out"), fast_settings(), make_resources=fast_resources)
     assert summary.exit_code_for(1.0) == 0
     return Dataset.open(folder / "out")
 

@@ -16,7 +16,7 @@ from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import CROISSANT_PATH, MANIFEST_PATH, Dataset
 from schemas.tables import SAMPLES, TABLES
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readers")
     clips = clips_from_arguments([str(write_clips(folder / "clips", ["a", "b", "nobody"]))])
-    run(clips, str(folder / "dataset"), fast_settings(), make_toolbox=fast_toolbox)
+    run(clips, str(folder / "dataset"), fast_settings(), make_resources=fast_resources)
     return folder / "dataset"
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import Settings, preset
+from pipeline.dataset.stored_settings import settings_of
 from pipeline.geometry.camera import Camera
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.method.resources import Toolbox, settings_of
+from pipeline.method.resources import Resources
 from pipeline.rendering import render
 from pipeline.runner.driver import resolve, run
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
@@ -109,13 +110,13 @@ def test_the_depth_of_a_training_frame_is_the_datasets(
     assert "in training and now" not in capsys.readouterr().err
     found = Prediction.load(work / "a/frame.npz")
     dataset = Dataset.open(work / "dataset")
-    toolbox = Toolbox(settings_of(dataset))
+    resources = Resources(settings_of(dataset))
     camera = Camera(sample["K"], (512, 512))
-    posed = body_from_vector(sample["body_vector"].astype(np.float64), camera, toolbox.body)
-    surface = toolbox.mesh.vertices(posed.vertices)
+    posed = body_from_vector(sample["body_vector"].astype(np.float64), camera, resources.body)
+    surface = resources.mesh.vertices(posed.vertices)
 
     def drawn(K: np.ndarray) -> np.ndarray:
-        return render(toolbox.rasterizer, surface, toolbox.body.faces, Camera(K, (MAP_PX, MAP_PX))).depth
+        return render(resources.rasterizer, surface, resources.body.faces, Camera(K, (MAP_PX, MAP_PX))).depth
 
     in_dataset = drawn(camera.resized((MAP_PX, MAP_PX)).K)
     # Half of a tenth of a millimetre, and what rounding the vector to float32 does on steep surfaces.

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
-from tests.support.fast_units import STARTS, fast_command, fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import STARTS, fast_command, fast_resources, fast_settings, write_clips
 
 VICTIMS = {"unit": "multiprocessing.spawn", "worker": "pipeline.runner.beam_worker"}
 """What the command lines of the processes hold that are killed; `driver` is the run itself."""
@@ -68,7 +68,12 @@ def soak(
     """Makes one dataset undisturbed and one through all those kills."""
     manifest = write_clips(folder / "clips", [f"clip-{number:03d}" for number in range(units)])
     undisturbed = folder / "undisturbed"
-    run(clips_from_arguments([str(manifest)]), str(undisturbed), fast_settings(), make_toolbox=fast_toolbox)
+    run(
+        clips_from_arguments([str(manifest)]),
+        str(undisturbed),
+        fast_settings(),
+        make_resources=fast_resources,
+    )
     out, starts = folder / "disturbed", folder / "starts"
     environment = {**os.environ, STARTS: str(starts)}
     allowed = 0

@@ -22,7 +22,7 @@ import numpy as np
 
 from pipeline.config import Settings, preset
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.records import Frame, Quality, Track
 from schemas.conventions import IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_SIZE
 from schemas.settings import with_overrides
@@ -47,7 +47,7 @@ class ScriptedTracker:
     """One person in the middle of the picture who turns by 60 degrees a second; nothing is looked at."""
 
     def track(
-        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, report: object = None
+        self, frames: Iterable[Frame], *, unit_id: str, focal_px: float | None, on_progress: object = None
     ) -> list[Track]:
         """See `pipeline.tracking.tracker.Tracker`."""
         _note_start(unit_id)
@@ -90,8 +90,8 @@ class ScriptedTracker:
         ]
 
 
-class FastToolbox(Toolbox):
-    """The product's toolbox with another tracker."""
+class FastResources(Resources):
+    """The product's resources with another tracker."""
 
     @cached_property
     def tracker(self) -> ScriptedTracker:  # type: ignore[override]
@@ -100,9 +100,9 @@ class FastToolbox(Toolbox):
 
 
 @lru_cache(maxsize=1)
-def fast_toolbox(settings: Settings) -> Toolbox:
+def fast_resources(settings: Settings) -> Resources:
     """One a process; named by its module, so that it travels to workers."""
-    return FastToolbox(settings)
+    return FastResources(settings)
 
 
 def write_clips(folder: Path, ids: Iterable[str], source_of: str = "") -> Path:
@@ -164,7 +164,7 @@ def _misbehave(unit_id: str) -> None:
 if __name__ == "__main__":
     import pipeline.runner.driver
     from pipeline.commands.main import main
-    from tests.support.fast_units import fast_toolbox as named_toolbox
+    from tests.support.fast_units import fast_resources as named_resources
 
-    pipeline.runner.driver.run = functools.partial(pipeline.runner.driver.run, make_toolbox=named_toolbox)  # type: ignore[assignment]
+    pipeline.runner.driver.run = functools.partial(pipeline.runner.driver.run, make_resources=named_resources)  # type: ignore[assignment]
     sys.exit(main())

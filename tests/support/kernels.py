@@ -10,7 +10,7 @@ import pytest
 from pipeline.method.segment import process_segment
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
-from tests.support.fast_units import FastToolbox, fast_settings, write_clips
+from tests.support.fast_units import FastResources, fast_settings, write_clips
 from tests.support.made_once import made_once
 
 
@@ -28,4 +28,4 @@ def _make_a_unit(folder: Path) -> None:
     (clip,) = clips_from_arguments([str(write_clips(folder, ["a"]))])
     settings = fast_settings("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=1")
     for segment in segments_of(clip, settings.video):
-        process_segment(segment, FastToolbox(settings), settings, lambda table, row: None)
+        process_segment(segment, FastResources(settings), settings, lambda table, row: None)

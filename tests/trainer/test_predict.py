@@ -14,7 +14,7 @@ import torch
 import trimesh
 from PIL import Image, ImageOps
 
-from pipeline.method.still_images import PhotoBody
+from pipeline.method.picture_bodies import PhotoBody
 from schemas.errors import DatasetError, DecodeError, NobodyFoundError, SourceError
 from schemas.prediction import Prediction, prediction_path
 from tests.support.datasets import write_dataset

@@ -11,12 +11,11 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import motion_field
 from pipeline.geometry.rings import two_ring
 from pipeline.geometry.visibility import PairMaps, pair_maps
-from pipeline.rendering import render
-from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, MAP_PX, VALID_ALL
 from schemas.motion import decode_motion
 from tests.support.sample_rows import intrinsics
 from tests.support.sphere_scene import map_intrinsics
+from tests.support.surfaces import rendered
 from trainer.objective import finer_maps
 from trainer.warp import pixel_rays, project, reference_points
 
@@ -28,7 +27,7 @@ class Pair:
     """The open body, and the same turned by 12 degrees with a bent arm: maps at map size, depth at both."""
 
     def __init__(self) -> None:
-        body, rasterizer = BodyModel.open_body(), CompiledRasterizer()
+        body = BodyModel.open_body()
         self.camera, self.fine_camera = Camera(map_intrinsics(MAP_PX), HW), Camera(intrinsics(), FINE)
         poses = np.zeros((2, JOINT_COUNT, 3))
         poses[:, 0] = [np.pi, 0, 0]
@@ -38,33 +37,15 @@ class Pair:
         turn = np.radians(12.0)
         around = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
         vertices[1] = (vertices[1] - [0, 0, 5.0]) @ around.T + [0.1, 0.05, 5.0]
-        target, reference = (render(rasterizer, each, body.faces, self.camera) for each in vertices)
-        field = motion_field(*vertices, two_ring(body.faces, body.vertex_count))
-        self.maps: PairMaps = pair_maps(
-            target,
-            reference,
-            *vertices,
-            body.faces,
-            field,
-            self.camera,
-            self.camera,
-            depth_tolerance_m=0.03,
-            min_pixel_baseline_m=0.05,
-        )
-        self.depth = target.depth
-        fine_raster = render(rasterizer, vertices[0], body.faces, self.fine_camera)
-        self.fine_depth = fine_raster.depth
-        self.fine_px = pair_maps(
-            fine_raster,
-            render(rasterizer, vertices[1], body.faces, self.fine_camera),
-            *vertices,
-            body.faces,
-            field,
-            self.fine_camera,
-            self.fine_camera,
-            depth_tolerance_m=0.03,
-            min_pixel_baseline_m=0.05,
-        ).warp_px
+        rings = two_ring(body.faces, body.vertex_count)
+        limits = {"depth_tolerance_m": 0.03, "min_pixel_baseline_m": 0.05}
+        target, reference = (rendered(each, body.faces, self.camera) for each in vertices)
+        field = motion_field(target=target, reference=reference, rings=rings)
+        self.maps: PairMaps = pair_maps(field, target=target, reference=reference, **limits)
+        self.depth = target.raster.depth
+        target, reference = (rendered(each, body.faces, self.fine_camera) for each in vertices)
+        self.fine_depth = target.raster.depth
+        self.fine_px = pair_maps(field, target=target, reference=reference, **limits).warp_px
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from pipeline.config import Settings
-from pipeline.method.rendered_frames import Views
-from pipeline.method.resources import Toolbox, shared_toolbox
-from pipeline.method.samples import render_target, sample_row
+from pipeline.method.refined_tracks import refined_by_crops
+from pipeline.method.rendered_frames import RenderedFrames
+from pipeline.method.resources import shared_resources
+from pipeline.method.samples import target_rows
 from pipeline.records import ClipRef, Frame, Quality, Segment, Track, VideoFacts
-from pipeline.refine.refinement import refined_track
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import truth_at
@@ -97,7 +97,7 @@ def prepare(work: ClipWork) -> int:
     )
     settings = replace(settings, pairs=pairs, rendering=replace(settings.rendering, rasterizer="compiled"))
     clip = StudioClip.load(work.film.with_suffix(".json"))
-    toolbox, segment = shared_toolbox(settings), _segment(work.film, clip)
+    resources, segment = shared_resources(settings), _segment(work.film, clip)
     frames = list(read_film(work.film, clip.settings.fps))
     rows: list[dict[str, Any]] = []
     images: list[np.ndarray] = []
@@ -107,25 +107,24 @@ def prepare(work: ClipWork) -> int:
         ]
         jpegs = {int(at): encode_jpeg(crop, pairs.jpeg_quality) for at, crop in zip(track.frame_index, crops)}
         if work.variant.is_refined:
-            track = refined(track, jpegs, toolbox, settings)
-        views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+            track = refined_by_crops(track, jpegs, resources)
+        rendered = RenderedFrames(track, jpegs, resources)
         first, place = len(images), {int(at): number for number, at in enumerate(track.frame_index)}
         images += [_decoded(jpegs[int(at)]) for at in track.frame_index]
         for target in map(int, np.flatnonzero(track.kept)[:: work.target_stride]):
-            _, references = render_target(segment, track, target, views, toolbox, pairs)
-            if references:
-                row = sample_row(segment, track, target, views, references)
+            row = target_rows(segment, rendered, target, resources.rings, pairs).sample
+            if row is not None:
                 row["image_at"] = first + place[row["frame_index"]]
-                row["references_at"] = [first + place[each["frame_index"]] for each in references]
+                row["references_at"] = [first + place[each["frame_index"]] for each in row["references"]]
                 rows.append(row)
-            views.forget_before(float(track.pts_s[target]) - 1.5)
+            rendered.forget_before(float(track.pts_s[target]) - 1.5)
     if not work.images_path.exists():  # variants share crops; a rename never shows half a file
         spool = work.images_path.with_name(f"{work.variant.key}-{work.images_path.name}")
         np.save(spool, np.array(images, np.uint8).reshape(-1, IMAGE_PX, IMAGE_PX, 3))
         spool.replace(work.images_path)
     packed = _packed(rows) if rows else {}
     if work.with_truth and rows:
-        truths = [truth_at(clip, row["pts_s"], row["K"], toolbox.rasterizer) for row in rows]
+        truths = [truth_at(clip, row["pts_s"], row["K"], resources.rasterizer) for row in rows]
         packed |= {
             "true_depth": np.stack([truth.depth_m for truth in truths]),
             "true_body": np.stack([truth.body_depth_m for truth in truths]),
@@ -211,16 +210,6 @@ def _tracks(work: ClipWork, clip: StudioClip, frames: list[Frame], settings: Set
         return tracks_of_frames(work.tracked, clip.clip_id)
     tracker = TrueTracker(work.film.parent, settings, work.variant.jitter)
     return tracker.track(frames, unit_id=f"{clip.clip_id}-s000-w000", focal_px=None)
-
-
-def refined(track: Track, jpegs: dict[int, bytes], toolbox: Toolbox, settings: Settings) -> Track:
-    """As `python -m pipeline run` refines what it tracked."""
-    gaps_s = settings.pairs.candidate_gaps_s
-
-    def picture(at: int) -> np.ndarray:
-        return _decoded(jpegs[int(track.frame_index[at])])
-
-    return refined_track(track, picture, toolbox.body, toolbox.refining_rasterizer, settings.refine, gaps_s)
 
 
 def tracks_of_frames(root: Path, clip_id: str) -> list[Track]:

@@ -23,22 +23,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from material import read_film, refined, tracks_of_frames
+from material import read_film, tracks_of_frames
 
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.motion import motion_field
+from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.raster import Raster
 from pipeline.geometry.visibility import pair_maps
+from pipeline.method.refined_tracks import refined_by_crops
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.method.resources import Toolbox, shared_toolbox
+from pipeline.method.resources import Resources, shared_resources
 from pipeline.records import Track
 from pipeline.refine.misalignment import LENGTH_OVER_COMPONENT, depth_direction
 from pipeline.rendering import render
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.video.crops import crop_image, encode_jpeg
-from schemas.conventions import IMAGE_PX, MAP_PX, VALID_VISIBLE, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
+from schemas.conventions import IMAGE_PX, MAP_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.settings import with_overrides
 
 TARGET_STRIDE = 8
@@ -127,7 +129,7 @@ def all_starts(films: list[Path], options: argparse.Namespace) -> Iterator[Start
 def measured(start: Start) -> dict[str, float]:
     """Figures before and after, and seconds a frame."""
     settings = with_overrides(Settings(), start.overrides)
-    clip, toolbox = StudioClip.load(start.film.with_suffix(".json")), shared_toolbox(settings)
+    clip, resources = StudioClip.load(start.film.with_suffix(".json")), shared_resources(settings)
     frames = list(read_film(start.film, clip.settings.fps))
     if start.jitter is None:
         assert start.tracked is not None
@@ -141,20 +143,22 @@ def measured(start: Start) -> dict[str, float]:
         for at, crop in zip(track.frame_index, track.crop_px)
     }
     begin = time.process_time()
-    better = refined(track, jpegs, toolbox, settings)
+    better = refined_by_crops(track, jpegs, resources)
     taken_s = (time.process_time() - begin) / max(int(track.kept.sum()), 1)
     row = {"refine_s": taken_s}
     for version, bodies in (("before", track), ("after", better)):
-        row |= {f"{version}_{name}": value for name, value in asdict(figures(clip, bodies, toolbox)).items()}
+        row |= {
+            f"{version}_{name}": value for name, value in asdict(figures(clip, bodies, resources)).items()
+        }
     return row
 
 
-def figures(clip: StudioClip, track: Track, toolbox: Toolbox) -> Figures:
+def figures(clip: StudioClip, track: Track, resources: Resources) -> Figures:
     """Of the kept frames of a track."""
     kept = list(map(int, np.flatnonzero(track.kept)))
-    scenes = {at: Scene.of(clip, track, at, toolbox) for at in kept}
+    scenes = {at: Scene.of(clip, track, at, resources) for at in kept}
     pairs = [
-        misalignment_px(scenes[target], scenes[target + gap], clip, toolbox)
+        misalignment_px(scenes[target], scenes[target + gap], clip, resources)
         for target in kept[::TARGET_STRIDE]
         for gap in (*GAPS, *(-gap for gap in GAPS))
         if target + gap in scenes
@@ -172,10 +176,7 @@ def figures(clip: StudioClip, track: Track, toolbox: Toolbox) -> Figures:
 class Scene:
     """One frame: what the bodies say and what is true, in the crop's camera at map size."""
 
-    camera: Camera
-    vertices: np.ndarray
-    """(V, 3) the body."""
-    raster: Raster
+    body: RenderedSurface
     surface: np.ndarray
     """(V', 3) the dressed person."""
     true_raster: Raster
@@ -184,51 +185,51 @@ class Scene:
     true_joints: np.ndarray
 
     @classmethod
-    def of(cls, clip: StudioClip, track: Track, at: int, toolbox: Toolbox) -> Scene:
+    def of(cls, clip: StudioClip, track: Track, at: int, resources: Resources) -> Scene:
         """The frame at a place of the track."""
         camera = Camera(track.K[at], (IMAGE_PX, IMAGE_PX)).resized((MAP_PX, MAP_PX))
         time_s, vector = float(track.pts_s[at]), track.vector[at]
         surface, truth = clip.at(time_s).surface, clip.body_at(time_s)
-        vertices = body_from_vector(vector, camera, toolbox.body).vertices
+        vertices = body_from_vector(vector, camera, resources.body).vertices
         return cls(
-            camera=camera,
-            vertices=vertices,
-            raster=render(toolbox.rasterizer, vertices, toolbox.body.faces, camera),
+            body=RenderedSurface(
+                vertices=vertices,
+                faces=resources.body.faces,
+                camera=camera,
+                face_id=resources.rasterizer.face_ids(vertices, resources.body.faces, camera),
+            ),
             surface=surface,
-            true_raster=render(toolbox.rasterizer, surface, clip.actor.mesh.faces, camera),
-            joints=toolbox.body.joints(
+            true_raster=render(resources.rasterizer, surface, clip.actor.mesh.faces, camera),
+            joints=resources.body.joints(
                 vector[VECTOR_POSE].reshape(-1, 3),
                 vector[VECTOR_BETAS],
                 translation_from_weak_perspective(vector[VECTOR_CAMERA], camera),
             ),
-            true_joints=toolbox.body.joints(truth.pose, truth.betas, truth.translation),
+            true_joints=resources.body.joints(truth.pose, truth.betas, truth.translation),
         )
 
 
-def misalignment_px(target: Scene, reference: Scene, clip: StudioClip, toolbox: Toolbox) -> float:
+def misalignment_px(target: Scene, reference: Scene, clip: StudioClip, resources: Resources) -> float:
     """1.7456 times the median error across the depth direction, map pixels; NaN where no pixel counts."""
-    pairs, faces = toolbox.settings.pairs, toolbox.body.faces
+    pairs = resources.settings.pairs
     maps = pair_maps(
-        target.raster,
-        reference.raster,
-        target.vertices,
-        reference.vertices,
-        faces,
-        motion_field(target.vertices, reference.vertices, toolbox.rings),
-        target.camera,
-        reference.camera,
+        motion_field(target=target.body, reference=reference.body, rings=resources.rings),
+        target=target.body,
+        reference=reference.body,
         depth_tolerance_m=pairs.depth_tolerance_m,
         min_pixel_baseline_m=pairs.min_pixel_baseline_m,
     )
     true_px, seen = true_pixels(target, reference, clip.actor.mesh.faces)
-    base_m = target.raster.depth
-    seen &= (maps.validity & VALID_VISIBLE) != 0
+    base_m = target.body.raster.depth
+    seen &= maps.visible
     gap = base_m - target.true_raster.depth
     if seen.any():  # how far away a person stands is not seen by a tracker
         seen &= np.abs(gap - np.median(gap[seen])) < DRESSED_WITHIN_M
     row, column = np.nonzero(seen)
     target_px = np.stack([column, row], axis=1) + 0.5
-    along = depth_direction(target_px, base_m[seen], maps.motion[seen], target.camera, reference.camera)
+    along = depth_direction(
+        target_px, base_m[seen], maps.motion[seen], target.body.camera, reference.body.camera
+    )
     apart = maps.warp_px[seen] - true_px[seen]
     across = np.abs(along[:, 0] * apart[:, 1] - along[:, 1] * apart[:, 0]) / np.linalg.norm(along, axis=1)
     across = across[np.isfinite(across)]
@@ -240,7 +241,7 @@ def true_pixels(target: Scene, reference: Scene, faces: np.ndarray) -> tuple[np.
     raster = target.true_raster
     corners, weight = faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask]
     moved = np.einsum("nk,nkc->nc", weight, reference.surface[corners])
-    px = reference.camera.px_from_cam(moved)
+    px = reference.body.camera.px_from_cam(moved)
     column, row = np.clip(np.floor(px).astype(int), 0, MAP_PX - 1).T
     true_px, seen = np.full((*raster.hw, 2), np.nan), np.zeros(raster.hw, bool)
     true_px[raster.mask] = px

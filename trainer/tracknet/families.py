@@ -68,7 +68,7 @@ def family_of(path: Path, tensors: Mapping[str, Tensor]) -> Family:
     missing = [name for name, tensor in names.items() if tensor is None or tensor.ndim < 2]
     if missing:
         raise CheckpointError(
-            f"{path} holds nothing of {missing[0]!r}: no ResNet with HMR's or SPIN's regressor.",
+            f"{path} holds no usable tensor of {missing[0]!r}: no ResNet with HMR's or SPIN's regressor.",
             remedy="Give a file in SPIN's, HMR's or mmhuman3d's layout.",
         )
     beyond = tensors["fc1.weight"].shape[1] - _features(tensors)

@@ -15,7 +15,7 @@ from pipeline.body.model import BodyModel
 from pipeline.body.smpl_import import import_smpl
 from pipeline.commands.main import main
 from pipeline.config import BodySettings, Settings
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from schemas.errors import AssetError
 from tests.pipeline.body.python2_pickles import ChumpyArray, Python2Pickle
 from tests.pipeline.body.smpl_files import smpl_arrays, write_smpl
@@ -82,9 +82,9 @@ def test_what_it_was_made_from_is_noted(imported: Path) -> None:
 
 
 def test_the_pipeline_takes_the_imported_body(imported: Path) -> None:
-    toolbox = Toolbox(Settings(body=BodySettings(file=str(imported))))
-    assert toolbox.body.vertex_count == 6890
-    assert toolbox.body.landmark_joint_weights.shape == (33, 24)
+    resources = Resources(Settings(body=BodySettings(file=str(imported))))
+    assert resources.body.vertex_count == 6890
+    assert resources.body.landmark_joint_weights.shape == (33, 24)
 
 
 def test_landmarks_taken_over_from_a_body_to_itself_stay(imported: Path) -> None:

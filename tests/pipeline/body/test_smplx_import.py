@@ -19,7 +19,7 @@ from pipeline.body.smpl_import import import_smpl
 from pipeline.body.smpl_layout import JOINT_PARENTS
 from pipeline.commands.main import main
 from pipeline.config import BodySettings, Settings
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from schemas.errors import AssetError
 from tests.pipeline.body.smplx_files import body_arrays, hands_and_face, tree, write_model
 
@@ -121,10 +121,10 @@ def test_weights_are_summed_and_fingers_turn_about_the_knuckles(
 
 
 def test_the_pipeline_takes_it(source: Path, body: BodyModel) -> None:
-    toolbox = Toolbox(Settings(body=BodySettings(file=str(source.parent / "body.npz"))))
-    assert toolbox.body.vertex_count == body.vertex_count
-    assert toolbox.mesh is not None  # its faces and rims are a mesh that depth can be rendered of
-    assert toolbox.body.landmark_joint_weights.shape == (33, 24)
+    resources = Resources(Settings(body=BodySettings(file=str(source.parent / "body.npz"))))
+    assert resources.body.vertex_count == body.vertex_count
+    assert resources.mesh is not None  # its faces and rims are a mesh that depth can be rendered of
+    assert resources.body.landmark_joint_weights.shape == (33, 24)
 
 
 def test_a_pickle_gives_the_same_body(

@@ -21,7 +21,7 @@ from pipeline.dataset.fingerprint import (
     library_versions,
 )
 from pipeline.records import ClipRef
-from pipeline.studio.true_toolbox import true_toolbox
+from pipeline.studio.true_resources import true_resources
 from pipeline.studio.true_tracker import BodyJitter
 from tests.test_architecture import imported_files, relative
 
@@ -84,7 +84,7 @@ def test_changed_row_making_code_makes_units_again(tree: Path, place: str) -> No
 
 def test_a_file_that_appears_or_is_renamed_counts(tree: Path) -> None:
     before = digest_of(tree)
-    (tree / "pipeline/refine/light.py").rename(tree / "pipeline/refine/lighting.py")
+    (tree / "pipeline/refine/misalignment.py").rename(tree / "pipeline/refine/agreement.py")
     assert digest_of(tree) != before
 
 
@@ -120,7 +120,7 @@ def test_all_that_the_method_imports_counts() -> None:
 
 def test_bodies_that_are_known_count_with_their_code_and_jitter(tmp_path: Path) -> None:
     def made_by(jitter: BodyJitter, studio: Path) -> str:
-        return fingerprint(CLIP, Settings(), partial(true_toolbox, studio=studio, jitter=jitter))
+        return fingerprint(CLIP, Settings(), partial(true_resources, studio=studio, jitter=jitter))
 
     exact = BodyJitter(shift_cm=0.0, turn_deg=0.0, is_common=False, seed=0)
     assert made_by(exact, tmp_path) != fingerprint(CLIP, Settings())

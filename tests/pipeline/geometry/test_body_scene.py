@@ -24,6 +24,7 @@ from schemas.conventions import VALID_ALL, VALID_INSIDE
 from schemas.motion import decode_motion
 from tests.support.oracles import sample_bilinearly
 from tests.support.scenes import BodyPair, body_pair, texture
+from tests.support.surfaces import rendered_pair
 
 MAX_ERROR_PX = 0.25
 MAX_OVER_RESAMPLING = 1.05
@@ -48,13 +49,11 @@ class Scene:
 @cache
 def _scene(turn_deg: float, seed: int, cloth_m: float = 0.0) -> Scene:
     pair, rasterizer = body_pair(turn_deg=turn_deg, seed=seed), CompiledRasterizer()
-    target = render(rasterizer, pair.target, pair.faces, pair.target_camera)
-    reference = render(rasterizer, pair.reference, pair.faces, pair.reference_camera)
-    field = motion_field(pair.target, pair.reference, two_ring(pair.faces, len(pair.target)))
+    target, reference = rendered_pair(pair)
+    field = motion_field(target=target, reference=reference, rings=two_ring(pair.faces, target.vertex_count))
     maps = pair_maps(
-        target, reference, pair.target, pair.reference, pair.faces, field, pair.target_camera, pair.reference_camera,
-        depth_tolerance_m=0.03, min_pixel_baseline_m=0.05,
-    )  # fmt: skip
+        field, target=target, reference=reference, depth_tolerance_m=0.03, min_pixel_baseline_m=0.05
+    )
     seen = [
         vertices + _folds(pair.rest, cloth_m) * outward_normals(vertices, pair.faces)
         for vertices in (pair.target, pair.reference)
@@ -64,7 +63,7 @@ def _scene(turn_deg: float, seed: int, cloth_m: float = 0.0) -> Scene:
     return Scene(
         pair=pair,
         maps=maps,
-        base_depth=np.round(target.depth * 1e4) / 1e4,
+        base_depth=np.round(target.raster.depth * 1e4) / 1e4,
         true=true,
         true_reference=seen[1],
         target_image=_picture(pair, true),

@@ -7,18 +7,20 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.motion import estimate_statistics, motion_field
+from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rigid import nearest_rotation, rotation_angle, rotation_from_rotvec
-from pipeline.geometry.rings import Rings, checked_vertices, two_ring
+from pipeline.geometry.rings import Rings, two_ring
 from tests.support.oracles import angle_between_deg, covariances, fit_one_by_one
 from tests.support.scenes import icosphere, sheet, square_camera
+from tests.support.surfaces import points
 
 BLOCK = 10_000
 RING = 8
 
 
 def _fit(target: np.ndarray, reference: np.ndarray, rings: Rings) -> tuple[np.ndarray, np.ndarray]:
-    field = motion_field(target, reference, rings)
+    field = motion_field(target=points(target), reference=points(reference), rings=rings)
     return field.rotation, field.translation
 
 
@@ -220,9 +222,9 @@ def test_nearly_collinear_patches_turn_as_little_as_exact_ones() -> None:
 def test_isolated_vertices_move_with_themselves() -> None:
     mesh = sheet(1, 1, 2)
     vertices = np.concatenate([mesh.vertices, [[5.0, 5.0, 5.0]]]) + [0, 0, 3]
-    field = motion_field(vertices, vertices + [0, 0, 1], two_ring(mesh.faces, len(vertices)))
-    np.testing.assert_array_equal(field.rotation[-1], np.eye(3))
-    np.testing.assert_allclose(field.translation[-1], [0, 0, 1])
+    rotation, translation = _fit(vertices, vertices + [0, 0, 1], two_ring(mesh.faces, len(vertices)))
+    np.testing.assert_array_equal(rotation[-1], np.eye(3))
+    np.testing.assert_allclose(translation[-1], [0, 0, 1])
 
 
 def test_the_field_is_the_same_bits_in_any_block_position() -> None:
@@ -230,13 +232,13 @@ def test_the_field_is_the_same_bits_in_any_block_position() -> None:
     rng = np.random.default_rng(12)
     target, reference = rng.normal(size=(2, 150, 3))
     rings = Rings(np.arange(0, 150 * RING + 1, RING), rng.integers(0, 150, 150 * RING))
-    whole = motion_field(target, reference, rings)
+    rotation, translation = _fit(target, reference, rings)
     shuffle = rng.permutation(150)
     back = np.argsort(shuffle)
     rows = rings.indices.reshape(150, RING)[shuffle]
-    moved = motion_field(target[shuffle], reference[shuffle], Rings(rings.indptr, back[rows].ravel()))
-    np.testing.assert_array_equal(moved.rotation, whole.rotation[shuffle])
-    np.testing.assert_array_equal(moved.translation, whole.translation[shuffle])
+    shuffled = _fit(target[shuffle], reference[shuffle], Rings(rings.indptr, back[rows].ravel()))
+    np.testing.assert_array_equal(shuffled[0], rotation[shuffle])
+    np.testing.assert_array_equal(shuffled[1], translation[shuffle])
 
 
 def test_few_vertices_of_a_moving_mesh_need_the_exact_path() -> None:
@@ -252,22 +254,19 @@ def test_few_vertices_of_a_moving_mesh_need_the_exact_path() -> None:
     assert exact <= 0.001 * len(target)
 
 
-def test_bad_vertices_are_refused() -> None:
+def test_surfaces_of_other_meshes_are_refused() -> None:
     mesh = sheet(1, 1, 2)
     rings = two_ring(mesh.faces, 9)
-    with pytest.raises(ValueError, match=r"reference_vertices must have shape \(9, 3\), got \(8, 3\)"):
-        motion_field(mesh.vertices, mesh.vertices[:8], rings)
-    with pytest.raises(ValueError, match="target_vertices must be finite; 1 vertices are not"):
-        motion_field(np.where(np.arange(9)[:, None] == 4, np.nan, mesh.vertices), mesh.vertices, rings)
-    with pytest.raises(ValueError, match=r"v must have shape \(V, 3\)"):
-        checked_vertices(np.zeros((3, 2)), "v")
+    with pytest.raises(ValueError, match="target has 9 vertices, reference 8; pose one body in both frames"):
+        motion_field(target=points(mesh.vertices), reference=points(mesh.vertices[:8]), rings=rings)
+    with pytest.raises(ValueError, match="target has 8 vertices, rings 9"):
+        motion_field(target=points(mesh.vertices[:8]), reference=points(mesh.vertices[:8]), rings=rings)
 
 
 def test_statistics_of_nothing_are_zero() -> None:
-    from pipeline.geometry.raster import Raster
-
     mesh, camera = sheet(1, 1, 2), square_camera(32)
-    empty = Raster(np.full((32, 32), -1, np.int32), np.zeros((32, 32, 3)), np.zeros((32, 32)))
-    field = motion_field(mesh.vertices, mesh.vertices, two_ring(mesh.faces, 9))
-    numbers = estimate_statistics(field, mesh.vertices, mesh.vertices, mesh.faces, empty, camera, camera)
+    empty = np.full((32, 32), -1)
+    surface = RenderedSurface(vertices=mesh.vertices, faces=mesh.faces, camera=camera, face_id=empty)
+    field = motion_field(target=surface, reference=surface, rings=two_ring(mesh.faces, 9))
+    numbers = estimate_statistics(field, target=surface, reference=surface)
     assert numbers.mean_baseline_m == numbers.valid_fraction == 0.0

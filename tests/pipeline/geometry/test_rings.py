@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.geometry.rings import Rings, checked_faces, one_ring, two_ring
+from pipeline.geometry.mesh import checked_faces
+from pipeline.geometry.rings import Rings, one_ring, two_ring
 from tests.support.oracles import neighbours_within
 from tests.support.scenes import block, cylinder, icosphere
 

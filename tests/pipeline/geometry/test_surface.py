@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.motion import motion_field
+from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.geometry.raster import Raster, raster_from_face_ids
 from pipeline.geometry.rigid import rotation_angle, rotation_from_rotvec
 from pipeline.geometry.rings import two_ring
 from pipeline.geometry.surface import SurfaceMotion, stored_motion, surface_motion
-from pipeline.rendering import render
-from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.motion import decode_motion
 from tests.support.scenes import CLOSED_SCENES, ClosedScene, block, icosphere, sheet, square_camera
+from tests.support.surfaces import rendered
 
 NAMES = list(CLOSED_SCENES)
 
@@ -23,9 +23,16 @@ NAMES = list(CLOSED_SCENES)
 @cache
 def _closed(name: str) -> tuple[ClosedScene, Raster, SurfaceMotion]:
     scene = CLOSED_SCENES[name]()
-    raster = render(CompiledRasterizer(), scene.target, scene.faces, scene.camera)
-    field = motion_field(scene.target, scene.reference, two_ring(scene.faces, len(scene.target)))
-    return scene, raster, surface_motion(raster, scene.target, scene.reference, scene.faces, field)
+    target = rendered(scene.target, scene.faces, scene.camera)
+    return scene, target.raster, _motion(target, scene.reference)
+
+
+def _motion(target: RenderedSurface, reference_vertices: np.ndarray) -> SurfaceMotion:
+    """To a reference in the same camera."""
+    reference = PosedSurface(vertices=reference_vertices, faces=target.faces, camera=target.camera)
+    rings = two_ring(target.faces, target.vertex_count)
+    field = motion_field(target=target, reference=reference, rings=rings)
+    return surface_motion(field, target=target, reference=reference)
 
 
 def _true_points(scene: ClosedScene, pixel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,9 +115,7 @@ def test_baseline_map_of_a_turned_body(angle_deg: float) -> None:
     mesh, camera, centre = icosphere(4, 0.6), square_camera(128), np.array([0.0, 0.0, 4.5])
     R = rotation_from_rotvec(np.array([0.0, np.radians(angle_deg), 0.0]))
     target, reference = mesh.vertices + centre, mesh.vertices @ R.T + centre
-    raster = render(CompiledRasterizer(), target, mesh.faces, camera)
-    field = motion_field(target, reference, two_ring(mesh.faces, len(target)))
-    motion = surface_motion(raster, target, reference, mesh.faces, field)
+    motion = _motion(rendered(target, mesh.faces, camera), reference)
     np.testing.assert_allclose(motion.baseline_m, 9.0 * np.sin(np.radians(angle_deg) / 2), rtol=0, atol=1e-6)
     np.testing.assert_allclose(rotation_angle(motion.rotation), np.radians(angle_deg), rtol=0, atol=1e-9)
 
@@ -122,9 +127,8 @@ def test_the_moved_surface_point_is_exact_where_rotations_differ() -> None:
     reference = np.einsum(
         "nij,nj->ni", rotation_from_rotvec(np.outer(mesh.vertices[:, 1], [0.1, 2.0, 0])), mesh.vertices
     )
-    raster = render(CompiledRasterizer(), target, mesh.faces, camera)
-    field = motion_field(target, reference + [0, 0, 4], two_ring(mesh.faces, len(target)))
-    motion = surface_motion(raster, target, reference + [0, 0, 4], mesh.faces, field)
+    surface = rendered(target, mesh.faces, camera)
+    raster, motion = surface.raster, _motion(surface, reference + [0, 0, 4])
     on_surface = np.einsum(
         "nk,nkc->nc", raster.barycentric[raster.mask], reference[mesh.faces[raster.face_id[raster.mask]]]
     )

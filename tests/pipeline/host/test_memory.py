@@ -1,4 +1,4 @@
-"""Freed memory leaves the process; views hold what they need and no more."""
+"""Freed memory leaves the process; rendered frames hold what they need and no more."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from pipeline.host.memory import return_free_memory
-from pipeline.method.rendered_frames import Views
+from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.segment import track_segment
 from pipeline.rendering import render
 from pipeline.video.crops import decode_image, encode_jpeg
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.conventions import IMAGE_PX, MAP_PX
-from tests.support.fast_units import fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 MB = 10**6
 
@@ -68,22 +68,21 @@ def test_large_blocks_leave_when_they_are_freed() -> None:
     assert grown[1] > 50 * MB, grown
 
 
-def test_a_view_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:
+def test_a_rendered_frame_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:
     settings = fast_settings()
-    toolbox = fast_toolbox(settings)
+    resources = fast_resources(settings)
     (clip,) = clips_from_arguments([str(write_clips(tmp_path, ["clip"]))])
     (segment,) = segments_of(clip, settings.video)
-    (track,) = track_segment(segment, toolbox, settings).tracks
+    (track,) = track_segment(segment, resources).tracks
     picture = np.random.default_rng(0).integers(0, 256, (IMAGE_PX, IMAGE_PX, 3), np.uint8)
     jpeg = encode_jpeg(picture, 90)
-    jpegs = dict.fromkeys(map(int, track.frame_index), jpeg)
-    views = Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
+    frames = RenderedFrames(track, dict.fromkeys(map(int, track.frame_index), jpeg), resources)
     for _ in range(2):  # drawn, then from what is kept; then drawn again
         for at in (0, 5, 0):
-            view, camera = views[at], views.camera(at, MAP_PX)
-            expected = render(toolbox.rasterizer, views.vertices(at), toolbox.body.faces, camera)
+            frame, camera = frames[at], frames.camera(at, MAP_PX)
+            expected = render(resources.rasterizer, frames.surface(at).vertices, resources.body.faces, camera)
             for name in ("face_id", "barycentric", "depth"):
-                assert np.array_equal(getattr(view.raster, name), getattr(expected, name))
+                assert np.array_equal(getattr(frame.surface.raster, name), getattr(expected, name))
             small = cv2.resize(decode_image(jpeg), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
-            assert np.array_equal(view.image, small.astype(np.float32) / 255.0)
-        views.forget_before(float(track.pts_s[3]))
+            assert np.array_equal(frame.image, small.astype(np.float32) / 255.0)
+        frames.forget_before(float(track.pts_s[3]))

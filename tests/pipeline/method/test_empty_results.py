@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.method.empty_results import nobody_found
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.method.segment import track_segment
 from pipeline.records import ClipRef, Segment
 from pipeline.video.shots import segments_of
@@ -24,8 +24,8 @@ def segment_of(path: Path, frames: int, fps: float) -> Segment:
 
 
 @pytest.fixture(scope="module")
-def toolbox() -> Toolbox:
-    return Toolbox(Settings())
+def resources() -> Resources:
+    return Resources(Settings())
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def toolbox() -> Toolbox:
     ],
 )
 def test_the_message_says_what_is_missing(
-    tmp_path: Path, toolbox: Toolbox, frames: int, fps: float, message: str, remedy: str
+    tmp_path: Path, resources: Resources, frames: int, fps: float, message: str, remedy: str
 ) -> None:
-    failure = track_segment(segment_of(tmp_path / "a.mp4", frames, fps), toolbox, Settings()).failure
+    failure = track_segment(segment_of(tmp_path / "a.mp4", frames, fps), resources).failure
     assert failure is not None
     assert failure.reason == "nobody-found"
     assert re.search(message, failure.message), failure.message

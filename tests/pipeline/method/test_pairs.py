@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.config import PairSettings
 from pipeline.geometry.motion import MotionField, PairStatistics
-from pipeline.method.pairs import candidate_references, drop_reason, spread_order, viewpoint
+from pipeline.method.pairs import candidate_references, spread_order, viewpoint
+from pipeline.method.verdicts import drop_reason
 
 
 def test_gaps_are_times_not_frame_counts() -> None:

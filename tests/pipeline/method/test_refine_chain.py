@@ -14,7 +14,7 @@ from pipeline.method.segment import process_segment
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
-from tests.support.fast_units import fast_run, fast_settings, fast_toolbox, write_clips
+from tests.support.fast_units import fast_resources, fast_run, fast_settings, write_clips
 
 REFINE = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "refine.points=800")
 
@@ -27,7 +27,7 @@ def rows_of(manifest: Path, *overrides: str) -> dict[str, list[dict[str, Any]]]:
     for clip in clips_from_arguments([str(manifest)]):
         for segment in segments_of(clip, settings.video):
             process_segment(
-                segment, fast_toolbox(settings), settings, lambda table, row: rows[table].append(dict(row))
+                segment, fast_resources(settings), lambda table, row: rows[table].append(dict(row))
             )
     return rows
 

@@ -18,7 +18,7 @@ from pipeline.geometry.camera import (
     weak_perspective_from_translation,
 )
 from pipeline.method.named_files import file_digest
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.records import ClipRef, Frame, Track
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from pipeline.tracking.imported_tracker import (
@@ -62,7 +62,7 @@ def tracked(
 ) -> list[Track]:
     write_bodies(folder / "clip.npz", bodies)
     settings = Settings(tracking=TrackingSettings(tracker="imported", bodies=str(folder)))
-    tracker = Toolbox(settings).tracker
+    tracker = Resources(settings).tracker
     assert isinstance(tracker, ImportedTracker)
     return tracker.track(iter(film), unit_id="clip-s000-w000", focal_px=focal_px)
 
@@ -151,7 +151,7 @@ def test_what_is_missing_is_said(tmp_path: Path, performance: Performance, film:
         yield
 
     with pytest.raises(SourceError, match="holds no bodies of the clip 'other'"):
-        Toolbox(settings).tracker.track(never(), unit_id="other-s000-w000", focal_px=None)
+        Resources(settings).tracker.track(never(), unit_id="other-s000-w000", focal_px=None)
 
 
 def test_a_units_fingerprint_holds_its_bodies(tmp_path: Path, performance: Performance) -> None:

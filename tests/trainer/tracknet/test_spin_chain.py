@@ -10,7 +10,7 @@ import torch
 
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import BodySettings, Settings, TrackingSettings
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.tracking.network_tracker import NetworkTracker
 from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from tests.support.rendered_people import rendered, walking
@@ -83,7 +83,7 @@ def test_the_tracker_runs_it(tuned: Path) -> None:
     settings = Settings(
         body=BodySettings(file=str(body)), tracking=TrackingSettings(tracker="network", network=str(exported))
     )
-    tracker = Toolbox(settings).tracker
+    tracker = Resources(settings).tracker
     assert isinstance(tracker, NetworkTracker)
     performance = walking(turn_deg=20, seconds=0.1, betas=np.zeros(10))
     film = list(rendered(BodyModel.open_body(), performance))

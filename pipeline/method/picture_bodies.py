@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from pipeline.config import Settings, preset
-from pipeline.method.named_files import check_named_files, named_file_digests
-from pipeline.method.rendered_frames import Views
-from pipeline.method.resources import Toolbox
-from pipeline.method.segment import cropped_frames, refined, silent, track_segment
-from pipeline.records import Frame, Track
-from pipeline.rendering import resolve_backend
+from pipeline.config import Settings
+from pipeline.method.crops import crops_by_person
+from pipeline.method.refined_tracks import refined_segment
+from pipeline.method.rendered_frames import RenderedFrames
+from pipeline.method.resources import Resources
+from pipeline.method.segment import track_segment
+from pipeline.records import Frame
 from pipeline.tracking.tracker import LandmarkTracker, Tracker, landmark_models
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.conventions import IMAGE_PX
-from schemas.errors import NobodyFoundError, SettingsError
-from schemas.recipe import BODIES, SURFACE, Recipe
-from schemas.settings import as_dict, from_dict, with_overrides
+from schemas.errors import NobodyFoundError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,15 +52,15 @@ class PictureBodies:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
-        self._toolbox = Toolbox(self._settings)
+        self._resources = Resources(self._settings)
 
     @cached_property
     def _photo_tracker(self) -> Tracker:
         """The settings' tracker for single frames, its networks kept between them: loading takes longer than a look."""
         settings = replace(self._settings, tracking=replace(self._settings.tracking, min_track_frames=1))
-        tracker = Toolbox(settings).tracker
+        tracker = Resources(settings).tracker
         if type(tracker) is LandmarkTracker:
-            return LandmarkTracker(self._toolbox.body, settings, landmark_models(settings))
+            return LandmarkTracker(self._resources.body, settings, landmark_models(settings))
         return tracker
 
     def of_photo(
@@ -82,8 +80,9 @@ class PictureBodies:
         bodies = []
         for track in tracks:
             crop = crop_image(image, track.crop_px[0], IMAGE_PX)
-            views = self._views(track, {int(track.frame_index[0]): encode_jpeg(crop, 100)})
-            found = _body(views, track, 0, crop, (image.shape[0], image.shape[1]))
+            crops = {int(track.frame_index[0]): encode_jpeg(crop, 100)}
+            rendered = RenderedFrames(track, crops, self._resources)
+            found = _body(rendered, 0, crop, (image.shape[0], image.shape[1]))
             bodies.append(replace(found, frame_index=None, pts_s=None))
         return bodies
 
@@ -98,10 +97,10 @@ class PictureBodies:
         settings, count = self._settings, 0
         (clip,) = clips_from_arguments([path], focal_px)
         for segment in segments_of(clip, settings.video):
-            tracked = track_segment(segment, self._toolbox, settings)
-            jpegs = cropped_frames(tracked, settings, silent, None) if tracked.tracks else {}
-            tracks = refined(tracked, jpegs, self._toolbox, settings, silent).tracks
-            views = [self._views(track, jpegs[track.person_index]) for track in tracks]
+            tracked = track_segment(segment, self._resources)
+            crops = crops_by_person(tracked, settings) if tracked.tracks else {}
+            tracks = refined_segment(tracked, crops, self._resources).tracks
+            rendered = [RenderedFrames(track, crops[track.person_index], self._resources) for track in tracks]
             usable = [np.flatnonzero(track.kept)[::every].tolist() for track in tracks]
             order = sorted(
                 (int(tracks[person].frame_index[at]), person, at)
@@ -111,86 +110,27 @@ class PictureBodies:
             hw = (segment.video.height_px, segment.video.width_px)
             for frame_index, person, at in order:
                 count += 1
-                track, seen = tracks[person], views[person]
+                track, frames = tracks[person], rendered[person]
                 name = f"{track.track_id}/{frame_index:06d}"
-                yield name, _body(seen, track, at, decode_image(seen.jpeg(at)), hw)
-                seen.forget_before(float(track.pts_s[at]) + 1e-6)
+                yield name, _body(frames, at, decode_image(frames.crop(at)), hw)
+                frames.forget_before(float(track.pts_s[at]) + 1e-6)
         if not count:
             raise NobodyFoundError(
                 f"{path}: nobody could be used in any frame.",
                 remedy="Use a video with a person in full view.",
             )
 
-    def _views(self, track: Track, jpegs: dict[int, bytes]) -> Views:
-        toolbox = self._toolbox
-        return Views(track, jpegs, toolbox.body, toolbox.mesh, toolbox.rasterizer)
 
-
-def _body(views: Views, track: Track, at: int, image: np.ndarray, hw: tuple[int, int]) -> PhotoBody:
+def _body(frames: RenderedFrames, at: int, image: np.ndarray, hw: tuple[int, int]) -> PhotoBody:
+    track = frames.track
     return PhotoBody(
         image=image,
         K=track.K[at],
-        input_depth=views.raster_at(at, IMAGE_PX).depth.astype(np.float32),
-        base_depth=views[at].raster.depth.astype(np.float32),
+        input_depth=frames.raster_at(at, IMAGE_PX).depth.astype(np.float32),
+        base_depth=frames[at].surface.raster.depth.astype(np.float32),
         crop_px=track.crop_px[at],
         box_px=track.box_px[at],
         picture_hw=hw,
         frame_index=int(track.frame_index[at]),
         pts_s=float(track.pts_s[at]),
     )
-
-
-def prediction_settings(
-    recipe: Recipe | None,
-    *,
-    preset_name: str | None = None,
-    overrides: Sequence[str] = (),
-    allow_mismatch: bool = False,
-    warn: Callable[[str], None],
-) -> Settings:
-    """The settings that pictures are looked at with: a recipe's, or a preset's, with `section.field=value` overrides.
-
-    `warn` hears of every setting that changes base depth and is not the recipe's. Raises SettingsError where a file
-    that the settings name is missing, or is another one than the recipe's and that is not allowed.
-    """
-    if recipe is not None and preset_name is None:
-        try:
-            settings = from_dict(Settings, {name: dict(values) for name, values in recipe.settings.items()})
-        except SettingsError as error:
-            raise SettingsError(
-                f"the checkpoint's base depth was made by another version: {error.message}",
-                remedy="Use that version, or --preset paper.",
-            ) from error
-    else:
-        settings = preset(preset_name or "paper")
-    drawn_by = settings.rendering.rasterizer
-    backend = "compiled" if drawn_by == "compiled" else resolve_backend("auto")
-    settings = with_overrides(settings, [f"rendering.rasterizer={backend}", *overrides])
-    check_named_files(settings)
-    if recipe is not None:
-        for line in recipe.differences(Recipe.of(as_dict(settings), {}), (*SURFACE, *BODIES)):
-            warn(f"in training and now, {line}")
-        _check_files(recipe, settings, allow_mismatch, warn)
-    return settings
-
-
-def _check_files(
-    recipe: Recipe, settings: Settings, allow_mismatch: bool, warn: Callable[[str], None]
-) -> None:
-    digests = named_file_digests(settings)
-    paths = {
-        "body.file": settings.body.file or "the open body",
-        "tracking.network": settings.tracking.network,
-    }
-    for name, expected in recipe.sha256.items():
-        if name not in digests or digests[name] == expected:
-            continue
-        said = (
-            f"{name}: {paths[name]} has SHA-256 {digests[name][:12]}, the network was trained with "
-            f"{recipe.get(name) or 'the open body'} of SHA-256 {expected[:12]}."
-        )
-        if not allow_mismatch:
-            raise SettingsError(
-                said, remedy=f"Give that file: --set {name}=PATH. Or accept this one: --allow-mismatch."
-            )
-        warn(said)

@@ -1,4 +1,4 @@
-"""The pipeline's toolbox with the studio's own bodies behind the tracker's seam."""
+"""The pipeline's resources with the studio's own bodies behind the tracker's seam."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pipeline.config import Settings
-from pipeline.method.resources import Toolbox
+from pipeline.method.resources import Resources
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 
 
-class TrueToolbox(Toolbox):
+class TrueResources(Resources):
     """Everything as in a run, but the bodies are known."""
 
     def __init__(self, settings: Settings, studio: Path, jitter: BodyJitter) -> None:
@@ -24,6 +24,6 @@ class TrueToolbox(Toolbox):
 
 
 @lru_cache(maxsize=1)
-def true_toolbox(settings: Settings, *, studio: Path, jitter: BodyJitter) -> TrueToolbox:
-    """One toolbox per process, like `pipeline.method.resources.shared_toolbox`."""
-    return TrueToolbox(settings, studio, jitter)
+def true_resources(settings: Settings, *, studio: Path, jitter: BodyJitter) -> TrueResources:
+    """Those of this process, like `pipeline.method.resources.shared_resources`."""
+    return TrueResources(settings, studio, jitter)

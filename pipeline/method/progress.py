@@ -1,0 +1,28 @@
+"""How far the work on a segment has come, told to whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.records import Frame, ProgressCallback
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """A `ProgressCallback` that tells nobody."""
+
+
+class CountedFrames:
+    """Frames that are counted, and told of, as they pass."""
+
+    def __init__(
+        self, frames: Iterable[Frame], stage: str, expected: int, on_progress: ProgressCallback
+    ) -> None:
+        self.count = 0
+        self._frames, self._stage, self._expected = frames, stage, expected
+        self._on_progress = on_progress
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._frames:
+            self.count += 1
+            self._on_progress(self._stage, self.count, max(self._expected, self.count))
+            yield frame

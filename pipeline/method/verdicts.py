@@ -1,0 +1,61 @@
+"""Whether a candidate pair is kept, and why not: first by its vertices, then by its pixels (method, section 4)."""
+
+from __future__ import annotations
+
+from pipeline.config import PairSettings
+from pipeline.geometry.motion import MotionField, PairStatistics, estimate_statistics
+from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
+from pipeline.geometry.visibility import PairMaps
+from pipeline.method.photo_error import photo_error
+from pipeline.records import RenderedFrame, Verdict
+from pipeline.refine.misalignment import misalignment_px
+
+
+def verdict_of_vertices(
+    field: MotionField, *, target: RenderedSurface, reference: PosedSurface, settings: PairSettings
+) -> Verdict:
+    """The verdict before any map is made: `reason` is empty where the pair is worth rendering."""
+    statistics = estimate_statistics(
+        field, target=target, reference=reference, min_pixel_baseline_m=settings.min_pixel_baseline_m
+    )
+    reason = drop_reason(statistics, settings, check_validity=False)
+    return Verdict(kept=False, reason=reason, statistics=statistics, estimated=True)
+
+
+def verdict_of_maps(
+    maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame, settings: PairSettings
+) -> Verdict:
+    """The verdict on a rendered pair."""
+    reason = drop_reason(maps.statistics, settings, check_validity=True)
+    misaligned_px = misalignment_px(maps, target=target, reference=reference)
+    if not reason and exceeds(misaligned_px, settings.max_misalignment_px):
+        reason = "misaligned"
+    return Verdict(
+        kept=not reason,
+        reason=reason,
+        statistics=maps.statistics,
+        estimated=False,
+        photo_error=photo_error(maps, target=target, reference=reference),
+        misalignment_px=misaligned_px,
+    )
+
+
+def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_validity: bool) -> str:
+    """Why a pair is dropped, as a stable slug; empty when it stays (method, section 4).
+
+    `check_validity` is False for vertex-level estimates, which know nothing of what occludes what.
+    """
+    if statistics.mean_baseline_m < settings.min_mean_baseline_m:
+        return "below-baseline"
+    if statistics.rotation_deg > settings.max_rotation_deg:
+        return "turned-too-far"
+    if statistics.baseline_over_depth > settings.max_baseline_over_depth:
+        return "baseline-over-depth"
+    if check_validity and statistics.valid_fraction < settings.min_valid_fraction:
+        return "little-common-surface"
+    return ""
+
+
+def exceeds(misalignment_px: float | None, limit_px: float | None) -> bool:
+    """Whether a pair is dropped as misaligned. One whose pictures show too little to tell, or no limit, is not."""
+    return misalignment_px is not None and limit_px is not None and misalignment_px > limit_px
