@@ -1,4 +1,4 @@
-"""The crops of a segment's people: the only pixels that are kept once their frames have passed."""
+"""JPEG crops of a segment's people: the only pixels that outlive decoding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def crops_by_person(
     *,
     path: str | None = None,
 ) -> dict[int, PersonCrops]:
-    """Crops by person index: one pass over the film, only kept frames, so that memory is bounded by their bytes.
+    """Crops by person index, of kept frames: one pass over the film; memory is bounded by the JPEGs' bytes.
 
     `path` is where the clip lies on this machine, if not at its own uri.
     """

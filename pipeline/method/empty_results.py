@@ -1,4 +1,4 @@
-"""Why nothing came of a segment, and what would help, in words."""
+"""Errors of segments without a track or without a sample: what is missing, and the remedy."""
 
 from __future__ import annotations
 

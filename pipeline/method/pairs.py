@@ -28,16 +28,16 @@ def candidate_references(
 
 
 def viewpoint(field: MotionField) -> np.ndarray:
-    """Where the reference camera stands for the median vertex, in the target's camera: median of -R^T t, (3,) m."""
+    """Centre of the reference camera for the median vertex, in the target's camera: median of -R^T t, (3,) metres."""
     centres = -np.einsum("vij,vi->vj", field.rotation, field.translation)
     return np.asarray(np.median(centres, axis=0))
 
 
 def spread_order(viewpoints: np.ndarray) -> list[int]:
-    """Positions (N,) of viewpoints (N, 3), widest spread first.
+    """Positions (N,) of viewpoints (N, 3) metres in the order of farthest-point sampling.
 
-    Farthest-point order that starts from the target's own camera at the origin: each next viewpoint is the one
-    farthest from all those before it. Ties go to the earlier position.
+    Starts from the target's own camera at the origin: each next viewpoint is the one farthest from all those before
+    it. Ties go to the earlier position.
     """
     distance = np.linalg.norm(viewpoints, axis=1)
     order: list[int] = []

@@ -1,4 +1,4 @@
-"""How much the pictures of a pair differ where the base depth says that they show the same surface."""
+"""Photometric error of a pair: how much the pictures differ at the same point of the body's surface."""
 
 from __future__ import annotations
 

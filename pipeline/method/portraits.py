@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.config import CameraSettings
-from pipeline.geometry.camera import Camera, weak_perspective_from_translation
+from pipeline.geometry.camera import weak_perspective_from_translation
+from pipeline.geometry.posed_surface import PosedSurface
 from pipeline.records import Frame
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
@@ -35,26 +36,25 @@ PICTURES = (".jpg", ".jpeg", ".png")
 
 def portrait_row(
     picture: np.ndarray,
-    surface: np.ndarray,
-    faces: np.ndarray,
-    camera: Camera,
+    surface: PosedSurface,
     *,
     pose: np.ndarray,
     betas: np.ndarray,
     translation: np.ndarray,
 ) -> dict[str, Any]:
-    """`image`, `mask` and `body_vector` of the crop around a surface (V, 3) in a picture taken by `camera`.
+    """`image`, `mask` and `body_vector` of the crop around a surface in a picture that its camera took.
 
     The mask is where the surface is seen; pose (24, 3), betas (10,) and translation (3,) are the body's.
     """
-    px = camera.px_from_cam(surface)
+    camera = surface.camera
+    px = camera.px_from_cam(surface.vertices)
     low, high = px.min(axis=0), px.max(axis=0)
     crop = np.array([*(low + high) / 2, MARGIN * (high - low).max()])
     cropped, vector = camera.cropped(crop, PORTRAIT_PX), np.empty(VECTOR_SIZE)
     vector[VECTOR_CAMERA] = weak_perspective_from_translation(translation, cropped)
     vector[VECTOR_POSE] = pose.reshape(-1)
     vector[VECTOR_BETAS] = betas
-    raster = render(CompiledRasterizer(), surface, faces, cropped)
+    raster = render(CompiledRasterizer(), surface.vertices, surface.faces, cropped)
     return {
         "image": encode_jpeg(crop_image(picture, crop, PORTRAIT_PX), JPEG_QUALITY),
         "mask": raster.mask.astype(np.uint8),
@@ -94,9 +94,7 @@ def captured_portraits(
                 continue
             made = portrait_row(
                 frame.image,
-                surface,
-                body.faces,
-                camera,
+                PosedSurface(vertices=surface, faces=body.faces, camera=camera),
                 pose=row.pose[0],
                 betas=row.betas[0],
                 translation=place,

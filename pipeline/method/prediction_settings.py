@@ -1,4 +1,4 @@
-"""The settings that a prediction looks at pictures with: those its network was trained on, as far as files allow."""
+"""Settings of a prediction: those of the dataset that its network was trained on, checked against the files here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prediction_settings(
     allow_mismatch: bool = False,
     warn: Callable[[str], None],
 ) -> Settings:
-    """The settings that pictures are looked at with: a recipe's, or a preset's, with `section.field=value` overrides.
+    """Settings to find people in pictures with: a recipe's, or a preset's, with `section.field=value` overrides.
 
     `warn` hears of every setting that changes base depth and is not the recipe's. Raises SettingsError where a file
     that the settings name is missing, or is another one than the recipe's and that is not allowed.

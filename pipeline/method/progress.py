@@ -1,4 +1,4 @@
-"""How far the work on a segment has come, told to whoever asks."""
+"""Progress of the work on a segment, passed to a callback as frames are read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pipeline.records import Frame, ProgressCallback
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
-    """A `ProgressCallback` that tells nobody."""
+    """A `ProgressCallback` that does nothing."""
 
 
 class CountedFrames:
-    """Frames that are counted, and told of, as they pass."""
+    """An iterable of frames that counts them and calls back for each."""
 
     def __init__(
         self, frames: Iterable[Frame], stage: str, expected: int, on_progress: ProgressCallback

@@ -31,7 +31,7 @@ def body_from_vector(vector: NDArray[np.float64], camera: Camera, body: BodyMode
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Drawn:
-    """What is kept of a rendered frame: a fifth of its bytes, from which the rest follows in half a millisecond."""
+    """The cached part of a rendered frame: a fifth of its bytes, completed in half a millisecond."""
 
     surface: PosedSurface
     """The base mesh in front of the crop's camera at MAP_PX."""
@@ -42,8 +42,7 @@ class _Drawn:
 
 
 class RenderedFrames:
-    """Frames of one track by their position in it, rendered when first asked for and dropped when their window has
-    passed."""
+    """Frames of one track by their position in it: rendered on first use, dropped once no target needs them."""
 
     def __init__(self, track: Track, crops: dict[int, bytes], resources: Resources) -> None:
         self.track = track

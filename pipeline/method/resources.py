@@ -1,4 +1,4 @@
-"""The heavy things a worker needs, each built when first asked for and once per process."""
+"""What a worker loads once per process: body, rings, base mesh, tracker, rasterisers. Each is built on first use."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Resources:
 
     @cached_property
     def refining_rasterizer(self) -> Rasterizer:
-        """What tells refinement which points are seen: compiled, so that bodies are the same whatever draws depth.
+        """The rasteriser of refinement's visibility: compiled, so that bodies do not depend on what draws depth.
 
         Without a GPU it is also many times as fast as OpenGL, which takes a quarter of refinement's time.
         """

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.records import ClipRef, Failure, Segment, Track, UnitCounts, Verdict
 from schemas.escaping import shown
 
@@ -43,12 +42,15 @@ def frame_row(segment: Segment, track: Track, at: int) -> Row:
 
 
 def pair_row(
-    segment: Segment, track: Track, positions: tuple[int, int], verdict: Verdict, surface: RenderedSurface
+    segment: Segment,
+    track: Track,
+    positions: tuple[int, int],
+    verdict: Verdict,
+    *,
+    target_depth_m: float,
+    focal_px: float,
 ) -> Row:
-    """Row of `pairs` for one candidate pair, kept or dropped.
-
-    `positions` in the track of target and reference; `surface` is the target's.
-    """
+    """Row of `pairs` for one candidate pair, kept or dropped; `positions` in the track are target and reference."""
     target, reference = positions
     return {
         "source_id": segment.clip.source_id,
@@ -60,8 +62,8 @@ def pair_row(
         "gap_s": float(track.pts_s[reference] - track.pts_s[target]),
         "estimated": verdict.estimated,
         **asdict(verdict.statistics),
-        "target_depth_m": surface.raster.mean_depth_m,
-        "focal_px": float(surface.camera.K[0, 0]),
+        "target_depth_m": target_depth_m,
+        "focal_px": focal_px,
         "photo_error": verdict.photo_error,
         "misalignment_px": verdict.misalignment_px,
         "kept": verdict.kept,

@@ -1,4 +1,4 @@
-"""From a target frame to its rows: candidates tried, judged, and the kept ones turned into references of a sample."""
+"""From a target frame to its rows: candidate references, their verdicts, and the sample of those that are kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from schemas.conventions import IMAGE_PX
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TargetRows:
-    """What one target gives."""
+    """The rows of one target."""
 
     pairs: list[Row]
     """Rows of `pairs`: every candidate, in order of time."""
@@ -71,7 +71,11 @@ def target_rows(
         verdicts[at] = verdict_of_maps(maps, target=frame, reference=reference, settings=settings)
         if verdicts[at].kept:
             references[at] = _reference_row(frames, at, maps)
-    pairs = [pair_row(segment, track, (target, at), verdicts[at], frame.surface) for at in candidates]
+    of_target = {
+        "target_depth_m": frame.surface.raster.mean_depth_m,
+        "focal_px": float(frame.surface.camera.K[0, 0]),
+    }
+    pairs = [pair_row(segment, track, (target, at), verdicts[at], **of_target) for at in candidates]
     if not references:
         return TargetRows(pairs=pairs, sample=None)
     in_time = [references[at] for at in sorted(references)]

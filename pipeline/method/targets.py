@@ -1,4 +1,4 @@
-"""The walk over the targets of a tracked segment: one track after the other, one target after the other."""
+"""The targets of a tracked segment, track after track and in order of time, each with its rows."""
 
 from __future__ import annotations
 

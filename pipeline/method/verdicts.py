@@ -43,7 +43,7 @@ def verdict_of_maps(
 def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_validity: bool) -> str:
     """Why a pair is dropped, as a stable slug; empty when it stays (method, section 4).
 
-    `check_validity` is False for vertex-level estimates, which know nothing of what occludes what.
+    `check_validity` is False for vertex-level estimates, which know nothing of occlusion.
     """
     if statistics.mean_baseline_m < settings.min_mean_baseline_m:
         return "below-baseline"
@@ -57,5 +57,5 @@ def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_val
 
 
 def exceeds(misalignment_px: float | None, limit_px: float | None) -> bool:
-    """Whether a pair is dropped as misaligned. One whose pictures show too little to tell, or no limit, is not."""
+    """Whether a pair is dropped as misaligned: never without a limit, or where the pictures have too little texture."""
     return misalignment_px is not None and limit_px is not None and misalignment_px > limit_px

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.geometry.posed_surface import PosedSurface
 from pipeline.method.portraits import portrait_row
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.filming import Film, developed
@@ -32,9 +33,7 @@ def _portrait(clip: StudioClip, surface: np.ndarray, picture: np.ndarray, time_s
     found = clip.body_at(time_s)
     return portrait_row(
         picture,
-        surface,
-        clip.actor.mesh.faces,
-        clip.camera,
+        PosedSurface(vertices=surface, faces=clip.actor.mesh.faces, camera=clip.camera),
         pose=found.pose,
         betas=found.betas,
         translation=found.translation,
