@@ -18,7 +18,7 @@ from tests.support.made_once import made_once
 from trainer.cli import main as trainer_main
 
 CLIP = {"clip_id": "short", "source_id": "demo", "start_s": "2.0", "end_s": "2.7", "licence": "BSD-3-Clause"}
-FAST = [
+SHORT_FITS = [
     "--set",
     "tracking.iterations=[25, 35]",
     "--set",
@@ -31,6 +31,8 @@ FAST = [
     "refine.iterations=2",
 ]
 """Short fits, short refinement and few pairs: these tests are about the chain, not about its figures."""
+FAST = [*SHORT_FITS, "--set", "rendering.rasterizer=compiled"]
+"""Without OpenGL too: asking whether it works takes a process of its own at every start."""
 
 
 def command(*arguments: str | Path, timeout_s: float = 400) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.dataset import Dataset
-from tests.end_to_end.conftest import CLIP, FAST, command, told, write_manifest
+from tests.end_to_end.conftest import CLIP, SHORT_FITS, command, told, write_manifest
 from tests.support.clips import even_times, moving_blob, write_clip
 from tests.support.fast_units import fast_run, write_clips
 
@@ -27,8 +27,7 @@ def test_bad_clips_become_failures_and_the_good_one_is_kept(
 ) -> None:
     rows = [{"clip_id": name, "source_id": name, "uri": str(path)} for name, path in bad_files.items()]
     manifest = write_manifest(tmp_path / "clips.csv", [*rows, CLIP | {"uri": str(demo_clip)}])
-    compiled = ["--set", "rendering.rasterizer=compiled"]
-    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *FAST, *compiled)
+    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *SHORT_FITS)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     failures = {row["clip_id"]: row for row in Dataset.open(tmp_path / "out").rows("failures")}
