@@ -2,6 +2,7 @@
 # make test   lint, types and all tests
 # make fuzz   damaged clips and damaged datasets (FUZZ_MUTANTS of each): no crash, no hang, no silent success
 # make accuracy  the demo's figures, joint errors, the worth of each term of the fit, agreement of frame rates (build/accuracy.json)
+# make docs   the pages of docs/ and the API as a site (build/site), no warning allowed
 # make bench  benchmarks with ratios (build/benchmarks.json)
 # make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
@@ -25,7 +26,7 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy images locks memory soak demo test lint typecheck unit fuzz bench fetch clean install
+.PHONY: accuracy docs images locks memory soak demo test lint typecheck unit fuzz bench fetch clean install
 
 install: $(STAMP)
 
@@ -59,6 +60,10 @@ unit: fetch
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile tests
 
 test: lint unit
+
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "wrote build/site: open build/site/index.html"
 
 fuzz: fetch
 	@FUZZ_MUTANTS=$(FUZZ_MUTANTS) $(ONE_THREAD) $(BIN)/python -m pytest -s tests/fuzz

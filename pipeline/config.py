@@ -18,20 +18,20 @@ class VideoSettings:
     """Reading clips."""
 
     sample_fps: float | None = None
-    """Frames per second to keep, by presentation time; None keeps every frame, or what `cadence` says."""
+    """Frames per second to keep, by presentation time; null keeps every frame, or what `cadence` finds."""
     cadence: Literal["auto", "off"] = "auto"
     """`auto`: a shot whose frames repeat or blend those of a slower film (24 fps shown at 60, 30 blended to 120) is
-    sampled at its true rate, unless `sample_fps` is given: repeats look like bodies that stand and jump, blends like
-    ghosts. Of 156 frames of a film blended from 30 to 120 fps 150 failed the gates. Other film stays as it is."""
+    sampled at its true rate, unless `sample_fps` is given. Bodies in repeated frames stand and jump; blended frames
+    show ghosts: of 156 frames of a film blended from 30 to 120 fps, 150 failed the gates. `off`: every frame counts."""
     cut_threshold: float = 27.0
-    """Threshold of the content detector for shot cuts (PySceneDetect's scale)."""
+    """Change between frames that counts as a shot cut (score of PySceneDetect's content detector, 0 to 255)."""
     min_shot_s: float = 0.5
     """Shots shorter than this are skipped."""
     max_unit_s: float = 20.0
-    """Longer shots are split into windows of at most this length: the unit of work and of memory."""
+    """Longer shots are split into units of work of at most this length, which bounds memory."""
     max_unit_frames: int = 640
-    """... and of about as many frames, which are what takes memory (.6 MB each, where all are kept): 20 s at 30 frames
-    a second, 10 s at 60."""
+    """Longer shots are split into units of about this many frames too. Frames take the memory: .6 MB each, where all
+    are kept. 640 frames are 20 s at 30 frames per second, 10 s at 60."""
 
     def longest_unit_s(self, mean_fps: float) -> float:
         """Seconds that the two bounds leave to a unit of a film of that many frames a second."""
@@ -56,9 +56,10 @@ class CameraSettings:
     """The assumed camera."""
 
     medium_focal: float = 500.0 / 224.0
-    """Focal length over crop side where the clip's focal length is not known (method: 500 px at 224, 25 degrees)."""
+    """Assumed focal length over the side of the crop (ratio), where the clip's focal length is not known. The method
+    takes 500 px for crops of 224 px, a field of view of 25 degrees."""
     crop_margin: float = 1.2
-    """Side of the square crop over the longer side of the person's box."""
+    """Side of the square crop over the longer side of the person's box (ratio)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class BodySettings:
     """The body model."""
 
     file: str = ""
-    """An .npz in SMPL's layout, for example of `python -m pipeline body import`; empty: the open body."""
+    """An .npz in SMPL's layout, as `python -m pipeline body import` writes it; empty: the open body."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,31 +75,37 @@ class TrackingSettings:
     """People and bodies per frame."""
 
     tracker: Literal["landmarks", "imported", "network"] = "landmarks"
-    """`imported`: bodies that another program found (`tracking.bodies`); `network`: TrackNet (`tracking.network`)."""
+    """`landmarks`: a fit of the body to detected landmarks and the silhouette; `imported`: bodies that another program
+    found (`tracking.bodies`); `network`: TrackNet (`tracking.network`)."""
     bodies: str = ""
-    """Folder with CLIP_ID.npz or CLIP_ID.parquet of every clip, as `python -m pipeline body convert` writes them."""
+    """For `imported`: folder with CLIP_ID.npz or CLIP_ID.parquet of every clip (`python -m pipeline body convert`)."""
     network: str = ""
-    """The .onnx that `python -m trainer tracknet export` wrote."""
+    """For `network`: the .onnx file that `python -m trainer tracknet export` wrote."""
     landmark_model: Literal["full", "heavy"] = "full"
-    """`heavy` takes three times as long; get it with `python -m pipeline fetch pose_landmark_heavy.tflite`."""
+    """The landmark model. `heavy` takes three times as long; get it with `python -m pipeline fetch
+    pose_landmark_heavy.tflite`."""
     detect_every: int = 10
-    """Frames between detections."""
+    """Frames from one detection of people to the next (count); between them landmarks carry the track on."""
     detector_threshold: float = 0.6
+    """Least score of a detection that begins a track (score, 0 to 1)."""
     match_distance: float = 0.3
-    """A detection nearer than this (in region sizes) to a live track belongs to it."""
+    """A detection nearer to a live track than this, in sizes of the person's region (ratio), belongs to the track."""
     merge_distance: float = 0.12
-    """Live tracks nearer than this are one person."""
+    """Live tracks nearer to each other than this, in sizes of the person's region (ratio), are one person."""
     min_presence: float = 0.5
-    """A track ends when the landmark model's presence falls below this."""
+    """A track ends when the landmark model's presence falls below this (score, 0 to 1)."""
     min_inside: float = 0.6
-    """... or when a smaller share of landmarks lies inside the image."""
+    """A track ends when fewer of its landmarks lie inside the image (share, 0 to 1)."""
     min_track_frames: int = 15
+    """Shorter tracks are dropped: half a second at 30 frames per second."""
     swap_cost: float = 0.015
-    """Cost of the left/right swapped state in the repair, in person heights."""
+    """Cost of taking left and right limbs for swapped when they are put right, in heights of the person (ratio)."""
     iterations: tuple[int, int] = (100, 200)
-    """Steps of the fit: coarse, then fine."""
+    """Steps of the fit, coarse and fine (count)."""
     silhouette_weight: float = 0.35
+    """Weight of the silhouette in the fit against that of the landmarks (ratio)."""
     seed: int = 6666
+    """Seed of every random draw of the tracker (seed)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +113,16 @@ class GateSettings:
     """Frames that never make samples (they stay in `frames` with their reason)."""
 
     min_detector_score: float = 0.9
+    """Frames are dropped in which the landmark model is less certain of the person (score, 0 to 1)."""
     max_reprojection_error: float = 0.03
+    """Frames are dropped whose body's landmarks lie farther from the detected ones: mean distance over the size of the
+    person (ratio)."""
     min_silhouette_iou: float = 0.7
+    """Frames are dropped whose body's silhouette agrees less with the segmented person: intersection over union."""
     min_border_distance_px: float = 1.0
+    """Frames are dropped whose person's box comes nearer to the image's border."""
     max_overlap: float = 0.1
+    """Frames are dropped whose person's box shares more with another person's: intersection over union (share)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,31 +137,32 @@ class RefineSettings:
     levels_px: tuple[int, ...] = (64, 128, 256, 512)
     """Sides of the pictures, coarse to fine: from 64 on, starts that are 4 px off at 256 converge."""
     iterations: int = 6
-    """Steps at each level."""
+    """Steps at each level (count)."""
     points: int = 6000
-    """Points spread over the body's surface; a quarter and half of them at the levels of 64 and 128."""
+    """Points spread over the body's surface (count); a quarter and half of them at the levels of 64 and 128."""
     node_spacing_m: float = 0.12
     """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
-    light: bool = True
-    """Whether shading by lamps that stand still while the body turns is estimated and taken out, one for a track."""
+    static_lighting: bool = True
+    """Whether shading by lamps that stand still while the body turns, a function of the surface normal, is estimated
+    and taken out, one for a track."""
     person: bool = True
     """Whether points that the segmentation does not call the person are left out: there the picture shows what is
     behind, and that stands still."""
     colour_sigma: float = 0.06
-    """Differences of the logarithm of a colour that need no explanation."""
+    """Differences of the logarithm of a colour (ratio) that need no explanation."""
     picture_weight: float = 0.03
-    """How many independent measurements a point and channel is worth; neighbouring points repeat each other. On real
-    clips more helps (misalignment 2.6 px with 0.015, 2.1 with 0.05), on exact bodies it costs (.17 and .19 px)."""
-    turn_sigma_rad: float = 0.2
+    """Independent measurements that a point and channel is worth (ratio): neighbouring points repeat each other. On
+    real clips more helps (misalignment 2.6 px with 0.015, 2.1 with 0.05), on exact bodies it costs (.17 and .19 px)."""
+    rotation_sigma_rad: float = 0.2
     """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
     of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
     .19, .26 and .40 with 0.3 (three studio films, `picture_weight` 0.015)."""
     translation_sigma_m: float = 0.02
     """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
-    turn_unrest_sigma_rad: float = 0.05
-    """How much the corrections of joint rotations may accelerate from frame to frame."""
-    translation_unrest_sigma_m: float = 0.02
-    """The same of the translation's."""
+    rotation_acceleration_sigma_rad_s2: float = 45.0
+    """How much the corrections of joint rotations may accelerate: .05 rad from frame to frame at 30 a second."""
+    translation_acceleration_sigma_m_s2: float = 18.0
+    """The same of the translation's: 2 cm from frame to frame at 30 a second."""
     offset_sigma_m: float = 0.02
     """How far the dressed surface may lie off the body."""
 
@@ -163,8 +177,8 @@ class RefineSettings:
         )
         for name in (
             "window_s", "iterations", "points", "node_spacing_m", "colour_sigma", "picture_weight",
-            "turn_sigma_rad", "translation_sigma_m", "turn_unrest_sigma_rad",
-            "translation_unrest_sigma_m", "offset_sigma_m",
+            "rotation_sigma_rad", "translation_sigma_m", "rotation_acceleration_sigma_rad_s2",
+            "translation_acceleration_sigma_m_s2", "offset_sigma_m",
         ):  # fmt: skip
             _require(getattr(self, name) > 0, f"refine.{name}", getattr(self, name), "Give a number above 0.")
 
@@ -176,10 +190,11 @@ class RenderingSettings:
     rasterizer: Literal["auto", "pyrender_gl", "compiled"] = "auto"
     """`auto` is resolved once at launch: pyrender_gl where a GL context can be made, else compiled."""
     smoothing_passes: int = 0
-    """Laplacian passes over the base mesh before depth is rendered (preset `released`: 4)."""
+    """Laplacian passes over the base mesh before depth is rendered (count); preset `released`: 4."""
     surface_offset_m: float = 0.0
-    """Distance the base mesh is moved outwards along its normals (preset `released`: 0.026)."""
+    """Distance the base mesh is moved outwards along its normals; preset `released`: 0.026."""
     near_m: float = 0.05
+    """Surface nearer to the camera than this is not drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,22 +204,26 @@ class PairSettings:
     candidate_gaps_s: tuple[float, ...] = (1 / 15, 0.1, 2 / 15, 1 / 6, 0.2, 4 / 15, 1 / 3, 0.5)
     """Time gaps tried on both sides of every target; the nearest kept frame within half a frame counts."""
     max_references: int = 6
+    """References of a target at most (count): those whose viewpoints spread widest."""
     target_stride: int = 1
-    """Every n-th kept frame becomes a target."""
+    """Every n-th kept frame becomes a target (count)."""
     min_mean_baseline_m: float = 0.5
     """Pairs whose mean baseline over body pixels is smaller are dropped (the paper's filter)."""
     max_rotation_deg: float = 40.0
-    """Pairs that turn more share little surface."""
+    """Pairs between which the body turns more are dropped: they share little surface."""
     max_baseline_over_depth: float = 1.0
+    """Pairs whose mean |t| / Z is larger are dropped; Z is the target's depth."""
     min_valid_fraction: float = 0.2
+    """Pairs are dropped of whose body pixels fewer are valid: too little to learn from."""
     min_pixel_baseline_m: float = 0.05
-    """A pixel with a smaller |t| is not valid."""
+    """A pixel whose own baseline |t| is smaller is not valid (the paper's filter)."""
     depth_tolerance_m: float = 0.03
-    """Tolerance of the visibility test."""
+    """A point hidden by less than this still counts as visible in the other frame."""
     max_misalignment_px: float | None = None
     """Pairs whose bodies and pictures disagree by more map pixels than this are dropped as `misaligned`; null keeps
     all. One pixel at 256 reads as 2.6 cm of false depth."""
     jpeg_quality: int = 92
+    """Quality of the stored pictures, 1 to 100 (score of the JPEG encoder)."""
 
     def __post_init__(self) -> None:
         _require(
@@ -222,9 +241,10 @@ class RunSettings:
     """How a run is carried out. No row depends on these, so they may differ from one run to the next."""
 
     unit_time_limit_s: float = 1800.0
-    """A unit that takes longer (a decoder that hangs, say) is ended and becomes a failure that can be retried."""
+    """A unit that takes longer, for example because a decoder hangs, is ended and becomes a failure that can be
+    retried."""
     max_failed_share: float = 1.0
-    """A run that ends with a larger share of failed units ends with exit code 5."""
+    """A run of whose units more failed ends with exit code 5."""
     accelerator: str | None = None
     """Beam resource hint of the tracking step, for example `type:nvidia-tesla-t4;count:1;install-nvidia-driver`."""
     tracking_ram: str = "4GB"

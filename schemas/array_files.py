@@ -7,8 +7,10 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
 
@@ -30,7 +32,7 @@ _MAX_BYTES = 2**30
 
 def read_arrays(
     path: Path, needed: Sequence[str], *, optional: Sequence[str] = (), what: str, remedy: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[Any]]:
     """The named arrays of an .npz file; those of `optional` that it lacks stay away. Pickled objects are refused.
 
     Raises DatasetError saying that the file is not `what`.

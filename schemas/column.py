@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
 from schemas.map_cells import decode_maps, encode_map
@@ -26,6 +27,7 @@ class Column:
     """A numpy dtype name, or `string`, `bool`, `image` (encoded JPEG or PNG bytes)."""
     shape: tuple[int, ...] = ()
     unit: str = ""
+    """The physical unit of its numbers, for example `m`; `1` where they have none, empty where it holds no numbers."""
     codec: str = "plain"
     """`plain` (scalars and short fixed-size lists), `image`, `map`, `list` (of structs)."""
     scale: float | None = None
@@ -107,7 +109,7 @@ class Column:
         return [self.decode(cell) for cell in cells]
 
 
-def _encode_map(column: Column, values: np.ndarray) -> bytes:
+def _encode_map(column: Column, values: NDArray[Any]) -> bytes:
     if values.shape != column.shape:
         raise ValueError(f"map {column.name!r} takes shape {column.shape}, got {values.shape}")
     try:
@@ -116,11 +118,11 @@ def _encode_map(column: Column, values: np.ndarray) -> bytes:
         raise ValueError(f"map {column.name!r} ({column.unit or column.dtype}): {error}") from error
 
 
-def _decode_maps(column: Column, cells: Sequence[bytes]) -> np.ndarray:
+def _decode_maps(column: Column, cells: Sequence[bytes]) -> NDArray[Any]:
     try:
         return decode_maps(cells, column.shape, np.dtype(column.dtype), column.scale, column.differences)
     except ValueError as error:
         raise DatasetError(
             f"map {column.name!r} cannot be decoded: {error}.",
-            remedy="Run `python -m pipeline verify` on the dataset.",
+            remedy="Run `python -m pipeline dataset verify` on the dataset.",
         ) from error

@@ -1,6 +1,7 @@
 """The dataset folder: where everything lies, which work is finished, and how to open it.
 
     README.md                    dataset card
+    croissant.json               the same for machines: Croissant metadata, whose paths begin where it lies
     meta/info.json               format, conventions, tables with their columns
     meta/settings.json           resolved settings of the run that made it
     meta/files.json              SHA-256 of the body and the network that the settings name, by setting
@@ -9,7 +10,6 @@
     meta/tombstones/<id>.json    sources that were forgotten and never come back
     meta/summary.json            what came of the last run, and where its time went
     meta/manifest.json           every data file with its rows, bytes and SHA-256, as of the end of the last run
-    meta/croissant.json          the same tables for machines, as Croissant metadata
     <table>/<unit>.parquet       one shard per unit and table
     <table>/pack-<hash>.parquet  the shards of many units in one file, after `compact`
 
@@ -27,7 +27,7 @@ from typing import Any
 
 from schemas.documents import abbreviated, damaged, read_document, text_of
 from schemas.errors import DatasetError
-from schemas.shard import REMAKE, footer_sha256, short
+from schemas.shard import REMAKE, footer_sha256, read_rows, row_count, short
 from schemas.tables import TABLES
 from schemas.work_record import Pack, WorkRecord, file_sha256
 
@@ -40,7 +40,7 @@ CUTS_PATH = "meta/cuts"
 TOMBSTONES_PATH = "meta/tombstones"
 SUMMARY_PATH = "meta/summary.json"
 MANIFEST_PATH = "meta/manifest.json"
-CROISSANT_PATH = "meta/croissant.json"
+CROISSANT_PATH = "croissant.json"
 SPLITS_PATH = "meta/splits.json"
 JOURNAL_PATH = "meta/compaction.json"
 """There only while `compact` replaces shards: what has to be done to finish it."""
@@ -125,8 +125,8 @@ class Dataset:
         check_dataset(root)
         if (root / JOURNAL_PATH).exists():
             raise DatasetError(
-                f"{root}: packing its shards was interrupted.",
-                remedy="Finish it: python -m pipeline compact.",
+                f"{root}: compaction of its shards was interrupted.",
+                remedy="Finish it: python -m pipeline dataset compact.",
             )
         return cls(root, tuple(read_records(root, faults)))
 
@@ -163,7 +163,7 @@ class Dataset:
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """Decoded rows of a table in unit order."""
         for path in self.shards(table):
-            yield from TABLES[table].read(path, columns)
+            yield from read_rows(TABLES[table], path, columns)
 
     def row_count(self, table: str) -> int:
         """How many rows the finished shards of a table hold."""
@@ -200,7 +200,7 @@ class Dataset:
         for file in self.manifest()["files"]:
             path = self.root / file["path"]
             try:
-                found = TABLES[file["table"]].check_file(path)
+                found = row_count(TABLES[file["table"]], path)
                 is_same = file_sha256(path) == file["sha256"]
             except DatasetError as error:
                 problems.append(str(error))
@@ -262,5 +262,5 @@ def record_fault(path: Path | str, error: Exception) -> DatasetError:
     """The error of a damaged completion record."""
     return DatasetError(
         f"completion record {path} is damaged ({short(error)}).",
-        remedy="Delete it and run the pipeline again with the same clips: it makes the unit anew.",
+        remedy="Delete it and run the pipeline again with the same clips: that makes the unit again.",
     )

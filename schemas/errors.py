@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.escaping import shown
 
 
@@ -24,7 +26,7 @@ class HumandepthError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}"
 
-    def __reduce__(self):  # keeps the keyword when the error crosses a process boundary
+    def __reduce__(self) -> tuple[Any, ...]:  # keeps the keyword when the error crosses a process boundary
         return (_rebuild, (type(self), self.message, self.remedy))
 
 
@@ -106,7 +108,7 @@ class StorageError(Exception):
         self.message, self.remedy = shown(message), shown(remedy)
         super().__init__(f"{self.message} {self.remedy}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild_storage, (self.message, self.remedy))
 
 

@@ -20,16 +20,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 _HEADER = struct.Struct("<Iq")
 _ZSTD = pa.Codec("zstd", compression_level=6)
 """Motion takes 5 % less than at level 3, for .3 ms more to write and as long to read; higher levels gain nothing."""
 
 
-def encode_map(values: np.ndarray, dtype: np.dtype, scale: float | None, differences: int) -> bytes:
+def encode_map(values: NDArray[Any], dtype: np.dtype[Any], scale: float | None, differences: int) -> bytes:
     """A map (H, W) or (H, W, ...) as a cell of that stored type.
 
     Raises ValueError for NaN, infinity, and what the stored type cannot hold.
@@ -57,12 +59,16 @@ def encode_map(values: np.ndarray, dtype: np.dtype, scale: float | None, differe
     little = bits.astype(bits.dtype.newbyteorder("<"), copy=False)
     bytes_of = little.view(np.uint8).reshape(len(little), -1, dtype.itemsize).transpose(0, 2, 1)
     raw = np.packbits(mask).tobytes() + bytes_of.tobytes()
-    return _HEADER.pack(len(raw), base) + _ZSTD.compress(raw, asbytes=True)
+    return _HEADER.pack(len(raw), base) + bytes(_ZSTD.compress(raw, asbytes=True))
 
 
 def decode_maps(
-    cells: Sequence[bytes], shape: tuple[int, ...], dtype: np.dtype, scale: float | None, differences: int
-) -> np.ndarray:
+    cells: Sequence[bytes],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    scale: float | None,
+    differences: int,
+) -> NDArray[Any]:
     """(N, H, W, ...) the maps of N cells, float32 where a scale applies. In memory every channel is a plane.
 
     One block for all: several maps at once cost far fewer page faults than one after the other. Raises ValueError when
@@ -80,8 +86,8 @@ def decode_maps(
 
 
 def _decoded(
-    cell: bytes, size: tuple[int, int, int], dtype: np.dtype, scale: float | None, differences: int
-) -> tuple[np.ndarray, np.ndarray]:
+    cell: bytes, size: tuple[int, int, int], dtype: np.dtype[Any], scale: float | None, differences: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """What selects the n pixels of a cell in a map, and their values (C, n); `size` is (C, H, W)."""
     channels, height, width = size
     mask_bytes = -(-height * width // 8)
@@ -111,7 +117,7 @@ def _decoded(
     return at, values
 
 
-def _differences(codes: np.ndarray, count: int) -> np.ndarray:
+def _differences(codes: NDArray[Any], count: int) -> NDArray[Any]:
     """(C, n) unsigned integers -> their differences along n, `count` times over, zigzag-coded: 2 d, or -2 d - 1."""
     for _ in range(count):
         codes = np.diff(codes, axis=1, prepend=codes.dtype.type(0))
@@ -119,7 +125,7 @@ def _differences(codes: np.ndarray, count: int) -> np.ndarray:
     return ((signed << 1) ^ (signed >> (8 * codes.itemsize - 1))).view(codes.dtype)
 
 
-def _sum_up(codes: np.ndarray, count: int) -> None:
+def _sum_up(codes: NDArray[Any], count: int) -> None:
     """The inverse of `_differences`, in place."""
     negative = codes & 1
     np.negative(negative, out=negative)
@@ -129,7 +135,7 @@ def _sum_up(codes: np.ndarray, count: int) -> None:
         np.add.accumulate(codes, axis=1, dtype=codes.dtype, out=codes)
 
 
-def _of_byte_planes(planes: np.ndarray) -> np.ndarray:
+def _of_byte_planes(planes: NDArray[np.uint8]) -> NDArray[Any]:
     """(C, n) unsigned integers of (C, itemsize, n) bytes, the lowest first. Shifts are faster than strided copies."""
     itemsize = planes.shape[1]
     values = planes[:, -1].astype(f"u{itemsize}")
@@ -139,29 +145,30 @@ def _of_byte_planes(planes: np.ndarray) -> np.ndarray:
     return values
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
+def _bits(values: NDArray[Any]) -> NDArray[Any]:
     return values.view(f"u{values.itemsize}")
 
 
-def _are_finite(values: np.ndarray) -> bool:
+def _are_finite(values: NDArray[Any]) -> bool:
     """Whether no exponent is all ones: `np.isfinite` without its slow way over float16."""
     if values.dtype.kind != "f" or not values.size:
         return True
     facts = np.finfo(values.dtype)
     ones = (2**facts.nexp - 1) << facts.nmant
-    return int((_bits(values) & ones).max()) != ones
+    return bool((_bits(values) & ones).max() != ones)
 
 
-def _is_filled(planes: np.ndarray) -> np.ndarray:
+def _is_filled(planes: NDArray[Any]) -> NDArray[np.bool_]:
     """(n,) where any channel of (C, n) is not zero; by bits, for the same reason. -0.0 is zero."""
-    union = np.bitwise_or.reduce(_bits(planes), axis=0)
+    union: NDArray[Any] = np.bitwise_or.reduce(_bits(planes), axis=0)
     if planes.dtype.kind == "f":
         union <<= 1  # without the sign
-    return union != 0
+    filled: NDArray[np.bool_] = union != 0
+    return filled
 
 
 @lru_cache(maxsize=4)
-def _selection(packed: bytes, height: int, width: int, *, downwards: bool) -> tuple[np.ndarray, int]:
+def _selection(packed: bytes, height: int, width: int, *, downwards: bool) -> tuple[NDArray[Any], int]:
     """An index of a flat map's kept pixels in their order, and how many there are.
 
     Kept, because the maps of a sample share their mask.
@@ -173,6 +180,6 @@ def _selection(packed: bytes, height: int, width: int, *, downwards: bool) -> tu
 
 
 @lru_cache(maxsize=4)
-def _downwards(height: int, width: int) -> np.ndarray:
+def _downwards(height: int, width: int) -> NDArray[np.intp]:
     """(H W,) the places of a map's pixels, column after column."""
     return np.arange(height * width).reshape(height, width).T.ravel()

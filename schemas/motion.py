@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def decode_motion(
-    motion: np.ndarray, base_depth: np.ndarray, K: np.ndarray, hw: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+    motion: NDArray[np.floating],
+    base_depth: NDArray[np.floating],
+    K: NDArray[np.floating],
+    hw: tuple[int, int],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rotation (H, W, 3, 3) and translation (H, W, 3) in metres, `reference_from_target`, of a stored motion map.
 
     A pixel holds [v, d]: the rotation vector v of R and the displacement d of the surface point
@@ -29,18 +33,20 @@ def decode_motion(
     return rotation, point + displacement - turned
 
 
-def _surface_point(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
+def _surface_point(depth: NDArray[np.float64], K: NDArray[np.float64]) -> NDArray[np.float64]:
     rows, columns = np.indices(depth.shape)
     x = (columns + 0.5 - K[0, 2]) / K[0, 0]
     y = (rows + 0.5 - K[1, 2]) / K[1, 1]
-    return np.stack([x, y, np.ones_like(x)], axis=-1) * depth[..., None]
+    rays: NDArray[np.float64] = np.stack([x, y, np.ones_like(x)], axis=-1)
+    return rays * depth[..., None]
 
 
-def _rotation(rotvec: np.ndarray) -> np.ndarray:
+def _rotation(rotvec: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rodrigues' formula; sinc keeps it exact at zero."""
     angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
     x, y, z = np.moveaxis(rotvec, -1, 0)
     zero = np.zeros_like(x)
     cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*rotvec.shape[:-1], 3, 3)
     sine, cosine = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
-    return np.eye(3) + sine * cross + cosine * (cross @ cross)
+    rotation: NDArray[np.float64] = np.eye(3) + sine * cross + cosine * (cross @ cross)
+    return rotation

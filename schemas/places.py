@@ -24,13 +24,15 @@ def file_to_write(text: str) -> str:
     """A file that does not exist, or one to be replaced; its folder may be missing."""
     if not text or text.endswith("/") or os.path.isdir(text):
         raise SettingsError(
-            f"{text!r} is a folder, and a file is to be written."
+            f"{text!r} is a folder; the name of a file is needed."
             if text
-            else "an empty name for a file to be written.",
+            else "the name of the file to write is empty.",
             remedy=f"Give the name of a file, for example {os.path.join(text or 'folder', 'NAME')}.",
         )
     if os.path.lexists(text) and not os.access(text, os.W_OK) and os.path.exists(text):
-        raise SettingsError(f"{text} may not be written.", remedy="Change its rights, or give another name.")
+        raise SettingsError(
+            f"{text} is not writable.", remedy="Change its permissions, or give another name."
+        )
     _require_writable(text, os.path.dirname(os.path.abspath(text)))
     return text
 
@@ -39,7 +41,7 @@ def folder_to_write(text: str) -> str:
     """A folder that exists, or one to be made."""
     if not text or (os.path.lexists(text) and not os.path.isdir(text)):
         raise SettingsError(
-            f"{text!r} is not a folder, and files are to be written into it.", remedy="Give a folder."
+            f"{text!r} is not a folder that files can be written into.", remedy="Give a folder."
         )
     _require_writable(text, os.path.abspath(text))
     return text
@@ -55,7 +57,7 @@ def existing_path(text: str) -> str:
 def existing_file(text: str) -> str:
     """A file that is there."""
     if os.path.isdir(existing_path(text)):
-        raise SourceError(f"{text!r} is a folder, and a file is to be read.", remedy="Give a file.")
+        raise SourceError(f"{text!r} is a folder; a file is needed.", remedy="Give a file.")
     return text
 
 
@@ -80,8 +82,8 @@ def plain_path(text: str) -> str:
         os.fsencode(text).decode()
     except UnicodeError:
         raise SettingsError(
-            f"{text}: the name is not UTF-8, and the libraries that read and write tables take no other.",
-            remedy="Rename it, or go into its folder and give a relative path. (Films may have any name.)",
+            f"{text}: its name is not UTF-8, the only encoding that the libraries for tables accept.",
+            remedy="Rename it, or give a relative path from inside its folder. (Films may have any name.)",
         ) from None
     return text
 
@@ -107,7 +109,7 @@ def about_argument(error: OSError, arguments: Iterable[object]) -> SettingsError
         if f"{blamed}/".startswith(f"{place}/") or (blamed != "/" and place.startswith(f"{blamed}/")):
             return SettingsError(
                 f"{os.fsdecode(error.filename)}: {error.strerror}.",
-                remedy="Check the path, what lies there, and its rights.",
+                remedy="Check the path, what lies there, and its permissions.",
             )
     return None
 

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.array_files import read_arrays
 from schemas.errors import DatasetError
@@ -26,16 +28,16 @@ class Placement:
     picture: str
     """What it was cut from: a file's name, or a clip's id."""
     picture_hw: tuple[int, int]
-    crop_px: np.ndarray
+    crop_px: NDArray[np.float64]
     """(3,) float64 centre u, centre v, side. The crop may reach beyond the picture."""
-    box_px: np.ndarray
+    box_px: NDArray[np.float64]
     """(4,) float64 left, top, right, bottom of the person."""
     frame_index: int | None = None
     """Of a video: the frame, counted from its start."""
     pts_s: float | None = None
     """Its presentation time."""
 
-    def crop_from_picture(self, side_px: int) -> np.ndarray:
+    def crop_from_picture(self, side_px: int) -> NDArray[np.float64]:
         """(3, 3) map of the picture's pixels to those of the crop resampled to `side_px`; centres at +0.5 in both."""
         centre_u, centre_v, side = self.crop_px
         scale = side_px / side
@@ -47,11 +49,11 @@ class Placement:
             ]
         )
 
-    def picture_K(self, crop_K: np.ndarray, side_px: int) -> np.ndarray:
+    def picture_K(self, crop_K: NDArray[np.floating], side_px: int) -> NDArray[np.float64]:
         """(3, 3) intrinsics of the whole picture, from those of the crop at `side_px`."""
-        return np.linalg.inv(self.crop_from_picture(side_px)) @ crop_K
+        return np.asarray(np.linalg.inv(self.crop_from_picture(side_px)) @ crop_K, np.float64)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """As plain arrays, by the names they have in a file; -1 and NaN where there is no frame."""
         return {
             "picture": np.array(self.picture),
@@ -63,7 +65,7 @@ class Placement:
         }
 
     @classmethod
-    def from_arrays(cls, data: Mapping[str, np.ndarray]) -> Placement | None:
+    def from_arrays(cls, data: Mapping[str, NDArray[Any]]) -> Placement | None:
         """The inverse of `arrays`; None where a file has none. Raises KeyError or ValueError on anything else."""
         if "crop_px" not in data:
             return None
@@ -86,24 +88,24 @@ class Placement:
 class Prediction:
     """Depth of one person in one crop, or of everybody in a whole picture, with the camera it belongs to."""
 
-    depth_m: np.ndarray
+    depth_m: NDArray[np.float32]
     """(H, W) float32 metres, 0 = background."""
-    base_depth_m: np.ndarray
+    base_depth_m: NDArray[np.float32]
     """(H, W) float32 metres: the base that was refined."""
-    K: np.ndarray
+    K: NDArray[np.float64]
     """(3, 3) float64 intrinsics at (H, W)."""
     placement: Placement | None = None
     """Where the crop lies in its picture, where that is known."""
-    person: np.ndarray | None = None
+    person: NDArray[np.uint8] | None = None
     """(H, W) uint8 of a whole picture: 0 = background, else the number of the person who is seen, from 1."""
-    person_K: np.ndarray | None = None
+    person_K: NDArray[np.float64] | None = None
     """(N, 3, 3) of a whole picture: each person's intrinsics in its pixels. One and the same where the focal length
     was known; where it was assumed, each person's own, and `K` is the first one's."""
 
     def save(self, path: Path) -> None:
         """Writes an npz; plain arrays only. With a placement, `picture_K` are the whole picture's intrinsics."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {"depth_m": self.depth_m, "base_depth_m": self.base_depth_m, "K": self.K}
+        arrays: dict[str, Any] = {"depth_m": self.depth_m, "base_depth_m": self.base_depth_m, "K": self.K}
         if self.placement is not None:
             picture_K = self.placement.picture_K(self.K, self.depth_m.shape[0])
             arrays |= self.placement.arrays() | {"picture_K": picture_K}
@@ -111,7 +113,7 @@ class Prediction:
             arrays["person"] = self.person
         if self.person_K is not None:
             arrays["person_K"] = self.person_K
-        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Prediction:

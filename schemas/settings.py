@@ -26,8 +26,8 @@ def with_overrides(settings: SettingsT, overrides: Iterable[str]) -> SettingsT:
         path, separator, text = override.partition("=")
         if not separator:
             raise SettingsError(
-                f"{override!r} is not of the form section.field=value.",
-                remedy="Write for example pairs.max_references=6.",
+                f"{override!r} is no setting and value.",
+                remedy="Write SECTION.FIELD=VALUE, for example pairs.max_references=6.",
             )
         settings = _replace(settings, path.strip().split("."), text.strip(), path.strip())
     return settings
@@ -35,7 +35,8 @@ def with_overrides(settings: SettingsT, overrides: Iterable[str]) -> SettingsT:
 
 def as_dict(settings: Any) -> dict[str, Any]:
     """Settings as plain JSON data, in field order."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return values
 
 
 def from_dict(kind: type[SettingsT], values: Any) -> SettingsT:
@@ -66,8 +67,8 @@ def _replace(settings: Any, names: list[str], text: str, path: str) -> Any:
         raise _unknown(path, name, hints)
     is_section = dataclasses.is_dataclass(hints[name])
     if is_section != (len(names) > 1):
-        kind = "a section" if is_section else "a single value"
-        raise SettingsError(f"setting {path!r}: {name!r} is {kind}.", remedy="Write section.field=value.")
+        kind = "a section and no single setting" if is_section else "a single setting and no section"
+        raise SettingsError(f"setting {path!r}: {name!r} is {kind}.", remedy="Write SECTION.FIELD=VALUE.")
     value = (
         _replace(getattr(settings, name), names[1:], text, path)
         if is_section
@@ -89,11 +90,24 @@ def _parsed(text: str, hint: Any, path: str) -> Any:
 def _checked(value: Any, hint: Any, path: str) -> Any:
     if _fits(value, hint):
         return _converted(value, hint)
-    name = getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
     raise SettingsError(
-        f"setting {path!r} takes {name}, got {abbreviated(value)}.",
-        remedy="See `settings` in the README for names and types.",
+        f"setting {path!r} cannot be {abbreviated(value)}: its type is {type_text(hint)}.",
+        remedy="The command `settings` lists names, types and units.",
     )
+
+
+def type_text(hint: Any) -> str:
+    """A type in words: `whole number`, `number or null`, `one of auto, off`, `list of numbers`."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (types.UnionType, Union):
+        return " or ".join(map(type_text, args))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if origin is tuple:
+        count = "" if len(args) == 2 and args[1] is Ellipsis else f"{len(args)} "
+        return f"list of {count}{type_text(args[0])}s"
+    words = {bool: "true or false", int: "whole number", float: "number", str: "text", type(None): "null"}
+    return words[hint]
 
 
 def _converted(value: Any, hint: Any) -> Any:

@@ -1,18 +1,16 @@
-"""A table: its name, version and columns; rows in, Arrow tables and checked files out."""
+"""A table: its name, version and columns, and how rows are written. `schemas/shard.py` reads them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.column import Column
-from schemas.shard import Shard
 
 ROW_GROUP_BYTES = 12 * 2**20
 """Row groups are cut by bytes, so that one random row never costs more than this to reach."""
@@ -61,19 +59,6 @@ class TableSpec:
             for row in rows:
                 writer.add(row)
         return writer.rows
-
-    def read(self, path: str | Path, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Decoded rows of one checked file, in order, one row group in memory at a time.
-
-        Raises DatasetError naming file, row group and row where something is damaged.
-        """
-        with Shard(self, path) as shard:
-            yield from shard.decoded(columns)
-
-    def check_file(self, path: str | Path) -> int:
-        """The file's row count; DatasetError unless it is readable Parquet of this table, version and schema."""
-        with Shard(self, path) as shard:
-            return shard.rows
 
     def facts(self) -> dict[str, Any]:
         """Name, version and columns as plain data, for `info.json` and the README."""
@@ -156,7 +141,8 @@ def _column_facts(column: Column) -> dict[str, Any]:
         facts["differences"] = column.differences
     if column.fields:
         facts["fields"] = [_column_facts(field) for field in column.fields]
-    return json.loads(json.dumps(facts | {"doc": column.doc}))
+    plain: dict[str, Any] = json.loads(json.dumps(facts | {"doc": column.doc}))
+    return plain
 
 
 def _leaf_paths(columns: tuple[Column, ...], prefix: str = "") -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""The true depth of a sample on disk: what `python -m pipeline truth` writes and `python -m trainer evaluate` reads."""
+"""The true depth of a sample on disk: `pipeline studio truth` writes it, `trainer evaluate` reads it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.array_files import read_arrays
 from schemas.errors import DatasetError
@@ -28,13 +29,13 @@ JOINTS_OF_PARTS = (
 class Truth:
     """What a sample should have found, in its own crop. Maps (H, W), metres, 0 = background."""
 
-    depth_m: np.ndarray
+    depth_m: NDArray[np.floating]
     """The surface that the camera sees."""
-    K: np.ndarray
+    K: NDArray[np.float64]
     """(3, 3) at map size."""
-    body_depth_m: np.ndarray | None = None
+    body_depth_m: NDArray[np.floating] | None = None
     """The naked body in its true pose and shape: the base depth of a perfect tracker."""
-    part: np.ndarray | None = None
+    part: NDArray[np.uint8] | None = None
     """uint8, 1 + the place in PARTS, 0 = background."""
     pose: str = ""
     """What the person does."""
@@ -57,11 +58,17 @@ class Truth:
         """Reads what `save` wrote, or any npz with depth_m and K. Raises DatasetError on anything else."""
         remedy = "Give an npz with depth_m and K."
         arrays = read_arrays(
-            path, ("depth_m", "K"), optional=("body_depth_m", "part", "pose"), what="a truth", remedy=remedy
+            path,
+            ("depth_m", "K"),
+            optional=("body_depth_m", "part", "pose"),
+            what="a file of true depth",
+            remedy=remedy,
         )
         pose = str(arrays.pop("pose", ""))
         if not all(array.dtype.kind in "fiub" for array in arrays.values()) or arrays["depth_m"].ndim != 2:
-            raise DatasetError(f"{path} is not a truth: its arrays are no maps of numbers.", remedy=remedy)
+            raise DatasetError(
+                f"{path} is not a file of true depth: its arrays are not maps of numbers.", remedy=remedy
+            )
         depth, K = np.asarray(arrays["depth_m"], np.float64), np.asarray(arrays["K"], np.float64)
         body = np.asarray(arrays["body_depth_m"], np.float64) if "body_depth_m" in arrays else None
         part = np.asarray(arrays["part"], np.uint8) if "part" in arrays else None
@@ -69,6 +76,6 @@ class Truth:
             if array is not None and array.shape != depth.shape:
                 raise DatasetError(
                     f"{path}: {name} has shape {array.shape}, depth_m {depth.shape}.",
-                    remedy="Make it with `python -m pipeline truth`.",
+                    remedy="Make it with `python -m pipeline studio truth`.",
                 )
         return cls(depth_m=depth, K=K, body_depth_m=body, part=part, pose=pose)

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas.documents import abbreviated
 from schemas.errors import SettingsError
@@ -58,6 +60,37 @@ def conditions(text: str) -> list[ast.expr]:
     """What a filter joins by `and` at its top: the filter holds where all of these do."""
     tree = _parsed(text)
     return tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
+
+
+def holds(table: pa.Table, text: str, spec: TableSpec) -> NDArray[np.bool_]:
+    """(rows,) bool: where an expression holds; unknown values (null, NaN) never pass a comparison."""
+    condition, used = where_expression(text, spec)
+    rows = _plain(table.select(used)).append_column("__row", pa.array(np.arange(table.num_rows)))
+    with applying(text):
+        passing = rows.filter(condition)["__row"].to_numpy()
+    mask = np.zeros(table.num_rows, bool)
+    mask[passing] = True
+    return mask
+
+
+@contextmanager
+def applying(text: str) -> Iterator[None]:
+    """Errors of Arrow about a filter name it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise SettingsError(
+            f"filter {text!r} cannot be applied: {error}.",
+            remedy="Compare numbers with numbers and texts with texts.",
+        ) from None
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Dictionary columns as texts, so that expressions compare them with texts."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, pc.cast(table[field.name], field.type.value_type))
+    return table
 
 
 def _parsed(text: str) -> ast.expr:
@@ -116,7 +149,7 @@ def _comparison(
             inside = column.isin(values)
         return ~inside if isinstance(kind, ast.NotIn) else inside
     if type(kind) not in _COMPARISONS:
-        raise _unreadable(text, "only < <= > >= == != in, not in compare")
+        raise _unreadable(text, "comparisons are < <= > >= == != in, not in")
     values = [
         pc.field(_column(side, text, columns, used)) if isinstance(side, ast.Name) else _constant(side, text)
         for side in (left, right)
@@ -133,7 +166,7 @@ def _constants_of_arrow(text: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise _unreadable(text, f"it compares with what cannot be compared ({error})") from None
+        raise _unreadable(text, f"a constant cannot be compared with any column ({error})") from None
 
 
 def _column(node: ast.expr, text: str, columns: set[str], used: list[str]) -> str:

@@ -88,7 +88,7 @@ class ShardFacts:
         )
         for path in (facts.path, facts.file.path):
             if path.split("/")[0] != facts.table:
-                raise ValueError(f"{abbreviated(path)} is no file of table {abbreviated(facts.table)}")
+                raise ValueError(f"{abbreviated(path)} is not a file of table {abbreviated(facts.table)}")
         return facts
 
 
@@ -141,7 +141,7 @@ def checked_path(value: Any) -> str:
     path = text_of(value, "path")
     table, _, name = path.partition("/")
     if table not in TABLES or not name.endswith(".parquet") or "/" in name or "\0" in name:
-        raise ValueError(f"{abbreviated(path)} is no place of a shard")
+        raise ValueError(f"{abbreviated(path)} is not the path of a shard")
     return path
 
 

@@ -1,6 +1,6 @@
 """Twelve studio clips as one small picture: docs/studio.jpg.
 
-python -m pipeline studio --out films --clips 12 --seed 2000 --set duration_s=2.5
+python -m pipeline studio film --out films --clips 12 --seed 2000 --set duration_s=2.5
 python tools/contact_sheet.py films docs/studio.jpg
 """
 

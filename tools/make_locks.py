@@ -2,9 +2,9 @@
 
     python tools/make_locks.py          # or: make locks
 
-`requirements.lock` is for every supported Python and platform at once (entries carry markers) and holds wheels alone;
-each image in `docker/` has its own. Resolved by uv from the ranges in pyproject.toml. torch and what only torch's CUDA
-build needs are left out: torch is installed by itself, from the index that suits the machine.
+`requirements.lock` is for every supported Python and platform at once (entries carry markers) and holds wheels alone,
+but for SOURCES; each image in `docker/` has its own. Resolved by uv from the ranges in pyproject.toml. torch and what
+only torch's CUDA build needs are left out: torch is installed by itself, from the index that suits the machine.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 UV = "uv==0.13.9"
 OLDEST_PYTHON = "3.11"
-DEVELOPMENT_EXTRAS = ("pipeline", "trainer", "export", "dev")
+DEVELOPMENT_EXTRAS = ("pipeline", "trainer", "export", "docs", "dev")
 IMAGE_EXTRAS = {"pipeline": ("pipeline", "dataflow"), "trainer": ("trainer", "tensorboard", "export")}
 CONSTRAINTS = ("backports-strenum<1.3",)
 """Later ones declare Python below 3.11, which pip obeys and uv does not (it ignores upper bounds)."""
+SOURCES = ("jsonpath-rw",)
+"""What has no wheel: one module of pure Python that mlcroissant needs, for tests alone."""
 TORCH = re.compile(r"torch|triton|nvidia-.*|cuda-.*")
 """torch, and what is needed by its CUDA build alone."""
 
@@ -34,7 +36,13 @@ def main() -> int:
         uv = _installed_uv(Path(spool))
         _write(
             ROOT / "requirements.lock",
-            _compiled(uv, DEVELOPMENT_EXTRAS, "--universal", "--only-binary=:all:"),
+            _compiled(
+                uv,
+                DEVELOPMENT_EXTRAS,
+                "--universal",
+                "--only-binary=:all:",
+                *(f"--no-binary={name}" for name in SOURCES),
+            ),
             f"`make install` installs beside torch, on Python {OLDEST_PYTHON} and later",
         )
         for image, extras in IMAGE_EXTRAS.items():

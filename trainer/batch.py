@@ -9,11 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.errors import DatasetError
-from trainer.augment import ColourDraw
+from trainer.colour import ColourDraw
 from trainer.config import DataSettings
 
 
@@ -93,12 +94,14 @@ def batch_of_row(
     colours: ColourDraw | None = None,
     *,
     photo_px: int = MAP_PX,
-    backdrop: np.ndarray | None = None,
+    backdrop: NDArray[np.floating] | None = None,
 ) -> Batch:
     """A decoded row of `samples` as a batch of one. `backdrop` (3,) is the colour that replaces the background."""
     references = row["references"]
     if not references:
-        raise DatasetError("it has no reference.", remedy="Run `python -m pipeline verify` on the dataset.")
+        raise DatasetError(
+            "it has no reference.", remedy="Run `python -m pipeline dataset verify` on the dataset."
+        )
     image = _recoloured(decode_image(row["image"], IMAGE_PX), colours)
     is_finer = photo_px == IMAGE_PX
     # Shrunk as the references are, by the decoder: by area instead, equal pictures would differ.
@@ -145,7 +148,10 @@ def bodiless_batch(sample_id: str, why: str, photo_px: int = MAP_PX) -> Batch:
 
 
 def network_input(
-    image: np.ndarray, input_depth: np.ndarray, settings: DataSettings, backdrop: np.ndarray | None = None
+    image: NDArray[np.float32],
+    input_depth: NDArray[np.floating],
+    settings: DataSettings,
+    backdrop: NDArray[np.floating] | None = None,
 ) -> Tensor:
     """(4, 512, 512) of colours (512, 512, 3) in [0, 1] and base depth (512, 512) metres (method, section 5).
 
@@ -155,7 +161,7 @@ def network_input(
     mask = input_depth > 0
     if not mask.any():
         raise DatasetError(
-            "a base depth map is empty.", remedy="Run `python -m pipeline verify` on the dataset."
+            "a base depth map is empty.", remedy="Run `python -m pipeline dataset verify` on the dataset."
         )
     centre = np.median(input_depth[mask]) if settings.centre_by == "median" else input_depth[mask].mean()
     inputs = np.zeros((4, IMAGE_PX, IMAGE_PX), np.float32)
@@ -195,7 +201,7 @@ def _padded(tensor: Tensor, count: int, name: str) -> Tensor:
     return torch.cat([tensor, filler.expand(-1, missing, *tensor.shape[2:])], dim=1)
 
 
-def decode_image(data: bytes, side_px: int) -> np.ndarray:
+def decode_image(data: bytes, side_px: int) -> NDArray[np.float32]:
     """(side_px, side_px, 3) float32 RGB in [0, 1] of a stored crop; half the size is decoded as such (faster)."""
     reduced = side_px * 2 == IMAGE_PX
     flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR
@@ -204,24 +210,25 @@ def decode_image(data: bytes, side_px: int) -> np.ndarray:
         shape = None if image is None else image.shape
         raise DatasetError(
             f"an image cell holds {shape}, expected {side_px} px square.",
-            remedy="Run `python -m pipeline verify`.",
+            remedy="Run `python -m pipeline dataset verify`.",
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+    colours: NDArray[np.float32] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+    return colours
 
 
-def _recoloured(image: np.ndarray, colours: ColourDraw | None) -> np.ndarray:
+def _recoloured(image: NDArray[np.float32], colours: ColourDraw | None) -> NDArray[np.float32]:
     return image if colours is None else colours.applied(image)
 
 
-def _tensor(image: np.ndarray) -> Tensor:
+def _tensor(image: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
 
 
-def _depth(depth_m: np.ndarray) -> Tensor:
+def _depth(depth_m: NDArray[np.floating]) -> Tensor:
     return torch.from_numpy(depth_m.astype(np.float32))[None, None]
 
 
-def scaled_K(K: np.ndarray, side_px: int) -> Tensor:
+def scaled_K(K: NDArray[np.floating], side_px: int) -> Tensor:
     """Intrinsics at image size to another: two rows scale, nothing is added (centres at +0.5)."""
     scale = side_px / IMAGE_PX
     return torch.from_numpy((K * np.array([[scale], [scale], [1.0]])).astype(np.float32))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import SettingsError
 
@@ -34,7 +35,7 @@ class Board:
                 self._writer.add_scalar(f"{group}/{name}", value, step)
             self._writer.flush()
 
-    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+    def picture(self, name: str, image: NDArray[np.uint8], step: int) -> None:
         """(H, W, 3) uint8 RGB."""
         if self._writer is not None:
             self._writer.add_image(name, image, step, dataformats="HWC")

@@ -30,9 +30,9 @@ from schemas.settings import as_dict, from_dict
 from trainer.config import Settings
 from trainer.model import ReconNet
 
-FORMAT_VERSION = 2
-"""Version 1 knew no average and no best validation; it is still read."""
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+"""Older ones are still read: version 1 knew no average and no best validation, version 2 had `data.view`."""
+READABLE_VERSIONS = (1, 2, 3)
 FACTS_NAME = "checkpoint.json"
 _OURS = ("weights-", "trained-", "optimizer-", "corrections-")
 _AGAIN = "Give the folder that `python -m trainer fit --out` made."
@@ -175,7 +175,7 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
                 )
         return Checkpoint(
             folder=folder,
-            settings=from_dict(Settings, facts["settings"]),
+            settings=from_dict(Settings, _renamed(facts["settings"])),
             step=step,
             validation={str(name): float(value) for name, value in facts["validation"].items()},
             progress=from_dict(Progress, facts.get("progress", {})),
@@ -185,6 +185,14 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, HumandepthError) as error:
         raise CheckpointError(f"{folder} is not a checkpoint: {_reason(error)}.", remedy=_AGAIN) from error
+
+
+def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings by today's names: what is `data.selection` now was `data.view` up to version 2."""
+    data = dict(settings.get("data", {}))
+    if "view" in data:
+        data["selection"] = data.pop("view")
+    return {**settings, "data": data}
 
 
 def load_into(model: nn.Module, path: Path) -> None:

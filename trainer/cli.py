@@ -1,4 +1,4 @@
-"""`python -m trainer fit | predict | evaluate | probe | export`: arguments to settings, nothing else."""
+"""`python -m trainer COMMAND`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
@@ -14,51 +14,38 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from schemas.errors import HumandepthError
+from schemas.command_line import (
+    CommandParser,
+    Commands,
+    add_settings,
+    program,
+    run_command,
+)
 from schemas.escaping import escape_on_terminal, shown
 from schemas.places import (
-    about_argument,
-    file_to_write,
-    folder_to_write,
     made_parent,
     plain_file_to_write,
     plain_folder_to_write,
     plain_path,
 )
-from trainer.predict_command import add_command as add_predict_command
-from trainer.tracknet.commands import add_commands as add_tracknet_commands
+from trainer.arguments import add_device
+from trainer.evaluate_command import add_to as add_evaluate_command
+from trainer.predict_command import add_to as add_predict_command
+from trainer.probe_command import add_to as add_probe_command
+from trainer.tracknet.commands import add_to as add_tracknet_commands
 
+PRESETS = ("paper", "released", "small", "fine")
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 2 wrong usage, 1 any other error."""
+    """Runs one command and returns its exit code (see `python -m trainer --help`)."""
     escape_on_terminal()
     # Read when torch loads its threads. Threads that spin while they wait make a step ten times slower on a machine
     # that has anything else to do (measured: 16 s against 1.5 s with three other processes on two cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    options = argparse.Namespace()
-    try:
-        with sigterm_exits():
-            options = _parser().parse_args(argv)
-            return int(options.command(options))
-    except HumandepthError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        known = about_argument(error, vars(options).values())
-        if known is None:
-            raise
-        print(f"error: {known}", file=sys.stderr)
-        return known.exit_code
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] in ("schemas", "trainer"):
-            raise
-        extra = getattr(options, "extra", "trainer")
-        print(
-            f"error: {error.name} is not installed. Run: pip install 'humandepth[{extra}]'", file=sys.stderr
-        )
-        return 1
+    with sigterm_exits():
+        return run_command(make_parser(), sys.argv[1:] if argv is None else argv, package="trainer")
 
 
 @contextmanager
@@ -83,96 +70,113 @@ def sigterm_exits() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trainer", description=_DESCRIPTION)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def make_parser() -> CommandParser:
+    """The parser of all commands."""
+    parser = program("trainer", _DESCRIPTION, {})
+    commands = Commands(parser, "COMMAND")
+    commands.heading("train and predict")
+    _add_fit(commands)
+    add_predict_command(commands)
+    commands.heading("measure")
+    add_evaluate_command(commands)
+    add_probe_command(commands)
+    commands.heading("for other programs")
+    _add_export(commands)
+    commands.heading("a tracker of your own")
+    add_tracknet_commands(commands)
+    commands.heading("what can be set")
+    _add_settings(commands)
+    return parser
 
-    fit = commands.add_parser("fit", help="train ReconNet on a dataset")
+
+def _add_fit(commands: Commands) -> None:
+    fit = commands.add(
+        "fit",
+        "train ReconNet on a dataset",
+        examples=[
+            "dataset --out checkpoint",
+            "dataset --out checkpoint --resume",
+            "own youtube --weights 0.8 0.2 --out mixed --preset small",
+        ],
+    )
     fit.add_argument(
         "datasets",
         type=plain_path,
         nargs="+",
-        help="folders that `python -m pipeline run --out` made, or gs://, s3://, ... of them",
+        metavar="DATASET",
+        help="folders that `python -m pipeline run` made, or their addresses (gs://, s3://, ...)",
     )
-    fit.add_argument("--weights", type=float, nargs="+", help="share of each dataset in what is seen")
     fit.add_argument(
-        "--view",
+        "--weights",
+        type=float,
+        nargs="+",
+        metavar="SHARE",
+        help="share of each dataset in the samples seen, in their order (data.weights)",
+    )
+    fit.add_argument(
+        "--selection",
         metavar="NAME",
-        help="only what this view keeps (data.view); every dataset has one of that name",
+        help="only what a saved selection keeps; every dataset needs one of that name (data.selection)",
     )
-    fit.add_argument("--where", help="only samples for which this holds: setting data.where")
-    fit.add_argument("--truth", help="folder with true depth of held-out samples: setting data.truth")
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
+    fit.add_argument("--where", metavar="EXPR", help="only samples for which this holds (data.where)")
     fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with the weights of a checkpoint"
+        "--truth",
+        metavar="FOLDER",
+        help="true depth of held-out samples, to report depth errors (data.truth)",
     )
-    fit.add_argument("--preset", default="paper", help="`paper` (default), `released`, `small` or `fine`")
     fit.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting",
+        "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
     )
-    fit.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    fit.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from the weights of this checkpoint",
+    )
+    add_settings(fit, PRESETS, default="paper", see="all of them: python -m trainer settings")
+    add_device(fit)
     fit.set_defaults(command=_fit)
 
-    add_predict_command(commands)
 
-    evaluate = commands.add_parser("evaluate", help="predictions against ground truth")
-    evaluate.add_argument("predictions", help="folder that `predict` made")
-    evaluate.add_argument(
-        "--truth", required=True, help="folder with NAME.npz (depth_m, K) for predictions of the same name"
+def _add_export(commands: Commands) -> None:
+    export = commands.add(
+        "export",
+        "write the network as ONNX or torch.export, and compare it with the original",
+        examples=["--checkpoint checkpoint --out reconnet.onnx"],
     )
-    evaluate.add_argument("--out", type=file_to_write, help="JSON with the means and every image")
-    evaluate.add_argument(
-        "--also",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another depth of the same images, for example what `probe` wrote; repeatable",
+    export.add_argument("--checkpoint", required=True, metavar="FOLDER", help="checkpoint folder")
+    export.add_argument(
+        "--out", type=plain_file_to_write, required=True, metavar="FILE", help="NAME.onnx or NAME.pt2"
     )
-    evaluate.add_argument(
-        "--also-base",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        help="another base depth: that of predictions made from other bodies; repeatable",
-    )
-    evaluate.set_defaults(command=_evaluate)
-
-    probe = commands.add_parser(
-        "probe", help="what the losses carry: offsets of single samples optimised directly, without a network"
-    )
-    probe.add_argument("dataset", type=plain_path)
-    probe.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
-    probe.add_argument("--truth", help="folder that `pipeline truth` wrote: also say what was recovered")
-    probe.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
-    )
-    probe.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    probe.add_argument("--references", type=int, default=6, help="at most this many (default 6)")
-    probe.add_argument("--steps", type=int, default=120, help="of the optimiser (default 120)")
-    probe.add_argument("--batch", type=int, default=4, help="samples optimised together (default 4)")
-    probe.add_argument(
-        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[],
-        help="change a setting of the losses, for example photo_px=512",
-    )  # fmt: skip
-    probe.add_argument(
-        "--corrections", action="store_true", help="optimise small corrections of every pair's motion along"
-    )
-    probe.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    probe.set_defaults(command=_probe)
-
-    export = commands.add_parser("export", help="the network as ONNX or torch.export, compared with itself")
-    export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
     export.set_defaults(command=_export, extra="trainer,export")
 
-    add_tracknet_commands(commands)
-    return parser
+
+def _add_settings(commands: Commands) -> None:
+    settings = commands.add(
+        "settings",
+        "list all settings with type, unit, default and reason",
+        about="With --preset or --set: only the settings that then differ from the default.",
+        examples=["losses", "--preset small"],
+    )
+    settings.add_argument(
+        "section", nargs="?", metavar="SECTION", help="a section or a single setting (default: all)"
+    )
+    settings.add_argument("--json", action="store_true", help="print a JSON list instead")
+    add_settings(settings, PRESETS, default=None)
+    settings.set_defaults(command=_settings)
+
+
+def _settings(options: argparse.Namespace) -> int:
+    from schemas.setting_list import printed_settings
+    from schemas.settings import with_overrides
+    from trainer.config import Settings, preset
+
+    changed = None
+    if options.preset or options.overrides:
+        changed = with_overrides(preset(options.preset or "paper"), options.overrides)
+    print(printed_settings(Settings(), changed, options.section, as_json=options.json))
+    return 0
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -181,12 +185,12 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {"weights": options.weights, "where": options.where, "truth": options.truth, "view": options.view}
+    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )
     if options.resume and options.start_from:
-        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
+        raise SettingsError("--resume and --from cannot be combined.", remedy="Leave one of them out.")
     from trainer.train import fit
 
     fit(
@@ -201,56 +205,6 @@ def _fit(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from trainer.evaluate import evaluate, report, write_evaluation
-
-    others = {}
-    for texts, is_base in ((options.also, False), (options.also_base, True)):
-        for text in texts:
-            name, equals, folder = text.partition("=")
-            if not (name and equals and folder) or name in others:
-                raise SettingsError(
-                    f"{text!r} names no other depth.", remedy="Give NAME=FOLDER, each name once."
-                )
-            others[name] = (Path(folder), is_base)
-    results = evaluate(Path(options.predictions), Path(options.truth), others)
-    print(report(results))
-    if options.out:
-        write_evaluation(made_parent(options.out), results)
-        print(f"wrote {shown(options.out)}")
-    return 0
-
-
-def _probe(options: argparse.Namespace) -> int:
-    from schemas.errors import SettingsError
-    from schemas.settings import with_overrides
-    from trainer.config import CorrectionSettings
-    from trainer.probe import PROBE_LOSSES, ProbeSettings
-    from trainer.probe_command import probe_into
-
-    for name in ("per_track", "references", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
-    said = probe_into(
-        Path(options.out),
-        options.dataset,
-        with_overrides(PROBE_LOSSES, options.overrides),
-        ProbeSettings(
-            steps=options.steps, corrections=CorrectionSettings(learn=True) if options.corrections else None
-        ),
-        truths=Path(options.truth) if options.truth else None,
-        sample_ids=options.sample_ids,
-        per_track=options.per_track,
-        references=options.references,
-        batch_size=options.batch,
-        device=options.device,
-    )
-    print(said)
-    return 0
-
-
 def _export(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
     from trainer.checkpoint import load_checkpoint
@@ -259,7 +213,7 @@ def _export(options: argparse.Namespace) -> int:
     path = Path(options.out)
     makers = {".onnx": export_onnx, ".pt2": export_torch}
     if path.suffix not in makers:
-        raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
+        raise SettingsError(f"--out {path} does not end in .onnx or .pt2.", remedy="Give a name that does.")
     difference_m = makers[path.suffix](load_checkpoint(options.checkpoint), made_parent(path))
     print(f"wrote {shown(path)}; it differs from the network by at most {1000 * difference_m:.2g} mm")
     return 0

@@ -19,8 +19,8 @@ class DataSettings:
 
     where: str | None = None
     """Only samples for which this holds, for example `mean_baseline_m >= 0.6 and valid_fraction >= 0.2`."""
-    view: str | None = None
-    """Only samples and references that a named view of the dataset keeps (`python -m pipeline audit --save-view`)."""
+    selection: str | None = None
+    """Name of a saved selection: only what it keeps (`python -m pipeline audit --save-selection NAME`)."""
     split_by: Literal["source", "track"] = "source"
     """What is never in both training and validation. `track` is for data of a single source."""
     validation_share: float = 0.1
@@ -28,7 +28,7 @@ class DataSettings:
     held_out: tuple[str, ...] = ()
     """Sources (or tracks) held out by name; replaces the choice by hash."""
     truth: str | None = None
-    """Folder with the true depth of held-out samples (`python -m pipeline truth`): validation reports the errors."""
+    """Folder with true depth of held-out samples (`python -m pipeline studio truth`): validation reports the errors."""
     max_references: int = 6
     """References used per target and step; drawn anew each epoch where a sample has more."""
     background: Literal["zero", "keep", "replace"] = "zero"
@@ -42,14 +42,14 @@ class DataSettings:
     crop_jitter: float = 0.0
     """Training samples are moved by up to this share of the side, in whole pixels, the body inside; K follows."""
     weights: tuple[float, ...] = ()
-    """Share of each dataset in what a run sees, in the order they are named; empty: by their numbers of samples."""
+    """Share of each dataset in the samples seen, in the order of the datasets; empty: by their numbers of samples."""
     allow_unlike_recipes: bool = False
-    """Whether datasets may be mixed whose base depths were made in other ways (body, lens, mesh; `schemas/recipe.py`):
-    one network cannot learn what is missing from both."""
+    """Allows mixing datasets whose base depths were made differently (body, lens, mesh; `schemas/recipe.py`). One
+    network cannot learn what is missing from both."""
     workers: int = 1
     """Processes that load data while the network computes; 0 loads in the training process."""
     time_limit_s: float = 300.0
-    """A batch that takes longer to load (a disk or a network that does not answer, say) ends the run with an error."""
+    """Ends the run with an error where a batch takes longer to load: a disk or network that does not answer."""
     max_bad_share: float = 0.01
     """Share of samples that may be unreadable (they are skipped, counted and named) before the run stops."""
 
@@ -178,9 +178,9 @@ class TrainSettings:
     channels_last: bool = False
     """Memory order of the convolutions: faster in bfloat16, slower in float32 on some CPUs."""
     deterministic: bool = False
-    """Refuses operations that give other bits each time; on a GPU this is slower."""
+    """Uses deterministic kernels, so that a run repeats bit for bit; slower on a GPU. Warns where torch has none."""
     average_decay: float | None = None
-    """Keeps an exponential moving average of the weights, for example 0.999; it is what validates and predicts."""
+    """Keeps an exponential moving average of the weights, for example 0.999, and validates and predicts with it."""
     patience: int | None = None
     """Ends the run after this many validations without a better photometric error; the best one lies in OUT/best."""
     tensorboard: bool = False

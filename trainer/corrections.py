@@ -63,9 +63,10 @@ def displacements(batch: Batch, variables: Tensor, settings: CorrectionSettings)
     centre = (points * weight).sum((-2, -1)) / weight.sum((-2, -1)).clamp(min=1)
     turned = torch.linalg.cross(turn[..., None, None], points - centre[..., None, None], dim=2)
     moved = functional.interpolate(field.flatten(0, 1), hw, mode="bilinear", align_corners=True)
-    return (
-        turned + shift[..., None, None] + functional.pad(moved.unflatten(0, (-1, count)), (0, 0, 0, 0, 0, 1))
-    )
+    along_z = (0, 0, 0, 0, 0, 1)  # a component of zeros
+    of_parts = functional.pad(moved.unflatten(0, (-1, count)), along_z)
+    delta: Tensor = turned + shift[..., None, None] + of_parts
+    return delta
 
 
 def prior(variables: Tensor, reference_numbers: Tensor) -> Tensor:

@@ -21,12 +21,13 @@ from torch.utils.data import Dataset as TorchDataset
 from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
+from schemas.selections import Selection, selected_references
 from schemas.shard import REMAKE, Shard
 from schemas.tables import SAMPLES
-from schemas.views import View, selected_references
 from schemas.where import where_expression
-from trainer.augment import ColourDraw, drawn_shift, flipped, moved
+from trainer.augment import drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
+from trainer.colour import ColourDraw
 from trainer.config import DataSettings
 from trainer.remote import RemoteDataset, is_remote
 
@@ -51,17 +52,21 @@ class SampleRef:
     mean_baseline_m: float = 0.0
     valid_fraction: float = 0.0
     references: tuple[int, ...] | None = None
-    """Frames of the references that a view leaves; None: all."""
+    """Frames of the references that a selection leaves; None: all."""
 
 
 def read_index(
-    dataset: Dataset | RemoteDataset, where: str | None = None, number: int = 0, *, view: str | None = None
+    dataset: Dataset | RemoteDataset,
+    where: str | None = None,
+    number: int = 0,
+    *,
+    selection: str | None = None,
 ) -> list[SampleRef]:
-    """Every sample for which `where` holds and that a view keeps, in the dataset's order; scalar columns only.
+    """Every sample for which `where` holds and that a selection keeps, in the dataset's order; scalar columns only.
 
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
-    left = _view(dataset, view) if view else None
+    left = _selected(dataset, selection) if selection else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
     stored = ["sample_id", "source_id", "track_id", "reference_count", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
@@ -79,20 +84,20 @@ def read_index(
                     found.append(SampleRef(path=str(path), row_group=group, dataset=number, **facts))
     if not found:
         why = f"no sample for which {where!r} holds" if where else "no samples"
-        why += f" in the view {view!r}" if view else ""
+        why += f" in the selection {selection!r}" if selection else ""
         raise DatasetError(
             f"{dataset.root} holds {why}.", remedy="See what was dropped: python -m pipeline audit."
         )
     return found
 
 
-def _view(dataset: Dataset | RemoteDataset, name: str) -> dict[str, tuple[int, ...]]:
+def _selected(dataset: Dataset | RemoteDataset, name: str) -> dict[str, tuple[int, ...]]:
     if isinstance(dataset, RemoteDataset):
         raise SettingsError(
-            f"view {name!r} of {dataset.root}: views are read from local folders only.",
+            f"selection {name!r} of {dataset.root}: selections are read from local folders only.",
             remedy="Copy the dataset, or use data.where.",
         )
-    return selected_references(dataset, View.load(dataset.root, name))
+    return selected_references(dataset, Selection.load(dataset.root, name))
 
 
 def split(index: Sequence[SampleRef], settings: DataSettings) -> tuple[list[SampleRef], list[SampleRef]]:
@@ -116,7 +121,7 @@ def split(index: Sequence[SampleRef], settings: DataSettings) -> tuple[list[Samp
     training = [ref for ref in index if _key(ref, settings) not in held]
     if not training:
         raise SettingsError(
-            "every sample is held out for validation.", remedy="Name fewer keys in data.held_out."
+            "no sample is left to train on: all are held out.", remedy="Name fewer keys in data.held_out."
         )
     return training, [ref for ref in index if _key(ref, settings) in held]
 
@@ -129,7 +134,7 @@ def _place(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
 
 
-class Samples(TorchDataset):
+class Samples(TorchDataset[Batch]):
     """Rows as `Batch`es of one, by (epoch, position). The epoch decides what is drawn about the sample."""
 
     def __init__(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.prediction import Prediction
 from trainer.figure import figure
@@ -26,13 +27,13 @@ FIGURE_PX = 512
 """Figures of larger pictures show every n-th pixel."""
 
 
-def write_depth_files(stem: Path, prediction: Prediction, image: np.ndarray) -> list[Path]:
+def write_depth_files(stem: Path, prediction: Prediction, image: NDArray[np.float32]) -> list[Path]:
     """STEM-depth.png, STEM-normals.png, STEM.ply, STEM.glb, STEM.png; image (256, 256, 3) float32 RGB in [0, 1]."""
     return write_picture_files(stem, prediction, image, [depth_mesh(prediction, image)])
 
 
 def write_picture_files(
-    stem: Path, prediction: Prediction, image: np.ndarray, meshes: Sequence[trimesh.Trimesh]
+    stem: Path, prediction: Prediction, image: NDArray[np.float32], meshes: Sequence[trimesh.Trimesh]
 ) -> list[Path]:
     """The same of a whole picture, image (H, W, 3), whose people's meshes are at hand.
 
@@ -51,7 +52,7 @@ def write_picture_files(
     return paths
 
 
-def _reduced(prediction: Prediction, image: np.ndarray) -> tuple[Prediction, np.ndarray]:
+def _reduced(prediction: Prediction, image: NDArray[np.float32]) -> tuple[Prediction, NDArray[np.float32]]:
     """Every n-th pixel, so that a figure of a large picture takes no longer than one of a crop."""
     step = max(1, max(prediction.depth_m.shape) // FIGURE_PX)
     if step == 1:
@@ -68,19 +69,19 @@ def _reduced(prediction: Prediction, image: np.ndarray) -> tuple[Prediction, np.
     return less, image[every]
 
 
-def steepest_step(K: np.ndarray) -> float:
+def steepest_step(K: NDArray[np.floating]) -> float:
     """Largest difference of depth between neighbouring pixels of one surface, over their depth."""
     return float(np.tan(np.radians(MAX_SLOPE_DEG)) / K[0, 0])
 
 
-def write_depth_png(path: Path, depth_m: np.ndarray) -> None:
+def write_depth_png(path: Path, depth_m: NDArray[np.floating]) -> None:
     """16 bit, PNG_UNITS_PER_M, 0 = background. Depth beyond 13.1 m is stored as 65535; the npz holds it exactly."""
     units = np.minimum(np.rint(depth_m.astype(np.float64) * PNG_UNITS_PER_M), np.iinfo(np.uint16).max)
     _, data = cv2.imencode(".png", units.astype(np.uint16))
     path.write_bytes(data.tobytes())
 
 
-def depth_mesh(prediction: Prediction, image: np.ndarray) -> trimesh.Trimesh:
+def depth_mesh(prediction: Prediction, image: NDArray[np.float32]) -> trimesh.Trimesh:
     """The visible surface as a mesh with the photo's colours: x right, y down, z forward, metres.
 
     Two triangles per square of four neighbouring pixels on the body, left out where depth jumps: its range exceeds
@@ -113,13 +114,13 @@ def viewer_mesh(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     return seen
 
 
-def write_normals_png(path: Path, normal: np.ndarray) -> None:
+def write_normals_png(path: Path, normal: NDArray[np.floating]) -> None:
     """Colours (n + 1) / 2 of normals with x right, y up and z towards the camera; black off the body."""
     colours = np.where(normal.any(axis=-1, keepdims=True), 0.5 + 0.5 * normal * [1, -1, -1], 0)
     _write_png(path, np.rint(255 * colours).astype(np.uint8))
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
     """(H, W, 3) uint8 RGB."""
     _, data = cv2.imencode(".png", image[..., ::-1])
     path.write_bytes(data.tobytes())

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
 from schemas.prediction import Prediction
@@ -68,7 +69,7 @@ def evaluate(
     return results
 
 
-def image_errors(depths: Mapping[str, np.ndarray], truth: Truth) -> ImageErrors:
+def image_errors(depths: Mapping[str, NDArray[np.floating]], truth: Truth) -> ImageErrors:
     """Errors of several depth maps (H, W) of one image over the pixels that all of them and the truth know."""
     common = np.logical_and.reduce([truth.depth_m > 0, *(depth > 0 for depth in depths.values())])
     true = np.where(common, truth.depth_m, 0)
@@ -145,8 +146,8 @@ def _lines(errors: Iterable[tuple[str, DepthErrors]]) -> Iterable[str]:
         )
 
 
-def report(results: Mapping[str, ImageErrors]) -> str:
-    """Everything that is said about an evaluation: means, then by part and by pose where the truth knows them."""
+def evaluation_text(results: Mapping[str, ImageErrors]) -> str:
+    """What `python -m trainer evaluate` prints: means, then errors by part and by pose where the truth knows them."""
     parts, poses = mae_by_part(results), mae_by_pose(results)
     blocks = [f"{len(results)} image(s), after one offset per image", table(means(results))]
     blocks += [mae_table("MAE mm by part", parts)] if parts else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.prediction import Prediction
 from trainer.surfaces import normals
@@ -25,7 +26,7 @@ _TITLES = (
 )
 
 
-def figure(prediction: Prediction, image: np.ndarray) -> np.ndarray:
+def figure(prediction: Prediction, image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB; image (h, w, 3) float32 RGB in [0, 1] of the prediction's size.
 
     Depth from the 1st to the 99th percentile of the base, yellow nearest; offsets within +-5 cm, blue nearer, red
@@ -55,31 +56,31 @@ def figure(prediction: Prediction, image: np.ndarray) -> np.ndarray:
     return np.concatenate(drawn, axis=1)
 
 
-def _ramp() -> np.ndarray:
+def _ramp() -> NDArray[np.float64]:
     """(PANEL_PX, 1): 1 at the top, 0 at the bottom."""
     return np.linspace(1, 0, PANEL_PX)[:, None]
 
 
-def _coloured(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _coloured(values: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     levels = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1]
     return np.where(mask[..., None], colours, 255).astype(np.uint8)
 
 
-def _blue_to_red(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _blue_to_red(values: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Blue at -1, light grey at 0, red at 1."""
     far, near = np.clip(values, 0, 1)[..., None], np.clip(-values, 0, 1)[..., None]
     colours = 230 + far * (np.array([178, 24, 43]) - 230) + near * (np.array([33, 102, 172]) - 230)
     return np.where(mask[..., None], np.rint(colours), 255).astype(np.uint8)
 
 
-def _normal_colours(normal: np.ndarray) -> np.ndarray:
+def _normal_colours(normal: NDArray[np.floating]) -> NDArray[np.uint8]:
     seen = normal.any(axis=-1, keepdims=True)
     colours = np.rint(255 * (0.5 + 0.5 * normal * [1, -1, -1]))
     return np.where(seen, np.clip(colours, 0, 255), 255).astype(np.uint8)
 
 
-def _fitted(panel: np.ndarray) -> np.ndarray:
+def _fitted(panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The panel at PANEL_PX, wider than high or not, in a white square."""
     height, width = panel.shape[:2]
     scale = PANEL_PX / max(height, width)
@@ -91,14 +92,14 @@ def _fitted(panel: np.ndarray) -> np.ndarray:
     return square
 
 
-def _titled(title: str, panel: np.ndarray) -> np.ndarray:
+def _titled(title: str, panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
     framed = cv2.copyMakeBorder(
         panel, TITLE_PX, GAP_PX, GAP_PX, GAP_PX, cv2.BORDER_CONSTANT, value=(255,) * 3
     )
     return _written(framed, title, (GAP_PX, TITLE_PX - 8))
 
 
-def _bar(colours: np.ndarray, top: str, bottom: str) -> np.ndarray:
+def _bar(colours: NDArray[np.uint8], top: str, bottom: str) -> NDArray[np.uint8]:
     """A scale with what its ends stand for."""
     bar = np.full((PANEL_PX + TITLE_PX + GAP_PX, 56, 3), 255, np.uint8)
     bar[TITLE_PX : TITLE_PX + PANEL_PX, :10] = colours
@@ -107,7 +108,7 @@ def _bar(colours: np.ndarray, top: str, bottom: str) -> np.ndarray:
     return bar
 
 
-def _written(image: np.ndarray, text: str, place: tuple[int, int]) -> np.ndarray:
+def _written(image: NDArray[np.uint8], text: str, place: tuple[int, int]) -> NDArray[np.uint8]:
     image = np.ascontiguousarray(image)
     cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
     return image

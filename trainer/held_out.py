@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from schemas.conventions import MAP_PX
@@ -41,7 +42,7 @@ class HeldOut:
         batches = (self._batch(place) for place in self._places())
         return validate(model, batches, device, self._truths)
 
-    def panels(self, model: nn.Module, device: torch.device) -> np.ndarray:
+    def panels(self, model: nn.Module, device: torch.device) -> NDArray[np.uint8]:
         """Pictures of a few: see `validation_panels`."""
         places = self._places()
         shown = [self._batch(place) for place in places[:: max(1, len(places) // PANELS)][:PANELS]]
@@ -54,7 +55,7 @@ class HeldOut:
     def _batch(self, place: int) -> Batch:
         ref, limit_s = self._samples.refs[place], self._settings.data.time_limit_s
         said = f"sample {ref.sample_id} of {ref.path} was not read within {limit_s:g} s (data.time_limit_s)."
-        with self._stopping.limited(limit_s, f"{said} Check that disk or network. Go on with --resume."):
+        with self._stopping.limited(limit_s, f"{said} Check that disk or network. Continue with --resume."):
             return self._samples[0, place]
 
 
@@ -65,7 +66,7 @@ def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
     if not any(ref.sample_id in truths for ref in held_out):
         raise SettingsError(
             f"{folder} holds the true depth of none of the {len(held_out)} held-out samples.",
-            remedy="Make it with `python -m pipeline truth`, or leave data.truth out.",
+            remedy="Make it with `python -m pipeline studio truth`, or leave data.truth out.",
         )
     return truths
 

@@ -20,6 +20,7 @@ from multiprocessing import Pipe, Process, get_context, get_start_method
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import recv_handle, send_handle
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class _Layout:
 
     tensors: tuple[tuple[str, torch.dtype, tuple[int, ...], int], ...]
     """Name, type, shape, first byte."""
-    others: dict[str, tuple[str, ...]]
+    others: dict[str, Any]
     bytes: int
 
 
@@ -242,11 +243,11 @@ def _mapped(layout: _Layout, file: int) -> Batch:
     """The batch in a file of memory, without a copy; the memory is freed with the last of its tensors."""
     with os.fdopen(file) as opened:
         memory = mmap.mmap(opened.fileno(), layout.bytes)
-    tensors: dict[str, Tensor] = {
+    tensors: dict[str, Any] = {
         name: torch.frombuffer(memory, dtype=dtype, count=torch.Size(shape).numel(), offset=at).reshape(shape)
         for name, dtype, shape, at in layout.tensors
     }
-    return Batch(**tensors, **layout.others)  # type: ignore[arg-type]
+    return Batch(**tensors, **layout.others)
 
 
 def _memory_file() -> int:

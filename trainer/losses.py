@@ -64,7 +64,8 @@ def halved(target: Tensor, warped: Tensor, mask: Tensor) -> tuple[Tensor, Tensor
     """Pictures at half the size, means of 2x2 squares, and the squares whose four pixels count."""
 
     def mean(values: Tensor) -> Tensor:
-        return functional.avg_pool2d(values.flatten(0, 1), 2).unflatten(0, values.shape[:2])
+        pooled: Tensor = functional.avg_pool2d(values.flatten(0, 1), 2).unflatten(0, values.shape[:2])
+        return pooled
 
     return functional.avg_pool2d(target, 2), mean(warped), (mean(mask) == 1).to(mask.dtype)
 
@@ -115,4 +116,5 @@ def _local_difference(target: Tensor, warped: Tensor) -> Tensor:
         signed = (target - warped).flatten(0, 1)
         padded = functional.pad(signed, (1, 2, 1, 2), mode="replicate")
         averaged = functional.avg_pool2d(padded, GATE_WINDOW_PX, stride=1)
-        return averaged.abs().mean(1, keepdim=True).unflatten(0, target.shape[:2])
+        difference: Tensor = averaged.abs().mean(1, keepdim=True).unflatten(0, target.shape[:2])
+        return difference

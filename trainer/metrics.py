@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
 from trainer.surfaces import normals
@@ -34,7 +35,9 @@ class DepthErrors:
     below_5cm: float
 
 
-def depth_errors(depth: np.ndarray, truth: np.ndarray, K: np.ndarray) -> DepthErrors:
+def depth_errors(
+    depth: NDArray[np.floating], truth: NDArray[np.floating], K: NDArray[np.floating]
+) -> DepthErrors:
     """Errors over the pixels that both know. depth, truth (H, W) metres, 0 = unknown; K (3, 3) at (H, W).
 
     The offset aligns the medians and is then the best constant within +-SEARCH_M for the mean absolute error, which is
@@ -70,13 +73,13 @@ def mean_errors(errors: Sequence[DepthErrors]) -> DepthErrors:
     return DepthErrors(**{name: float(np.mean([getattr(each, name) for each in errors])) for name in names})
 
 
-def best_offset(found: np.ndarray, true: np.ndarray) -> float:
+def best_offset(found: NDArray[np.floating], true: NDArray[np.floating]) -> float:
     """Metres that `found` lies behind `true`: the medians' difference, plus at most SEARCH_M."""
     medians = float(np.median(found) - np.median(true))
     return medians + float(np.clip(np.median(found - true - medians), -SEARCH_M, SEARCH_M))
 
 
-def detail(depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def detail(depth: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(H, W) d - (G d) / (G 1), G a Gaussian of DETAIL_PX over the pixels of mask alone; 0 elsewhere.
 
     Linear: the detail of an error is the error of the detail.
@@ -89,7 +92,10 @@ def detail(depth: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, depth - sums / np.maximum(total, 1e-12), 0.0)
 
 
-def _normal_angles_deg(depth: np.ndarray, truth: np.ndarray, K: np.ndarray) -> np.ndarray:
+def _normal_angles_deg(
+    depth: NDArray[np.floating], truth: NDArray[np.floating], K: NDArray[np.floating]
+) -> NDArray[np.float64]:
     found, true = normals(depth, K), normals(truth, K)
     known = found.any(axis=-1) & true.any(axis=-1)
-    return np.degrees(np.arccos(np.clip((found * true).sum(axis=-1)[known], -1, 1)))
+    cosine: NDArray[np.float64] = (found * true).sum(axis=-1)[known]
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))

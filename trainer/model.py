@@ -50,7 +50,7 @@ class ReconNet(nn.Module):
         )
         self.last = nn.Conv2d(stem, 1, 1)
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # Conv2d's annotation allows None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """offset = max_offset_m (2 sigmoid(x) - 1), float32."""
@@ -108,7 +108,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, outputs, H, W) of (B, inputs, H, W)."""
-        return self.shortcut(x) + self.branch(x)
+        y: Tensor = self.shortcut(x) + self.branch(x)
+        return y
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def epoch_order(count: int, seed: int, epoch: int, dataset: int = 0) -> np.ndarray:
+def epoch_order(count: int, seed: int, epoch: int, dataset: int = 0) -> NDArray[np.int64]:
     """(count,) the order in which an epoch visits the samples of a dataset."""
     return np.random.default_rng([seed, epoch, dataset]).permutation(count)
 
@@ -73,7 +74,7 @@ class BatchOrder:
         self._process, self._processes = process, processes
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        orders: dict[int, tuple[int, np.ndarray]] = {}
+        orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
         for turn in self._turns:
             first = (turn * self._processes + self._process) * self._batch_size
             batch = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.batch import Batch
@@ -19,7 +20,7 @@ SHOWN_DIFFERENCE = 0.3
 
 
 @torch.no_grad()
-def validation_panels(model: nn.Module, batches: Sequence[Batch], device: torch.device) -> np.ndarray:
+def validation_panels(model: nn.Module, batches: Sequence[Batch], device: torch.device) -> NDArray[np.uint8]:
     """(256 B, 1280, 3) uint8 RGB; a row each: photo, base depth, offset (blue nearer, red farther, +-5 cm), and the
     colour difference to the references, mean over those valid, with the base depth and with the refined one."""
     model.eval()
@@ -42,27 +43,29 @@ def validation_panels(model: nn.Module, batches: Sequence[Batch], device: torch.
     return np.concatenate(rows)
 
 
-def _mean_difference(batch: Batch, offset: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _mean_difference(batch: Batch, offset: Tensor) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     warped, counted = warped_references(batch, offset)
     difference = ((batch.target[:, None] - warped).abs().mean(2, keepdim=True) * counted).sum(1)
     count = counted.sum(1)
     return (difference / count.clamp(min=1))[0, 0].cpu().numpy(), count[0, 0].cpu().numpy() > 0
 
 
-def _coloured(values: np.ndarray, mask: np.ndarray, colours: int) -> np.ndarray:
+def _coloured(values: NDArray[np.floating], mask: NDArray[np.bool_], colours: int) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of values in [0, 1]; white outside the mask."""
     levels = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
-    return np.where(mask[..., None], cv2.applyColorMap(levels, colours)[..., ::-1], 255).astype(np.uint8)
+    shown = cv2.applyColorMap(levels, colours)[..., ::-1]
+    return np.where(mask[..., None], shown, 255).astype(np.uint8)
 
 
-def _blue_to_red(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _blue_to_red(values: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of values in [-1, 1]: blue, white at 0, red; grey outside the mask."""
     far, near = np.clip(values, 0, 1), np.clip(-values, 0, 1)
     colours = np.stack([1 - near, 1 - near - far, 1 - far], axis=-1)
-    return np.rint(255 * np.where(mask[..., None], colours, 0.85)).astype(np.uint8)
+    shown: NDArray[np.float64] = np.where(mask[..., None], colours, 0.85)
+    return np.rint(255 * shown).astype(np.uint8)
 
 
-def write_picture(path: Path, image: np.ndarray) -> None:
+def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
     """(H, W, 3) uint8 RGB as a file."""
     _, data = cv2.imencode(path.suffix, np.ascontiguousarray(image[..., ::-1]))
     path.write_bytes(data.tobytes())

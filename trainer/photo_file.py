@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import DecodeError, SourceError
 
@@ -15,7 +16,7 @@ FOREIGN_SUFFIXES = (".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", "
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_photo(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 sRGB, turned as its EXIF orientation says. Raises SourceError or DecodeError."""
     try:
         data = path.read_bytes()
@@ -29,7 +30,8 @@ def read_photo(path: Path) -> np.ndarray:
             f"{path} is not a photo: {'it is empty' if not data else f'its {len(data)} bytes cannot be decoded'}.",
             remedy="Give a whole JPEG, PNG, WebP, BMP or TIFF file.",
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    photo: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return photo
 
 
 def foreign_photo(path: Path) -> DecodeError:
@@ -45,7 +47,7 @@ def _is_heif(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
 
 
-def _decoded(data: bytes) -> np.ndarray | None:
+def _decoded(data: bytes) -> NDArray[np.uint8] | None:
     """(H, W, 3) BGR, upright; None where it cannot be decoded."""
     if not data:
         return None

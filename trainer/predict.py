@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import HumandepthError, NobodyFoundError, SourceError
 from schemas.prediction import Placement, prediction_path
@@ -151,7 +152,7 @@ def _subjects_of_video(
 
 
 def _subject(
-    name: str, body: PhotoBody, file_name: str, picture_name: str, picture: np.ndarray | None
+    name: str, body: PhotoBody, file_name: str, picture_name: str, picture: NDArray[np.uint8] | None
 ) -> Subject:
     placement = Placement(
         picture=file_name,
@@ -163,7 +164,7 @@ def _subject(
     )
     return Subject(
         name=name,
-        image=body.image.astype(np.float32) / 255,
+        image=np.divide(body.image, 255, dtype=np.float32),
         K=body.K,
         input_depth=body.input_depth,
         base_depth=body.base_depth,

@@ -4,63 +4,85 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from schemas.command_line import Commands, add_settings, at_least_one
 from schemas.escaping import shown
 from schemas.places import plain_folder_to_write, plain_path
+from trainer.arguments import add_device, add_samples
 
 
-def add_command(commands: Any) -> None:
-    """Adds `predict` to the commands of a parser."""
-    predict = commands.add_parser("predict", help="depth of photos and videos, or of rows of a dataset")
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    predict = commands.add(
+        "predict",
+        "predict the depth of photos and videos, or of samples of a dataset",
+        examples=[
+            "photo.jpg --checkpoint checkpoint --out predicted",
+            "--dataset dataset --per-track 3 --checkpoint checkpoint --out predicted",
+        ],
+    )
     predict.add_argument("files", nargs="*", metavar="FILE", help="photos, videos, or folders of them")
     predict.add_argument(
-        "--checkpoint", help="folder that `fit --out` made; without it, the base depth alone"
-    )
-    predict.add_argument("--out", type=plain_folder_to_write, required=True, help="folder for the results")
-    predict.add_argument("--dataset", type=plain_path, help="predict rows of this dataset instead of photos")
-    predict.add_argument(
-        "--sample", dest="sample_ids", action="append", default=[], help="sample id; repeatable"
-    )
-    predict.add_argument("--per-track", type=int, help="this many samples of every track, evenly spread")
-    predict.add_argument(
-        "--preset",
-        help="`paper` or `released` of the pipeline, instead of how the checkpoint's dataset was made",
+        "--checkpoint",
+        metavar="FOLDER",
+        help="checkpoint folder of `fit`; without it only the base depth is written",
     )
     predict.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting of the pipeline, for example body.file=smpl.npz or tracking.bodies=FOLDER",
+        "--out", type=plain_folder_to_write, required=True, metavar="FOLDER", help="where the results go"
     )
     predict.add_argument(
-        "--allow-mismatch", action="store_true", help="accept another body or network than in training"
+        "--dataset", type=plain_path, metavar="DATASET", help="predict samples of this dataset, not files"
     )
-    predict.add_argument("--focal-px", type=float, help="focal length of the pictures in pixels, where known")
-    predict.add_argument("--every", type=int, default=1, help="of a video, every so many usable frames")
+    add_samples(predict)
+    add_settings(
+        predict,
+        ("paper", "paper-exact", "released"),
+        default=None,
+        what="the pipeline",
+        see="for example body.file=smpl.npz; all of them: python -m pipeline settings",
+    )
     predict.add_argument(
-        "--batch-size", type=int, default=1, help="people that go through the network together"
+        "--allow-mismatch",
+        action="store_true",
+        help="accept another body or network file than the one used in training",
     )
-    predict.add_argument("--turntable", action="store_true", help="an animated GIF of every surface")
-    predict.add_argument("--only-npz", action="store_true", help="no pictures, no mesh")
-    predict.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    predict.add_argument(
+        "--focal-px",
+        type=float,
+        metavar="PX",
+        help="focal length in pixels of the full images, where it is known",
+    )
+    predict.add_argument(
+        "--every", type=int, default=1, metavar="N", help="of a video, every N-th usable frame (default: 1)"
+    )
+    predict.add_argument(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="people that go through the network together (default: 1)",
+    )
+    predict.add_argument(
+        "--turntable", action="store_true", help="also write an animated GIF of every surface"
+    )
+    predict.add_argument("--only-npz", action="store_true", help="write no pictures and no meshes")
+    add_device(predict)
     predict.set_defaults(command=_predict, extra="pipeline,trainer")
 
 
 def _predict(options: argparse.Namespace) -> int:
     from schemas.errors import SettingsError
 
-    if bool(options.files) == bool(options.dataset):
-        raise SettingsError("nothing to predict, or two things.", remedy="Give files, or --dataset.")
-    for name in ("per_track", "every", "batch_size"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise SettingsError(f"--{name.replace('_', '-')} cannot be {value}.", remedy="Give 1 or more.")
+    if options.files and options.dataset:
+        raise SettingsError(
+            f"files ({options.files[0]}) and --dataset cannot be combined.", remedy="Give one of them."
+        )
+    if not options.files and not options.dataset:
+        raise SettingsError("there is nothing to predict.", remedy="Give files, or --dataset.")
+    at_least_one(options, "per_track", "every", "batch_size")
     if options.dataset and (options.preset or options.overrides):
         raise SettingsError(
-            "--preset and --set do not change the base depth that a dataset holds.",
+            "--preset and --set cannot be combined with --dataset, which holds its base depth already.",
             remedy="Leave them out, or give files.",
         )
     from trainer.checkpoint import load_checkpoint
@@ -96,7 +118,7 @@ def _predict(options: argparse.Namespace) -> int:
         only_npz=options.only_npz,
         with_turntable=options.turntable,
         batch_size=options.batch_size,
-        report=PredictLines(),
+        on_written=PredictLines(),
     )
     print(f"wrote {len(written)} prediction(s) into {shown(options.out)}")
     return 0

@@ -36,21 +36,25 @@ def predict_into(
     only_npz: bool = False,
     with_turntable: bool = False,
     batch_size: int = 1,
-    report: Callable[[int, str], None] = lambda done, name: None,
+    on_written: Callable[[int, str], None] = lambda done, name: None,
 ) -> list[Path]:
     """Writes each subject's prediction (npz) and, unless `only_npz`, the files people open; returns the npz paths.
 
     Beside NAME.npz lie NAME-depth.png (16 bit), NAME-normals.png, NAME.ply and NAME.glb (coloured mesh), NAME.png
     (figure), and NAME.gif (turntable) where wanted. Where the place in the picture is known, `full/` holds the same of
     the whole picture; people of one picture follow one another. `batch_size` subjects go through the network together.
-    `report` hears of each.
+    `on_written` is called after each
+    with their number and its name.
     """
     written: list[Path] = []
     whole = _WholePictures(folder / FULL, only_npz=only_npz)
     for subject, prediction in _predicted(subjects, predictor, batch_size):
         path = prediction_path(folder, subject.name)
         if path in written:
-            raise SourceError(f"{subject.name} is given twice.", remedy="Name each photo or sample once.")
+            raise SourceError(
+                f"two subjects are named {subject.name}: their files would replace each other.",
+                remedy="Name each photo or sample once.",
+            )
         prediction.save(path)
         if not only_npz:
             image = cv2.resize(subject.image, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
@@ -59,7 +63,7 @@ def predict_into(
                 write_turntable(path.with_suffix(".gif"), turntable(prediction, image))
         whole.add(subject, prediction)
         written.append(path)
-        report(len(written), subject.name)
+        on_written(len(written), subject.name)
     whole.write()
     return written
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.conventions import IMAGE_PX, MAP_PX
@@ -49,7 +50,8 @@ class Predictor:
     def _offset(self, inputs: Tensor) -> Tensor:
         # Not in TF32, torch's default for convolutions on a GPU: ten bits would cost a tenth of a millimetre.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return self._model(inputs.to(self._device))
+            offset: Tensor = self._model(inputs.to(self._device))
+            return offset
 
 
 class BaseDepth:
@@ -61,9 +63,12 @@ class BaseDepth:
         return [_prediction(subject, nothing) for subject in subjects]
 
 
-def _prediction(subject: Subject, offset_m: np.ndarray) -> Prediction:
+def _prediction(subject: Subject, offset_m: NDArray[np.floating]) -> Prediction:
     if not np.isfinite(offset_m).all():
-        raise CheckpointError("the network gives no finite depth.", remedy="Train again with a lower rate.")
+        raise CheckpointError(
+            f"the network's depth of {subject.name} is not finite.",
+            remedy="Train again with a lower train.learning_rate.",
+        )
     base = subject.base_depth.astype(np.float32)
     K = subject.K * np.array([[MAP_PX / IMAGE_PX], [MAP_PX / IMAGE_PX], [1.0]])
     depth = np.where(base > 0, base + offset_m, 0).astype(np.float32)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -110,7 +111,7 @@ class Probed:
 
     sample_id: str
     prediction: Prediction
-    seen: np.ndarray
+    seen: NDArray[np.bool_]
     """(256, 256) bool: valid in a reference."""
 
 

@@ -1,60 +1,70 @@
-"""`python -m trainer probe`: chosen samples of a dataset optimised, written, and compared with the truth."""
+"""`python -m trainer probe`: its arguments, and what is done with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
 
-import torch
-
-from schemas.dataset import Dataset
-from schemas.prediction import prediction_path
-from schemas.truth import Truth
-from trainer.config import DataSettings, LossSettings
-from trainer.data import Samples, read_index
-from trainer.probe import ProbeSettings, probe
-from trainer.recovery import Recovery, mean_recovery, recovery
-from trainer.subject import chosen_positions
+from schemas.command_line import Commands, add_overrides, at_least_one
+from schemas.places import folder_to_write, plain_path
+from trainer.arguments import add_device, add_samples
 
 
-def probe_into(
-    out: Path,
-    root: str,
-    losses: LossSettings,
-    settings: ProbeSettings,
-    *,
-    truths: Path | None = None,
-    sample_ids: Sequence[str] = (),
-    per_track: int | None = None,
-    references: int = 6,
-    batch_size: int = 4,
-    device: str | None = None,
-) -> str:
-    """Writes one prediction per sample into `out` and returns what is to be said about them."""
-    index = read_index(Dataset.open(root))
-    positions = chosen_positions(index, sample_ids, per_track)
-    data = DataSettings(max_references=references, colour_jitter=False)
-    samples = Samples(index, data, seed=0, training=False, photo_px=losses.photo_px)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    recoveries: list[Recovery] = []
-    count = 0
-    for found in probe(samples, positions, losses, settings, batch_size=batch_size, device=where):
-        count += 1
-        path = prediction_path(out, found.sample_id)
-        found.prediction.save(path)
-        if truths is not None:
-            truth = Truth.load(truths / path.name)
-            depths = found.prediction
-            recoveries.append(
-                recovery(
-                    depths.depth_m, depths.base_depth_m, truth.depth_m, found.seen, settings.max_offset_m
-                )
-            )
-    said = f"wrote {count} optimised depth(s) into {out}"
-    if recoveries:
-        mean = mean_recovery(recoveries)
-        said += (
-            f"\nerror after one offset, on pixels that a reference sees: {mean.base_mm:.2f} mm with the base depth, "
-            f"{mean.found_mm:.2f} mm optimised: {100 * mean.share:+.0f} % recovered"
-        )
-    return said
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    probe = commands.add(
+        "probe",
+        "optimise the depth of single samples directly, without a network",
+        about="What comes out is what the losses alone can recover from these data.",
+        examples=["dataset --per-track 2 --truth truth --out probed"],
+    )
+    probe.add_argument("dataset", type=plain_path, metavar="DATASET", help="a dataset folder")
+    probe.add_argument(
+        "--out", type=folder_to_write, required=True, metavar="FOLDER", help="where one .npz per sample goes"
+    )
+    probe.add_argument(
+        "--truth",
+        metavar="FOLDER",
+        help="what `python -m pipeline studio truth` wrote: also report what was recovered",
+    )
+    add_samples(probe)
+    probe.add_argument(
+        "--references", type=int, default=6, metavar="N", help="at most this many (default: 6)"
+    )
+    probe.add_argument(
+        "--steps", type=int, default=120, metavar="N", help="steps of the optimiser (default: 120)"
+    )
+    probe.add_argument(
+        "--batch", type=int, default=4, metavar="N", help="samples optimised together (default: 4)"
+    )
+    add_overrides(probe, what="the losses", see="for example photo_px=512", form="FIELD=VALUE")
+    probe.add_argument(
+        "--corrections", action="store_true", help="also optimise small corrections of every pair's motion"
+    )
+    add_device(probe)
+    probe.set_defaults(command=_probe)
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from schemas.settings import with_overrides
+    from trainer.config import CorrectionSettings
+    from trainer.probe import PROBE_LOSSES, ProbeSettings
+    from trainer.probed_files import probe_into
+
+    at_least_one(options, "per_track", "references", "batch")
+    said = probe_into(
+        Path(options.out),
+        options.dataset,
+        with_overrides(PROBE_LOSSES, options.overrides),
+        ProbeSettings(
+            steps=options.steps, corrections=CorrectionSettings(learn=True) if options.corrections else None
+        ),
+        truths=Path(options.truth) if options.truth else None,
+        sample_ids=options.sample_ids,
+        per_track=options.per_track,
+        references=options.references,
+        batch_size=options.batch,
+        device=options.device,
+    )
+    print(said)
+    return 0

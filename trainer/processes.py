@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +30,13 @@ class Processes:
         """Whether this one validates and writes."""
         return self.rank == 0
 
-    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """g := (1/R) sum_r g_r, one exchange for all parameters."""
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        if self.count == 1:
-            return
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        distributed.all_reduce(flat)
-        flat /= self.count
-        for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
-            gradient.copy_(part.view_as(gradient))
+    def averaging(self, model: nn.Module) -> nn.Module:
+        """What to call in place of `model` so that a backward pass leaves g := (1/R) sum_r g_r in its parameters.
+
+        All processes begin with the first one's weights. The model itself, whose names checkpoints hold, where there is
+        one process.
+        """
+        return model if self.count == 1 else DistributedDataParallel(model)
 
     def largest(self, *values: float) -> list[float]:
         """The largest of each over the processes: what they agree on."""
@@ -64,6 +62,11 @@ class Processes:
         shared = values.to(self.device, copy=True)
         distributed.all_reduce(shared)
         return shared.cpu()
+
+
+def gradients_kept_back(model: nn.Module, is_on: bool = True) -> AbstractContextManager[None]:
+    """Passes inside only add to this process's gradients: the next backward pass outside exchanges their sum."""
+    return model.no_sync() if is_on and isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.prediction import Placement, Prediction
 from trainer.depth_files import steepest_step
@@ -21,9 +22,9 @@ class PutBack:
 
     rows: slice
     columns: slice
-    depth_m: np.ndarray
+    depth_m: NDArray[np.float32]
     """(rows, columns) float32 metres, 0 = background."""
-    base_depth_m: np.ndarray
+    base_depth_m: NDArray[np.float32]
 
 
 def put_back(prediction: Prediction, placement: Placement) -> PutBack:
@@ -100,7 +101,7 @@ def whole_picture(predictions: Sequence[Prediction]) -> Prediction:
     return Prediction(depth_m=depth, base_depth_m=base, K=lenses[0], person=person, person_K=lenses)
 
 
-def pasted(images: Sequence[np.ndarray], placements: Sequence[Placement]) -> np.ndarray:
+def pasted(images: Sequence[NDArray[np.float32]], placements: Sequence[Placement]) -> NDArray[np.float32]:
     """(H, W, 3) float32: crops (side, side, 3) laid into a black picture, for where the picture is not at hand."""
     height, width = placements[0].picture_hw
     picture = np.zeros((height, width, 3), np.float32)
@@ -118,5 +119,6 @@ def _pixels_inside(start: float, length: float, size: int) -> slice:
     return slice(first, int(np.clip(np.ceil(start + length - 0.5), first, size)))
 
 
-def _cell(coordinate: np.ndarray, side: int) -> np.ndarray:
-    return np.clip(np.floor(coordinate).astype(int), 0, side - 1)
+def _cell(coordinate: NDArray[np.floating], side: int) -> NDArray[np.int64]:
+    cells: NDArray[np.int64] = np.clip(np.floor(coordinate).astype(np.int64), 0, side - 1)
+    return cells

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import FILES_PATH, SETTINGS_PATH, Dataset, file_sha256
+from schemas.dataset import FILES_PATH, SETTINGS_PATH, Dataset
 from schemas.documents import damaged, json_object
 from schemas.errors import SettingsError
 from schemas.recipe import BODIES, NAMED_FILES, SURFACE, Recipe
+from schemas.work_record import file_sha256
 from trainer.remote import RemoteDataset
 
 _REMEDY = "Run the pipeline again on this folder."
@@ -51,8 +52,8 @@ def common_recipe(
         unlike = [*recipe.differences(theirs, SURFACE), *recipe.file_differences(theirs)]
         if unlike and not allow_unlike:
             raise SettingsError(
-                f"the base depths of {first.root} and {other.root} were made in unlike ways: {'; '.join(unlike)}.",
-                remedy="Train on one, make the other again with the same settings, or accept it: "
+                f"the base depths of {first.root} and {other.root} were made differently: {'; '.join(unlike)}.",
+                remedy="Train on one of them, make the other again with the same settings, or accept it: "
                 "--set data.allow_unlike_recipes=true.",
             )
         for line in [*unlike, *recipe.differences(theirs, BODIES)]:

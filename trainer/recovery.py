@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trainer.evaluate import best_offset
+from trainer.metrics import best_offset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,11 @@ class Recovery:
 
 
 def recovery(
-    found: np.ndarray, base: np.ndarray, truth: np.ndarray, seen: np.ndarray, max_offset_m: float = 0.1
+    found: NDArray[np.floating],
+    base: NDArray[np.floating],
+    truth: NDArray[np.floating],
+    seen: NDArray[np.bool_],
+    max_offset_m: float = 0.1,
 ) -> Recovery:
     """Errors (method, section 10) of maps (H, W) in metres over pixels that are seen and known in all three.
 

@@ -54,8 +54,8 @@ class RemoteDataset:
             check_info(root, _info(f"{root}/{INFO_PATH}", _bytes(filesystem, f"{path}/{INFO_PATH}")))
             if filesystem.get_file_info(f"{path}/{JOURNAL_PATH}").type != fs.FileType.NotFound:
                 raise DatasetError(
-                    f"{root}: packing its shards was interrupted.",
-                    remedy="Finish it: python -m pipeline compact.",
+                    f"{root}: compaction of its shards was interrupted.",
+                    remedy="Finish it: python -m pipeline dataset compact.",
                 )
             listed = filesystem.get_file_info(fs.FileSelector(f"{path}/{RECORDS_PATH}", allow_not_found=True))
             names = sorted(each.path for each in listed if each.path.endswith(".json"))

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.data import SampleRef
@@ -64,7 +65,9 @@ class Report:
         temporary.replace(folder / REPORT_NAME)
 
 
-def _row(by: str, group: str, limits: tuple[float, float] | None, counts: np.ndarray) -> dict[str, object]:
+def _row(
+    by: str, group: str, limits: tuple[float, float] | None, counts: NDArray[np.floating]
+) -> dict[str, object]:
     seen = counts[:, 0].sum()
     means = counts[:, 1:].sum(axis=0) / max(seen, 1)
     low, high = limits or (None, None)

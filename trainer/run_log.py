@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from schemas.errors import DatasetError, HumandepthError
-from schemas.views import View
+from schemas.selections import Selection
 from trainer.batch import Batch
 from trainer.board import Board
 from trainer.config import Settings
@@ -73,9 +73,10 @@ class RunLog:
             self._write({"step": step, "minutes": round(minutes, 3), **numbers})
             self.board.scalars("training", numbers, step)
 
-    def views(self, step: int, views: dict[str, View]) -> None:
-        """Notes what the view of every dataset said: one of the same name may be saved over it."""
-        self._write({"step": step, "views": {root: asdict(view) for root, view in views.items()}})
+    def selections(self, step: int, selections: dict[str, Selection]) -> None:
+        """Notes what the selection of every dataset says: another of its name may replace it later."""
+        said = {root: asdict(selection) for root, selection in selections.items()}
+        self._write({"step": step, "selections": said})
 
     def validation(self, step: int, found: Validation) -> None:
         """Notes a validation."""
@@ -89,12 +90,12 @@ class RunLog:
     def _note_bad_rows(self, step: int, batches: Sequence[Batch], display: FitDisplay) -> None:
         for why in (why for batch in batches for why in batch.bad_rows):
             self._bad_rows += 1
-            display.warn(f"step {step}: skipped a sample: {why}")
+            display.warn(f"step {step}: skipped an unreadable sample: {why}")
             looked_at = step * self._settings.train.batch_size * self._settings.train.accumulate
             if self._bad_rows > max(3.0, self._settings.data.max_bad_share * looked_at):
                 raise DatasetError(
                     f"{self._bad_rows} of {looked_at} samples could not be read, the last: {why}",
-                    remedy="Make those shards again, or allow more with data.max_bad_share.",
+                    remedy="Run the pipeline again to remake those shards, or allow more with data.max_bad_share.",
                 )
 
     def _note_skipped(self, step: int, sample_ids: str, display: FitDisplay) -> None:

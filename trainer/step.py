@@ -12,7 +12,7 @@ from trainer.batch import Batch
 from trainer.config import Settings, TrainSettings
 from trainer.corrections import CorrectionTable, corrected_losses
 from trainer.objective import Losses, losses_of
-from trainer.processes import Processes
+from trainer.processes import Processes, gradients_kept_back
 
 
 def train_step(
@@ -25,28 +25,24 @@ def train_step(
 ) -> list[tuple[Losses, Tensor]] | None:
     """One step of the optimiser on the mean gradient of several batches and processes.
 
-    Returns each batch's losses and its samples' gradient norms |d L_sample / d offset| (B,); None where a loss or the
-    gradient is not finite in any process: then nothing was changed. `corrections` take a step of their own.
+    `model` is what `Processes.averaging` gave. Returns each batch's losses and its samples' gradient norms
+    |d L_sample / d offset| (B,); None where a loss or the gradient is not finite in any process: then nothing was
+    changed. `corrections` take a step of their own.
     """
     processes = processes or Processes(device=batches[0].inputs.device)
     model.train()
     optimizer.zero_grad(set_to_none=True)
     seen, corrected_rows = [], []
-    for batch in batches:
-        offset = _offset(model, batch, settings.train)
-        offset.retain_grad()
+    for number, batch in enumerate(batches, start=1):
         variables = corrections.of(batch) if corrections is not None else None
-        losses = _losses(batch, offset, variables, settings)
-        (is_broken,) = processes.largest(float(not torch.isfinite(losses.total)))
-        if is_broken:
+        with gradients_kept_back(model, number < len(batches)):
+            found = _backward(model, batch, variables, settings, processes, of=len(batches))
+        if found is None:
             optimizer.zero_grad(set_to_none=True)
             return None
-        (losses.total / len(batches)).backward()
-        assert offset.grad is not None
-        seen.append((losses, offset.grad.flatten(1).norm(dim=1) * len(offset) * len(batches)))
+        seen.append(found)
         if corrections is not None and variables is not None and variables.grad is not None:
             corrected_rows.append((corrections.rows(batch), variables.grad))
-    processes.average_gradients(model.parameters())
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip_norm)
     if not torch.isfinite(norm):
         optimizer.zero_grad(set_to_none=True)
@@ -56,6 +52,30 @@ def train_step(
         rows_per_process = sum(len(batch.sample_ids) for batch in batches) * settings.data.max_references
         corrections.step(corrected_rows, rows_per_process, processes)
     return seen
+
+
+def _backward(
+    model: nn.Module,
+    batch: Batch,
+    variables: Tensor | None,
+    settings: Settings,
+    processes: Processes,
+    *,
+    of: int,
+) -> tuple[Losses, Tensor] | None:
+    """Adds the gradient of one `of` so many batches to the model's; the batch's losses and gradient norms (B,).
+
+    None, and no backward pass, where the loss is not finite in any process.
+    """
+    offset = _offset(model, batch, settings.train)
+    offset.retain_grad()
+    losses = _losses(batch, offset, variables, settings)
+    (is_broken,) = processes.largest(float(not torch.isfinite(losses.total)))
+    if is_broken:
+        return None
+    (losses.total / of).backward()
+    assert offset.grad is not None
+    return losses, offset.grad.flatten(1).norm(dim=1) * len(offset) * of
 
 
 def _losses(batch: Batch, offset: Tensor, variables: Tensor | None, settings: Settings) -> Losses:
@@ -70,7 +90,8 @@ def _offset(model: nn.Module, batch: Batch, settings: TrainSettings) -> Tensor:
     order = torch.channels_last if settings.channels_last else torch.contiguous_format
     mixed = settings.precision == "bfloat16"
     with torch.autocast(batch.inputs.device.type, dtype=torch.bfloat16, enabled=mixed):
-        return model(batch.inputs.contiguous(memory_format=order))
+        offset: Tensor = model(batch.inputs.contiguous(memory_format=order))
+        return offset
 
 
 @torch.no_grad()

@@ -108,7 +108,7 @@ class Stopping:
             if now > max(self._told_s, self._since_s) + self._grace_s:
                 _end(
                     EXIT_CODE,
-                    "stopped by SIGTERM; the checkpoint written last is whole. Go on with --resume.",
+                    "stopped by SIGTERM; the checkpoint written last is whole. Continue with --resume.",
                 )
             limit = self._limit
             if limit is not None and now > limit[0]:

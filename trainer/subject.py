@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
@@ -25,19 +26,19 @@ class Subject:
     """One person to predict the depth of."""
 
     name: str
-    image: np.ndarray
+    image: NDArray[np.float32]
     """(512, 512, 3) float32 RGB in [0, 1]."""
-    K: np.ndarray
+    K: NDArray[np.float64]
     """(3, 3) at 512."""
-    input_depth: np.ndarray
+    input_depth: NDArray[np.float32]
     """(512, 512) float32 metres."""
-    base_depth: np.ndarray
+    base_depth: NDArray[np.float32]
     """(256, 256) float32 metres."""
     placement: Placement | None = None
     """Where the crop lies in its picture, where that is known."""
     picture_name: str = ""
     """What the whole picture's files are called."""
-    picture: np.ndarray | None = None
+    picture: NDArray[np.uint8] | None = None
     """(H, W, 3) uint8 RGB, the whole picture upright, where it is at hand."""
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 
-def surface_points(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+def surface_points(depth_m: NDArray[np.floating], K: NDArray[np.floating]) -> NDArray[np.float64]:
     """(H, W, 3) camera points, metres: depth K^-1 (u, v, 1) at pixel centres (+0.5)."""
     v, u = np.indices(depth_m.shape) + 0.5
     depth = depth_m.astype(np.float64)
     return np.stack([(u - K[0, 2]) / K[0, 0] * depth, (v - K[1, 2]) / K[1, 1] * depth, depth], axis=-1)
 
 
-def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+def normals(depth_m: NDArray[np.floating], K: NDArray[np.floating]) -> NDArray[np.float64]:
     """(H, W, 3) unit normals that point to the camera, from central differences of surface points; 0 off the body."""
     found = np.zeros((*depth_m.shape, 3))
     rows, columns = (np.flatnonzero((depth_m > 0).any(axis=axis)) for axis in (1, 0))
@@ -29,7 +30,7 @@ def normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
     return found
 
 
-def _normals(depth_m: np.ndarray, K: np.ndarray) -> np.ndarray:
+def _normals(depth_m: NDArray[np.floating], K: NDArray[np.floating]) -> NDArray[np.float64]:
     points = surface_points(depth_m, K)
     normal = np.cross(np.gradient(points, axis=0), np.gradient(points, axis=1))
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)

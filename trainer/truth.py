@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
 from schemas.prediction import prediction_path
 from schemas.truth import Truth
 
 
-def read_truth(path: Path, K: np.ndarray, hw: tuple[int, ...]) -> Truth:
+def read_truth(path: Path, K: NDArray[np.floating], hw: tuple[int, ...]) -> Truth:
     """The truth of a map (H, W) seen by the camera K. Raises DatasetError where it is another's, or not finite."""
     return checked_truth(Truth.load(path), path, K, hw)
 
 
-def checked_truth(truth: Truth, path: Path, K: np.ndarray, hw: tuple[int, ...]) -> Truth:
+def checked_truth(truth: Truth, path: Path, K: NDArray[np.floating], hw: tuple[int, ...]) -> Truth:
     """A truth that was read already, checked likewise."""
     depth = truth.depth_m
     if depth.shape != hw or not np.isfinite(depth).all() or not (depth > 0).any():
@@ -42,7 +43,9 @@ class Truths:
     def __contains__(self, sample_id: str) -> bool:
         return prediction_path(self._folder, sample_id).is_file()
 
-    def depth_m(self, sample_id: str, K: np.ndarray, hw: tuple[int, ...]) -> np.ndarray | None:
+    def depth_m(
+        self, sample_id: str, K: NDArray[np.floating], hw: tuple[int, ...]
+    ) -> NDArray[np.floating] | None:
         """(H, W) metres; None where there is none."""
         return (
             read_truth(prediction_path(self._folder, sample_id), K, hw).depth_m if sample_id in self else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.prediction import Prediction
 from trainer.surfaces import surface_points
@@ -14,7 +15,7 @@ SWING_DEG = 35.0
 SPLAT_PX = 2
 
 
-def turntable(prediction: Prediction, image: np.ndarray) -> np.ndarray:
+def turntable(prediction: Prediction, image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(FRAMES, H, W, 3) uint8: the points drawn nearest last, turned by +-SWING_DEG about the body's vertical axis."""
     mask = prediction.depth_m > 0
     points = surface_points(prediction.depth_m, prediction.K)[mask]
@@ -25,13 +26,13 @@ def turntable(prediction: Prediction, image: np.ndarray) -> np.ndarray:
 
 
 def _drawn(
-    points: np.ndarray,
-    colours: np.ndarray,
-    centre: np.ndarray,
+    points: NDArray[np.float64],
+    colours: NDArray[np.uint8],
+    centre: NDArray[np.float64],
     angle: float,
-    K: np.ndarray,
+    K: NDArray[np.floating],
     hw: tuple[int, ...],
-) -> np.ndarray:
+) -> NDArray[np.uint8]:
     cos, sin = np.cos(angle), np.sin(angle)
     turned = (points - centre) @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]).T + centre
     order = np.argsort(-turned[:, 2])
@@ -46,7 +47,7 @@ def _drawn(
     return frame
 
 
-def write_turntable(path: Path, frames: np.ndarray) -> None:
+def write_turntable(path: Path, frames: NDArray[np.uint8]) -> None:
     """An endless GIF, 12 frames a second."""
     from PIL import Image
 

@@ -36,7 +36,10 @@ def rotate(rotvec: Tensor, vector: Tensor) -> Tensor:
     cosine = 1 - versine * squares
     vector = vector.expand_as(rotvec)
     along = (rotvec * vector).sum(-3, keepdim=True)
-    return cosine * vector + sine * torch.linalg.cross(rotvec, vector, dim=-3) + versine * along * rotvec
+    turned: Tensor = (
+        cosine * vector + sine * torch.linalg.cross(rotvec, vector, dim=-3) + versine * along * rotvec
+    )
+    return turned
 
 
 def reference_points(offset: Tensor, base_depth: Tensor, rays: Tensor, motion: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class FocalRow:
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseBand:
-    """Kept pairs by the larger acceleration of their frames (a measure of how restless the fitted bodies are)."""
+    """Kept pairs by the larger acceleration of their frames (a measure of the jitter of fitted poses)."""
 
     acceleration_mm: tuple[float, float]
     pairs: int
@@ -159,11 +159,11 @@ def focal_assumptions(tables: AuditTables) -> list[FocalRow]:
 
 
 def noise_baseline_m(tables: AuditTables) -> np.ndarray:
-    """(pairs,) metres of baseline that the restlessness of a pair's own bodies would read without any turn.
+    """(pairs,) metres of baseline that the noise of a pair's own poses would give without any turn.
 
     Errors e that are independent between frames have an acceleration of sqrt(6) e. On an arm of a quarter metre they
-    turn a patch by sqrt(2) e / 0.25 m, which at depth Z reads Z times that. Smoothed tracks hide part of their error
-    and quick people accelerate in earnest, so this is an order of magnitude, not a measurement.
+    turn a patch by sqrt(2) e / 0.25 m, which at depth Z gives Z times that. Smoothed tracks hide part of their error
+    and people who move quickly do accelerate, so this is an order of magnitude, not a measurement.
     """
     error_m = tables.number("max_acceleration_mm") / 1000 / np.sqrt(6)
     return np.asarray(tables.number("target_depth_m") * np.sqrt(2) * error_m / _ARM_M)
@@ -177,7 +177,7 @@ def within_noise(tables: AuditTables) -> np.ndarray:
 
 
 def noise_bands(tables: AuditTables, bands: int = 5) -> list[NoiseBand]:
-    """Kept pairs in bands of about equal size, from calm to restless; equal accelerations share a band."""
+    """Kept pairs in bands of about equal size, by increasing acceleration; equal ones share a band."""
     acceleration = tables.number("max_acceleration_mm")
     rows = np.flatnonzero(tables.kept & np.isfinite(acceleration))
     places = [rows.size * band // bands for band in range(1, bands)]

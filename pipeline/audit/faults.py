@@ -37,7 +37,7 @@ def swaps(tables: AuditTables) -> Iterator[Finding]:
         text=f"{flipped.sum()} of {near.sum()} pairs at most {_SWAP_GAP_S} s apart ({percent(share)}) turn faster "
         f"than {_SWAP_DEG_S:.0f} degrees a second, in {np.count_nonzero(counts)} track(s), most in {names_of(worst)}: "
         f"left and right are probably swapped in some frames ({(flipped & tables.kept).sum()} of these are kept).",
-        remedy="Drop these tracks with a view, or lower tracking.swap_cost and run again.",
+        remedy="Drop these tracks with a selection, or lower tracking.swap_cost and run again.",
     )
 
 
@@ -61,7 +61,7 @@ def static(tables: AuditTables) -> Iterator[Finding]:
             text=f"{still.size} of {len(names)} clip(s) are nearly static: at least {percent(_STATIC_SHARE)} of their "
             f"pairs stay below {tables.thresholds['min_mean_baseline_m']:g} m (median {middle:.2f} m): "
             f"{names_of([names[at] for at in still])}.",
-            remedy="People who do not turn teach nothing here: leave these clips out.",
+            remedy="Leave these clips out: where nobody turns there is no baseline to learn from.",
         )
 
 
@@ -146,9 +146,8 @@ def assumed_focal(tables: AuditTables) -> Iterator[Finding]:
             slug="assumed-focal-length",
             level="note",
             weight=assumed / read,
-            text=f"The focal length of {assumed} of {read} clip(s) is assumed: their depths and baselines are metres "
-            "only as far as it is right.",
-            remedy="Where it is known give focal_px in the manifest, or --focal-px.",
+            text=f"The focal length of {assumed} of {read} clip(s) is assumed; depths and baselines scale with it.",
+            remedy="Where it is known, give focal_px in the manifest or --focal-px.",
         )
 
 

@@ -29,7 +29,7 @@ from pipeline.audit.finding import Finding
 from pipeline.audit.findings import find
 from pipeline.audit.funnel import Stage, funnel
 from pipeline.audit.lookalikes import Lookalikes
-from pipeline.audit.scalars import AuditTables, read_tables, text_counts
+from pipeline.audit.scalars import AuditTables, text_counts
 from pipeline.audit.sources import (
     Duplicate,
     SourceRow,
@@ -47,7 +47,7 @@ from schemas.places import made_parent
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A dataset, seen through a view or not, in a row of figures: what is set side by side."""
+    """A dataset, seen through a selection or not, in a row of figures: what is set side by side."""
 
     name: str
     dataset: str
@@ -69,10 +69,10 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditFigures:
-    """Every figure of one dataset, through a view where one is given."""
+    """Every figure of one dataset, through a selection where one is given."""
 
     dataset: str
-    view: dict[str, Any] | None
+    selection: dict[str, Any] | None
     thresholds: dict[str, float]
     clips: int
     units: int
@@ -110,11 +110,6 @@ class AuditFigures:
     sample_bytes_per_reference: float
 
 
-def audit_figures(dataset: Dataset) -> AuditFigures:
-    """Reads the scalar columns of every table (never pixels) and counts. Raises DatasetError when empty."""
-    return figures_of(read_tables(dataset))
-
-
 def figures_of(
     tables: AuditTables,
     *,
@@ -148,7 +143,7 @@ def figures_of(
     references = int(tables.samples["reference_count"].to_numpy().sum()) if tables.samples.num_rows else 0
     return AuditFigures(
         dataset=tables.name,
-        view=asdict(tables.view) if tables.view else None,
+        selection=asdict(tables.selection) if tables.selection else None,
         thresholds=tables.thresholds,
         clips=stages[0].count,
         units=tables.clips.num_rows,
@@ -192,8 +187,8 @@ def side_of(tables: AuditTables, name: str, edges: list[float]) -> Side:
     return Side(
         name=name,
         dataset=tables.name,
-        pairs=tables.view.pairs if tables.view else None,
-        samples_where=tables.view.samples if tables.view else None,
+        pairs=tables.selection.pairs if tables.selection else None,
+        samples_where=tables.selection.samples if tables.selection else None,
         pairs_tried=len(kept),
         pairs_kept=int(kept.sum()),
         samples=samples,

@@ -62,7 +62,7 @@ def _misaligned(tables: AuditTables) -> Iterator[Finding]:
         weight=share,
         text=f"bodies and pictures disagree by more than {_MISALIGNED_PX} px of 256 in {percent(share)} of the kept "
         f"pairs that could be measured (median {np.median(measured):.2f} px); a pixel reads as some 2.6 cm of depth.",
-        remedy="Refine bodies (refine.mode=track) if that was off; drop the rest with a view: misalignment_px <= N.",
+        remedy="Refine bodies (refine.mode=track) if that was off; select the rest: misalignment_px <= N.",
     )
 
 
@@ -74,27 +74,27 @@ def _pairs(tables: AuditTables) -> Iterator[Finding]:
             slug="nothing-kept",
             level="fault",
             weight=1.0,
-            text=f"None of {len(kept)} pairs is kept." if kept.size else "No pair of frames was even tried.",
-            remedy="See the reasons in the funnel; lower the threshold that drops most.",
+            text=f"None of {len(kept)} pairs was kept." if kept.size else "No pair of frames was tried.",
+            remedy="See the reasons in the funnel; loosen the limit that drops most.",
         )
         return
     threshold = tables.thresholds["min_mean_baseline_m"]
     baseline, turn = tables.number("mean_baseline_m")[kept], tables.number("rotation_deg")[kept]
     checks = (
         ("turned-far", turn > 40, 0.02, "turn more than 40 degrees: little common surface",
-         "Cap pairs.max_rotation_deg."),
+         "Lower pairs.max_rotation_deg."),
         ("wide-turns", turn > 25, 0.25, "turn more than 25 degrees, where the photometric signal weakens",
-         "Turns of 8 to 25 degrees teach most: try a view with rotation_deg <= 25."),
+         "Turns of 8 to 25 degrees teach most: try a selection with rotation_deg <= 25."),
         ("little-valid-surface", tables.number("valid_fraction")[kept] < 0.3, 0.1,
-         "have less than 30 % valid pixels", "Try a view with valid_fraction >= 0.3."),
+         "have less than 30 % valid pixels", "Try a selection with valid_fraction >= 0.3."),
         ("borderline", (baseline >= threshold) & (baseline < 1.1 * threshold), 0.1,
          f"lie within 10 % above the {threshold:g} m threshold: another focal length would drop them",
-         "Give focal_px where it is known, or set the threshold in degrees with a view (angle_deg)."),
+         "Give focal_px where it is known, or set the threshold in degrees with a selection (angle_deg)."),
         ("below-threshold", baseline < threshold, 0.0, f"lie below {threshold:g} m although they are kept",
          "The dataset was made with mixed settings: make it again."),
         ("kept-by-noise", within_noise(tables)[kept], 0.05,
-         f"would miss {threshold:g} m without the restlessness of their own bodies",
-         "Try a view that caps max_acceleration_mm."),
+         f"reach {threshold:g} m only through the jitter of their estimated bodies",
+         "Try a selection that caps max_acceleration_mm."),
     )  # fmt: skip
     for slug, mask, limit, words, remedy in checks:
         share = mask.sum() / total
@@ -130,7 +130,7 @@ def _frames(tables: AuditTables) -> Iterator[Finding]:
             level="warning",
             weight=float(lost),
             text=f"{percent(lost)} of {tables.clips.num_rows} unit(s) of work gave nothing.",
-            remedy="See failures below; `run` tries again what can be tried again.",
+            remedy="See the failures below; `run --retry-failed` tries them again.",
         )
 
 
@@ -154,7 +154,7 @@ def _mixture(
             level="note",
             weight=largest.samples / total,
             text=f"{percent(largest.samples / total)} of samples come from one source, {largest.source_id}.",
-            remedy="Weigh or thin it: fit learns what it sees most.",
+            remedy="Give it a smaller weight, or drop some of it: a network fits best what it sees most.",
         )
     if len(sources) == 1:
         yield Finding(
@@ -182,20 +182,20 @@ def _noted(tables: AuditTables) -> Iterator[Finding]:
         slug="noted-clips",
         level="note",
         weight=len(noted) / total,
-        text=f"{len(noted)} of {total} clip(s) took more than plain decoding: {listed}.",
-        remedy="Look at their pictures; `notes` in the table `clips` says it of every unit.",
+        text=f"{len(noted)} of {total} clip(s) needed more than plain decoding: {listed}.",
+        remedy="Look at their pictures; the column `notes` of the table `clips` lists it for every unit.",
     )
 
 
 def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
-    """Sources and kinds of pairs whose photometric loss stands out."""
+    """Sources and kinds of pairs with a high photometric loss."""
     sources = [row for row in rows if row.by == "source_id"]
     middle = float(np.median([row.photo for row in sources])) if sources else 0.0
     bad = [row for row in sources if row.photo > 1.5 * middle]
     if len(sources) >= 3 and bad:
         named = ", ".join(f"{row.group} ({row.photo:.3g})" for row in bad[:SHOWN])
         yield Finding(
-            slug="disliked-sources",
+            slug="high-loss-sources",
             level="warning",
             weight=sum(row.samples for row in bad) / max(1, sum(row.samples for row in sources)),
             text=f"The training's photometric loss on {len(bad)} of {len(sources)} sources is more than 1.5 times the "
@@ -206,10 +206,10 @@ def _training(rows: list[TrainingRow]) -> Iterator[Finding]:
         bands = [row for row in rows if row.by == statistic]
         if len(bands) > 1 and bands[0].photo > 1.5 * bands[-1].photo:
             yield Finding(
-                slug=f"disliked-{statistic.replace('_', '-')}",
+                slug=f"high-loss-{statistic.replace('_', '-')}",
                 level="note",
                 weight=bands[0].samples / sum(row.samples for row in bands),
-                text=f"The training likes samples with {words} {bands[0].group} least (photometric loss "
-                f"{bands[0].photo:.3g}) and {bands[-1].group} best ({bands[-1].photo:.3g}).",
-                remedy=f"Try a view that limits {statistic}.",
+                text=f"The training's photometric loss is highest for samples with {words} {bands[0].group} "
+                f"({bands[0].photo:.3g}) and lowest with {bands[-1].group} ({bands[-1].photo:.3g}).",
+                remedy=f"Try a selection that limits {statistic}.",
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audit.scalars import OUTSIDE_VIEW, AuditTables, codes, dictionary, text_counts
+from pipeline.audit.scalars import OUTSIDE_SELECTION, AuditTables, codes, dictionary, text_counts
 
 MEANINGS = {
     "high-reprojection-error": "the body's landmarks do not lie on the person's",
@@ -20,7 +20,7 @@ MEANINGS = {
     "little-common-surface": "too few pixels are seen in both frames",
     "misaligned": "bodies and pictures disagree by more than pairs.max_misalignment_px",
     "enough-references": "a good pair, but the target has enough references with wider views",
-    OUTSIDE_VIEW: "kept when the dataset was made, left out by the view",
+    OUTSIDE_SELECTION: "kept when the dataset was made, left out by the selection",
     "nobody-found": "no person could be tracked",
     "nothing-kept": "every frame or pair was dropped",
     "undecodable": "not a video that can be decoded",
@@ -73,7 +73,7 @@ def funnel(tables: AuditTables) -> list[Stage]:
 
 
 def pair_name(tables: AuditTables, row: int) -> str:
-    """A pair as `python -m pipeline view DATASET` takes it."""
+    """A pair as `python -m pipeline show pair DATASET` takes it."""
     pair = tables.pairs.slice(row, 1).select(["track_id", "target_frame", "reference_frame"]).to_pylist()[0]
     return f"{pair['track_id']}/{pair['target_frame']} --reference {pair['reference_frame']}"
 
@@ -89,7 +89,7 @@ def pair_losses(tables: AuditTables) -> list[Loss]:
     outside = np.flatnonzero(tables.made_kept & ~tables.kept)
     if outside.size:
         names = [pair_name(tables, int(row)) for row in outside[:_EXAMPLES]]
-        losses.append(_loss(OUTSIDE_VIEW, outside.size, len(rows), names))
+        losses.append(_loss(OUTSIDE_SELECTION, outside.size, len(rows), names))
     return losses
 
 

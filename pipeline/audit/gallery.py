@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.audit import pictures
 from pipeline.audit.sample_cells import SampleCells
+from pipeline.audit.templates import own_file, rendered
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
 from schemas.escaping import shown
@@ -20,16 +21,15 @@ from schemas.prediction import Prediction, prediction_path
 Panel = tuple[str, np.ndarray]
 """Caption and (MAP_PX, MAP_PX, 3) uint8 picture."""
 
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1500px;padding:0 1rem;color:#1b1b1b;background:#fff}
-h2{margin:2rem 0 .2rem}
-.row{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.5rem;
-margin:.6rem 0 1.4rem}
-figure{margin:0} img{width:100%;display:block;border:1px solid #ccc} figcaption{font-size:.8rem;color:#444}
-.key span{display:inline-block;margin-right:1rem}
-.key i{display:inline-block;width:.9em;height:.9em;
-margin-right:.35em;vertical-align:-.1em;border:1px solid #888}
-"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFrame:
+    """A frame as the page shows it."""
+
+    index: int
+    pts_s: float
+    panels: list[tuple[str, str]]
+    """Caption, and the picture as a data URI."""
 
 
 def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_track: int) -> int:
@@ -60,18 +60,17 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
 
 
 def _page(name: str, frames: list[tuple[dict[str, Any], list[Panel]]]) -> str:
-    sections: dict[str, list[str]] = {}
+    tracks: dict[str, list[PageFrame]] = {}
     for row, panels in frames:
-        sections.setdefault(row["track_id"], []).append(_frame_html(row, panels))
-    body = "".join(f"<h2>{html.escape(track)}</h2>{''.join(parts)}" for track, parts in sections.items())
-    key = "".join(
-        f'<span><i style="background:rgb{colour}"></i>{html.escape(name)}</span>'
-        for name, colour in pictures.VALIDITY_COLOURS.items()
-    )
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>humandepth: {html.escape(name)}</title><style>{_STYLE}</style>"
-        f"<h1>What was found, and what was learned</h1><p class=key>Validity: {key}</p>{body}</html>"
+        shown_panels = [(caption, _data_uri(picture)) for caption, picture in panels]
+        frame = PageFrame(index=row["frame_index"], pts_s=row["pts_s"], panels=shown_panels)
+        tracks.setdefault(row["track_id"], []).append(frame)
+    return rendered(
+        "gallery.html",
+        name=name,
+        tracks=tracks,
+        style=own_file("gallery.css"),
+        validity_colours=pictures.VALIDITY_COLOURS,
     )
 
 
@@ -127,15 +126,6 @@ def _panels(row: dict[str, Any], prediction: Prediction | None) -> list[Panel]:
     return panels
 
 
-def _frame_html(row: dict[str, Any], panels: list[Panel]) -> str:
-    figures = "".join(
-        f'<figure><img alt="{html.escape(caption)}" src="data:image/jpeg;base64,{_jpeg(picture)}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-        for caption, picture in panels
-    )
-    return f"<p>frame {row['frame_index']}, {row['pts_s']:.2f} s</p><div class=row>{figures}</div>"
-
-
 def offset_picture(refined_m: np.ndarray, base_m: np.ndarray) -> np.ndarray:
     """Refined minus base depth, -5 to +5 cm: blue nearer, red farther, white unchanged."""
     import matplotlib
@@ -148,6 +138,6 @@ def offset_picture(refined_m: np.ndarray, base_m: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _jpeg(picture: np.ndarray) -> str:
+def _data_uri(picture: np.ndarray) -> str:
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return base64.b64encode(data.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

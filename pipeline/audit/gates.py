@@ -1,6 +1,7 @@
-"""A view as the thresholds of a new run: `run --view` makes a dataset of what the view would have kept.
+"""A selection as the thresholds of a new run: `run --selection` makes a dataset of what it would have kept.
 
-Only a view that is nothing but such thresholds can be said this way: `mean_baseline_m >= 0.8 and rotation_deg <= 25`.
+Only a selection that is nothing but such thresholds can be written as settings of a run:
+`mean_baseline_m >= 0.8 and rotation_deg <= 25`.
 A run then chooses anew among everything that passes, so it also brings back pairs that an older dataset dropped.
 """
 
@@ -10,7 +11,7 @@ import ast
 
 from pipeline.audit.sweep import SLIDERS
 from schemas.errors import SettingsError
-from schemas.views import View
+from schemas.selections import Selection
 from schemas.where import conditions
 
 _SETTINGS = {(slider.column, slider.side): slider.setting for slider in SLIDERS if slider.setting}
@@ -19,37 +20,37 @@ _TURNED = {">=": "<=", "<=": ">="}
 
 
 def overrides_from_name(named: str | None) -> list[str]:
-    """The settings that the view `DATASET:NAME` stands for, none where none is named."""
+    """The settings that the selection `DATASET:NAME` stands for, none where none is named."""
     if named is None:
         return []
     root, colon, name = named.rpartition(":")
     if not colon:
-        raise SettingsError(f"--view {named!r} names no dataset.", remedy="Write DATASET:NAME.")
-    return overrides_from_view(View.load(root, name))
+        raise SettingsError(f"--selection {named!r} names no dataset.", remedy="Write DATASET:NAME.")
+    return overrides_from_selection(Selection.load(root, name))
 
 
-def overrides_from_view(view: View) -> list[str]:
-    """`section.field=value` for every threshold of a view.
+def overrides_from_selection(selection: Selection) -> list[str]:
+    """`section.field=value` for every threshold of a selection.
 
     Raises SettingsError where a condition is no threshold of a run: another column, `or`, `not`, `<`, a text, or
     anything about samples (their numbers are means over references that a run has yet to choose).
     """
-    if view.samples:
-        raise _unsayable(view, view.samples, "samples are chosen after the pairs")
-    assert view.pairs is not None
+    if selection.samples:
+        raise _unsayable(selection, selection.samples, "a run chooses samples after pairs")
+    assert selection.pairs is not None
     found: dict[str, float] = {}
-    for condition in conditions(view.pairs):
-        setting, value = _threshold(view, condition)
+    for condition in conditions(selection.pairs):
+        setting, value = _threshold(selection, condition)
         if setting in found:
-            raise _unsayable(view, ast.unparse(condition), "it is a second limit on the same number")
+            raise _unsayable(selection, ast.unparse(condition), "the same number is limited twice")
         found[setting] = value
     return [f"{setting}={value!r}" for setting, value in found.items()]
 
 
-def _threshold(view: View, condition: ast.expr) -> tuple[str, float]:
+def _threshold(selection: Selection, condition: ast.expr) -> tuple[str, float]:
     text = ast.unparse(condition)
     if not isinstance(condition, ast.Compare) or len(condition.ops) != 1:
-        raise _unsayable(view, text, "it is not one comparison")
+        raise _unsayable(selection, text, "it is not one comparison")
     left, right = condition.left, condition.comparators[0]
     side = _SIDES.get(type(condition.ops[0]), "")
     if not isinstance(left, ast.Name):
@@ -59,12 +60,12 @@ def _threshold(view: View, condition: ast.expr) -> tuple[str, float]:
     value = ast.literal_eval(right) if not isinstance(right, ast.Name) else None
     if setting is None or not isinstance(value, int | float) or isinstance(value, bool):
         known = ", ".join(f"{name} {way}" for name, way in _SETTINGS)
-        raise _unsayable(view, text, f"a run knows only the limits {known}")
+        raise _unsayable(selection, text, f"a run has settings only for {known}")
     return setting, float(value)
 
 
-def _unsayable(view: View, text: str, why: str) -> SettingsError:
+def _unsayable(selection: Selection, text: str, why: str) -> SettingsError:
     return SettingsError(
-        f"view {view.name!r} cannot be the thresholds of a run: {text!r}: {why}.",
-        remedy="Run without --view, and give the view to `audit`, `verify` and `trainer fit` afterwards.",
+        f"selection {selection.name!r} cannot set the limits of a run: {text!r}: {why}.",
+        remedy="Run without --selection, and give the selection to `audit`, `verify` and `trainer fit` afterwards.",
     )

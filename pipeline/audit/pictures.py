@@ -42,7 +42,7 @@ def stored_crop(row: dict[str, Any]) -> np.ndarray:
     if picture.shape[:2] != (IMAGE_PX, IMAGE_PX):
         raise DecodeError(
             f"an image cell holds {picture.shape[1]} x {picture.shape[0]} px, expected {IMAGE_PX} px square.",
-            remedy="Run `python -m pipeline verify` on the dataset.",
+            remedy="Run `python -m pipeline dataset verify` on the dataset.",
         )
     return picture
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from pipeline.audit import sections
+from pipeline.audit import page_tables
 from pipeline.audit.figures import AuditFigures, plain
+from pipeline.audit.page_tables import Table
+from pipeline.audit.pictures import VALIDITY_COLOURS
 from pipeline.audit.sample_cells import SampleCells
 from pipeline.audit.scalars import AuditTables
-from pipeline.audit.showcase import Card, Overlay, overlays, pair_cards
+from pipeline.audit.showcase import CARD_COLUMNS, Card, Overlay, overlays, pair_cards
 from pipeline.audit.sweep import MAX_EMBEDDED_PAIRS, sweep_data
+from pipeline.audit.templates import own_file, rendered
 
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 """D3 7.9.2 and Observable Plot 0.6.17 as their npm packages have them (ISC licence, see NOTICE)."""
+SCRIPTS = ("charts.js", "page.js")
 _SHOWN_SOURCES = 40
 
 
@@ -43,55 +44,61 @@ def page(
     figures: AuditFigures, sweep: dict[str, Any], cards: Sequence[Card], drawn: Sequence[Overlay]
 ) -> str:
     """The whole page as text."""
-    folder = files("pipeline.audit") / "page"
-    view = figures.view
+    selection = figures.selection
     seen = (
-        f"through the view “{view['name']}” ("
-        + " and ".join(filter(None, (view["pairs"], view["samples"] and f"samples: {view['samples']}")))
+        f"through the selection “{selection['name']}” ("
+        + " and ".join(
+            filter(None, (selection["pairs"], selection["samples"] and f"samples: {selection['samples']}"))
+        )
         + ")"
-        if view
+        if selection
         else "as it was made"
     )
     data = {
         "sweep": sweep,
         "dataset": figures.dataset,
-        "view": figures.view,
+        "selection": figures.selection,
         "distributions": figures.distributions,
         "by_gap": figures.by_gap,
         "by_source": sorted(figures.by_source, key=lambda item: -item.pairs)[:_SHOWN_SOURCES],
         "sides": figures.sides,
     }
-    return Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
-        title=sections.escaped(figures.dataset),
-        seen=sections.escaped(seen),
-        style=(folder / "page.css").read_text(encoding="utf-8"),
-        libraries="".join(
-            f"<script>{(folder / name).read_text(encoding='utf-8')}</script>" for name in LIBRARIES
-        ),
-        script="".join((folder / name).read_text(encoding="utf-8") for name in ("charts.js", "page.js")),
-        data=script_json(data),
-        sides=_sides(figures),
-        warnings=sections.warnings_section(figures),
-        funnel=sections.funnel_section(figures, cards),
-        spread=sections.spread_section(figures),
-        focal=sections.focal_section(figures),
-        noise=sections.noise_section(figures),
-        gallery=sections.gallery_section(cards),
-        overlays=sections.overlays_section(drawn),
-        sources=sections.groups_section(figures),
-        people=sections.people_section(figures),
-        origin=sections.origin_section(figures),
+    return rendered(
+        "page.html",
+        figures=figures,
+        tables=_tables(figures),
+        seen=seen,
+        drawn={card.reason: card.row for card in reversed(cards)},
+        cards=cards,
+        card_columns=CARD_COLUMNS,
+        validity_colours=VALIDITY_COLOURS,
+        overlays=_by_kind(drawn),
+        style=own_file("page.css"),
+        libraries=[own_file(name) for name in LIBRARIES],
+        scripts=[own_file(name) for name in SCRIPTS],
+        data=plain(data),
     )
 
 
-def script_json(value: Any) -> str:
-    """JSON that can stand inside a script element: no text in it can end the element or begin another."""
-    text = json.dumps(plain(value), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def _tables(figures: AuditFigures) -> dict[str, Table]:
+    """The page's tables by the names its template knows them by."""
+    return {
+        "sides": page_tables.sides_table(figures),
+        "gaps": page_tables.gaps_table(figures),
+        "focal": page_tables.focal_table(figures),
+        "noise": page_tables.noise_table(figures),
+        "sources": page_tables.sources_table(figures),
+        "people": page_tables.people_table(figures),
+        "licences": page_tables.licences_table(figures),
+        "duplicates": page_tables.duplicates_table(figures),
+        "splits": page_tables.splits_table(figures),
+        "failures": page_tables.failures_table(figures),
+        "training": page_tables.training_table(figures),
+    }
 
 
-def _sides(figures: AuditFigures) -> str:
-    if not figures.sides:
-        return ""
-    table = sections.sides_section(figures)
-    return f'<section id="sides"><h2>Side by side</h2>{table}<div id="sides-chart"></div></section>'
+def _by_kind(drawn: Sequence[Overlay]) -> dict[str, list[Overlay]]:
+    found: dict[str, list[Overlay]] = {}
+    for item in drawn:
+        found.setdefault(item.kind, []).append(item)
+    return found

@@ -13,11 +13,13 @@ from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
 from schemas.documents import damaged, read_document
 from schemas.errors import DatasetError
 from schemas.escaping import shown
+from schemas.pair_facts import PAIR_FACTS, pair_facts, read_columns
+from schemas.selections import Selection
 from schemas.tables import SAMPLES
-from schemas.views import PAIR_FACTS, View, holds, pair_facts, read_columns
+from schemas.where import holds, where_expression
 
-OUTSIDE_VIEW = "outside-the-view"
-"""Reason of a kept pair that a view leaves out."""
+OUTSIDE_SELECTION = "outside-the-selection"
+"""Reason of a kept pair that a selection leaves out."""
 
 _PAIRS = [
     column.name
@@ -77,7 +79,7 @@ _THRESHOLDS: dict[str, tuple[str, str, float]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditTables:
-    """The tables of one dataset, seen through a view where there is one."""
+    """The tables of one dataset, seen through a selection where there is one."""
 
     name: str
     dataset: Dataset
@@ -88,11 +90,11 @@ class AuditTables:
     failures: pa.Table
     thresholds: dict[str, float]
     """The thresholds the dataset was made with (the preset's where it does not say)."""
-    view: View | None = None
+    selection: Selection | None = None
     passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
-    """(pairs,) bool: whether the view lets a pair through."""
+    """(pairs,) bool: whether the selection lets a pair through."""
     sample_passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
-    """(samples,) bool: whether the view's own expression about samples holds."""
+    """(samples,) bool: whether the selection's own expression about samples holds."""
 
     def number(self, name: str) -> np.ndarray:
         """A numeric column of `pairs` as float64; unknown values are NaN."""
@@ -105,7 +107,7 @@ class AuditTables:
 
     @cached_property
     def kept(self) -> np.ndarray:
-        """(pairs,) bool: kept, and let through by the view and by the view of its sample."""
+        """(pairs,) bool: kept, and let through by the selection and by the selection of its sample."""
         kept = self.made_kept & self.passing
         if self.sample_passing.all():
             return kept
@@ -134,26 +136,24 @@ class AuditTables:
         rows = self.sample_of_pair[mask & self.made_kept]
         return int(np.unique(rows[rows >= 0]).size)
 
-    def seen_through(self, view: View | None) -> AuditTables:
-        """The same tables through another view."""
-        pairs = holds(self.pairs, view.pairs, PAIR_FACTS) if view and view.pairs else None
-        samples = self._samples_through(view) if view and view.samples else None
+    def seen_through(self, selection: Selection | None) -> AuditTables:
+        """The same tables through another selection."""
+        pairs = holds(self.pairs, selection.pairs, PAIR_FACTS) if selection and selection.pairs else None
+        samples = self._samples_through(selection) if selection and selection.samples else None
         return replace(
             self,
-            view=view,
+            selection=selection,
             passing=np.ones(self.pairs.num_rows, bool) if pairs is None else pairs,
             sample_passing=np.ones(self.samples.num_rows, bool) if samples is None else samples,
         )
 
-    def _samples_through(self, view: View) -> np.ndarray:
-        from schemas.where import where_expression
-
-        assert view.samples is not None
-        used = where_expression(view.samples, SAMPLES)[1]
-        return holds(read_columns(self.dataset, "samples", used), view.samples, SAMPLES)
+    def _samples_through(self, selection: Selection) -> np.ndarray:
+        assert selection.samples is not None
+        used = where_expression(selection.samples, SAMPLES)[1]
+        return holds(read_columns(self.dataset, "samples", used), selection.samples, SAMPLES)
 
 
-def read_tables(dataset: Dataset, view: View | None = None) -> AuditTables:
+def read_tables(dataset: Dataset, selection: Selection | None = None) -> AuditTables:
     """Everything figures need. Raises DatasetError for a folder without any finished unit."""
     if not dataset.records:
         raise DatasetError(
@@ -169,7 +169,7 @@ def read_tables(dataset: Dataset, view: View | None = None) -> AuditTables:
         failures=read_columns(dataset, "failures", _FAILURES),
         thresholds=_thresholds(dataset),
     )
-    return tables.seen_through(view)
+    return tables.seen_through(selection)
 
 
 def dictionary(table: pa.Table, name: str) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,17 @@ class Card:
     numbers: dict[str, float]
     panels: list[tuple[str, str]]
     """Caption, and the picture as a data URI."""
+    has_maps: bool
+    """A dropped pair has none stored."""
+
+    @property
+    def in_words(self) -> str:
+        """The numbers that are known, with their words and units."""
+        return ", ".join(
+            f"{words} {value:.3g} {unit}".strip()
+            for (words, unit), value in zip(CARD_COLUMNS.values(), self.numbers.values())
+            if not math.isnan(value)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +204,10 @@ def _card(tables: AuditTables, cells: SampleCells, row: int, kind: str) -> Card:
         track_id=pair["track_id"],
         target_frame=pair["target_frame"],
         reference_frame=pair["reference_frame"],
-        reason=pair["reason"] or ("" if tables.kept[row] else "outside-the-view"),
+        reason=pair["reason"] or ("" if tables.kept[row] else "outside-the-selection"),
         numbers={name: float(tables.number(name)[row]) for name in CARD_COLUMNS},
         panels=[(caption, data_uri(picture)) for caption, picture in panels],
+        has_maps=reference is not None,
     )
 
 

@@ -54,7 +54,7 @@ SLIDERS = (
     Slider(column="max_reprojection_error", side="<=", label="Reprojection error of both frames at most",
            unit="of the height", step=0.0005, setting="gates.max_reprojection_error",
            threshold="max_reprojection_error"),
-    Slider(column="max_acceleration_mm", side="<=", label="Restlessness (acceleration) of both frames at most",
+    Slider(column="max_acceleration_mm", side="<=", label="Acceleration of both frames at most",
            unit="mm", step=0.5),
     Slider(column="abs_gap_s", side=">=", label="Time gap at least", unit="s", step=0.01),
     Slider(column="abs_gap_s", side="<=", label="Time gap at most", unit="s", step=0.01),

@@ -20,7 +20,7 @@ def print_audit(figures: AuditFigures, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     console.print(_people_table(figures))
     if len(figures.tracks) > _SHOWN_TRACKS:
-        console.print(f"... and {len(figures.tracks) - _SHOWN_TRACKS} more tracks; --json holds them all")
+        console.print(f"... and {len(figures.tracks) - _SHOWN_TRACKS} more tracks: --json FILE lists all")
     console.print(_losses_table(figures))
     console.print(_spread_table(figures))
     if figures.sides:

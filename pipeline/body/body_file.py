@@ -98,7 +98,7 @@ def check_sha256(path: Path, facts_path: Path) -> None:
     if found != expected:
         raise AssetError(
             f"{path}: SHA-256 is {found}, expected {expected}: this is not the body that was shipped.",
-            remedy="Install humandepth again, or remake it with `python -m pipeline.body.build_open_body`.",
+            remedy="Install humandepth again, or remake it with `python -m pipeline body build`.",
         )
 
 

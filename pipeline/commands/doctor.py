@@ -1,7 +1,8 @@
-"""What works on this machine: versions, models, codecs, rasterisers, memory and disk, each with a remedy."""
+"""The command `doctor`: versions, models, codecs, rasterisers, memory and disk of this machine, each with a remedy."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ from rich.markup import escape
 from pipeline.assets import asset_path, cache_folder
 from pipeline.host.kernel_cache import KERNEL_CACHE, KERNEL_CACHE_STAYS
 from pipeline.rendering.choice import gl_platform, make_rasterizer
+from schemas.command_line import Commands
 from schemas.errors import HumandepthError
 from schemas.escaping import shown
 
@@ -49,6 +51,22 @@ class Finding:
     """Whether `run` cannot work without it."""
 
 
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    doctor = commands.add(
+        "doctor",
+        "what works on this machine, and the remedy for what does not",
+        about="Exit code 1 if `run` cannot work here.",
+    )
+    doctor.set_defaults(command=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    findings = examine()
+    print_findings(findings)
+    return 1 if any(finding.is_fatal and not finding.works for finding in findings) else 0
+
+
 def examine() -> list[Finding]:
     """Tries everything that a run needs; never raises."""
     findings = []
@@ -61,7 +79,13 @@ def examine() -> list[Finding]:
             )
         except Exception as error:
             findings.append(
-                Finding(what=name, works=False, detail=repr(error), remedy="Report this.", is_fatal=True)
+                Finding(
+                    what=name,
+                    works=False,
+                    detail=repr(error),
+                    remedy="Please report this as a bug.",
+                    is_fatal=True,
+                )
             )
     return findings
 
@@ -107,7 +131,7 @@ def _codecs() -> Iterator[Finding]:
         what="video codecs",
         works=not missing,
         detail=f"no decoder for {', '.join(missing)}" if missing else f"{', '.join(_CODECS)}",
-        remedy="Clips in these codecs become failures: install another build of PyAV, or re-encode them.",
+        remedy="Clips in these codecs fail: install another build of PyAV, or re-encode them.",
     )
 
 
@@ -116,24 +140,24 @@ def _rasterizers() -> Iterator[Finding]:
     yield Finding(
         what="OpenGL",
         works=gl is not None,
-        detail=f"a context can be made with {gl}" if gl else "no context can be made",
-        remedy="Not needed: the compiled rasteriser is used. For pyrender install libegl1 and libgl1-mesa-dri.",
+        detail=f"available through {gl}" if gl else "not available: no context can be made",
+        remedy="Not needed: the compiled rasteriser is used. For OpenGL install libegl1 and libgl1-mesa-dri.",
     )
     name = "pyrender_gl" if gl else "compiled"
     rasterizer = make_rasterizer(name)
     rasterizer.close()
-    yield Finding(what="rasteriser", works=True, detail=f"rendering.rasterizer=auto means {name} here")
+    yield Finding(what="rasteriser", works=True, detail=f"rendering.rasterizer=auto selects {name}")
 
 
 def _kernels() -> Iterator[Finding]:
-    place = "nowhere can be written: every process compiles them again"
+    place = "no folder for them can be written: every process compiles them again"
     if KERNEL_CACHE is not None:
-        place = f"kept in {KERNEL_CACHE}" + ("" if KERNEL_CACHE_STAYS else ", among the temporary files")
+        place = f"kept in {KERNEL_CACHE}" + ("" if KERNEL_CACHE_STAYS else ", a temporary folder")
     yield Finding(
         what="compiled kernels",
         works=KERNEL_CACHE_STAYS,
         detail=place,
-        remedy=f"Works, but compiling takes about {COMPILE_S} s of one core "
+        remedy=f"Runs work, but compiling takes about {COMPILE_S} s of one core "
         + ("whenever that folder is emptied" if KERNEL_CACHE is not None else "in every process")
         + ": set NUMBA_CACHE_DIR to a folder that stays and can be written.",
     )
@@ -145,7 +169,7 @@ def _memory() -> Iterator[Finding]:
         what="memory",
         works=free_gb >= LEAST_MEMORY_GB,
         detail=f"{free_gb:.1f} GB free, {len(os.sched_getaffinity(0))} core(s); a worker takes about one GB",
-        remedy=f"Free some: below {LEAST_MEMORY_GB:g} GB a worker may be killed.",
+        remedy=f"Close other programs: below {LEAST_MEMORY_GB:g} GB a worker may be killed.",
     )
 
 

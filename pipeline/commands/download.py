@@ -5,28 +5,53 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from schemas.command_line import Commands
 from schemas.errors import SettingsError
 from schemas.escaping import shown
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `python -m pipeline download` takes."""
-    parser.add_argument(
-        "addresses", nargs="+", help="YouTube ids, https:// addresses of videos or play lists"
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    download = commands.add(
+        "download",
+        "fetch YouTube videos or web addresses into a folder",
+        about="Videos come one after the other, with pauses. An archive in the folder says what was fetched, so the "
+        "same command goes on where it stopped. Needs pip install 'humandepth[youtube]'.",
+        examples=[
+            "dQw4w9WgXcQ https://example.org/walk.mp4 --out web",
+            "--out web -- -wNyEUrxzFU",
+        ],
     )
-    parser.add_argument("--out", required=True, help="folder; goes on where an earlier download stopped")
-    parser.add_argument("--rate-mb-per-s", type=float, default=4.0, help="at most this fast (default 4)")
-    parser.add_argument("--pause-s", type=float, default=5.0, help="pause between videos (default 5)")
-    parser.add_argument("--max-gb", type=float, default=4.0, help="refuse larger files (default 4)")
-    parser.add_argument(
-        "--max-height-px", type=int, default=1080, help="largest picture height (default 1080)"
+    download.add_argument(
+        "addresses",
+        nargs="+",
+        metavar="ADDRESS",
+        help="YouTube ids, https:// addresses of videos or play lists; an id that begins with a dash after --",
     )
-    parser.add_argument(
-        "--allow-private", action="store_true", help="also http:// and servers in private networks"
+    download.add_argument("--out", required=True, metavar="FOLDER", help="where videos and clips.jsonl go")
+    download.add_argument(
+        "--rate-mb-per-s",
+        type=float,
+        default=4.0,
+        metavar="MB",
+        help="megabytes per second at most (default: 4)",
     )
+    download.add_argument(
+        "--pause-s", type=float, default=5.0, metavar="S", help="seconds between videos (default: 5)"
+    )
+    download.add_argument(
+        "--max-gb", type=float, default=4.0, metavar="GB", help="refuse larger files (default: 4)"
+    )
+    download.add_argument(
+        "--max-height-px", type=int, default=1080, metavar="PX", help="largest picture height (default: 1080)"
+    )
+    download.add_argument(
+        "--allow-private", action="store_true", help="also fetch from http:// and from private networks"
+    )
+    download.set_defaults(command=_download)
 
 
-def download(options: argparse.Namespace) -> int:
+def _download(options: argparse.Namespace) -> int:
     """Fetches one address after the other. Returns the exit code."""
     from pipeline.download.collection import Collection
     from pipeline.download.video_site import YtDlpSite
@@ -35,6 +60,8 @@ def download(options: argparse.Namespace) -> int:
         if not getattr(options, name) > 0:
             flag = "--" + name.replace("_", "-")
             raise SettingsError(f"{flag} cannot be {getattr(options, name)}.", remedy="Give a value above 0.")
+    if not options.pause_s >= 0:
+        raise SettingsError(f"--pause-s cannot be {options.pause_s}.", remedy="Give 0 or more seconds.")
     site = YtDlpSite(
         rate_mb_per_s=options.rate_mb_per_s,
         max_gb=options.max_gb,
@@ -44,7 +71,7 @@ def download(options: argparse.Namespace) -> int:
     outcome = Collection(Path(options.out)).download(
         options.addresses,
         site,
-        pause_s=max(0.0, options.pause_s),
+        pause_s=options.pause_s,
         allow_private=options.allow_private,
         say=lambda line: print(shown(line)),
     )
@@ -52,5 +79,6 @@ def download(options: argparse.Namespace) -> int:
     print(
         f"{len(outcome.fetched)} fetched, {len(outcome.already_there)} already there, {len(outcome.failures)} failed"
     )
-    print(f"next: python -m pipeline run {shown(options.out)}/clips.jsonl --out dataset")
+    if had:
+        print(f"next: python -m pipeline run {shown(options.out)}/clips.jsonl --out dataset")
     return 0 if not outcome.failures else 3 if had else 1

@@ -1,82 +1,72 @@
-"""`python -m pipeline run` and `plan`: arguments to settings, nothing else."""
+"""The command `run`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from schemas.places import folder_or_bucket, plain_path
+from pipeline.commands.arguments import (
+    add_clips,
+    add_focal_px,
+    add_pipeline_settings,
+    add_workers,
+    settings_from,
+)
+from schemas.command_line import Commands
+from schemas.places import plain_path
 
 
-def add_commands(commands: Any) -> None:
-    """Adds the commands to argparse's subparsers."""
-    run = commands.add_parser(
-        "run", help="preprocess clips into a dataset; goes on where an earlier run stopped"
+def add_to(commands: Commands) -> None:
+    """Adds the command."""
+    run = commands.add(
+        "run",
+        "preprocess clips into a dataset; goes on where an earlier run stopped",
+        about="What follows a lone -- are options of Apache Beam, for example those of a cluster.",
+        examples=[
+            "clips/ --out dataset --workers 4",
+            "clips.csv --out dataset --preset released --set pairs.max_references=8",
+            "clips.csv --out gs://bucket/dataset -- --runner=DataflowRunner --project=P --region=R",
+        ],
     )
+    add_clips(run)
     run.add_argument(
-        "inputs", nargs="+", help="video files, folders, globs, or a manifest (.csv, .jsonl, .parquet)"
+        "--out",
+        type=plain_path,
+        required=True,
+        metavar="DATASET",
+        help="dataset folder, or an address in a bucket (gs://, s3://)",
     )
-    run.add_argument(
-        "--out", type=plain_path, required=True, help="dataset folder, or a bucket Beam can write to"
-    )
-    run.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
-    run.add_argument("--focal-px", type=float, help="focal length of the full image in pixels, where known")
+    add_workers(run)
+    add_focal_px(run)
     run.add_argument(
         "--retry-failed",
         nargs="?",
         const="",
         metavar="REASON",
-        help="try failed units again: those of a reason (see the table `failures`), or all",
+        help="try failed units again: those with this reason in the table `failures`, or all",
     )
     run.add_argument(
-        "--view",
+        "--selection",
         metavar="DATASET:NAME",
-        help="take a saved view's limits as the gates of this run; refused where no setting says the same",
+        help="use the limits of a saved selection as this run's gates; fails if one of them has no matching setting",
     )
     run.add_argument(
         "--settings-from",
         choices=("dataset", "command"),
-        help="where the folder was made with other settings: go on with its own, or make it again with these",
+        help="if the folder was made with other settings: `dataset` goes on with the folder's, "
+        "`command` makes it again with those given here",
     )
-    add_settings(run)
+    add_pipeline_settings(run)
     run.set_defaults(command=_run)
-
-    plan = commands.add_parser("plan", help="what a run would cost: units, hours, bytes, memory")
-    plan.add_argument("inputs", nargs="+", help="as for `run`")
-    plan.add_argument(
-        "--out", type=folder_or_bucket, help="the dataset folder that is to be made or gone on with"
-    )
-    plan.add_argument("--like", type=plain_path, help="a dataset whose measured costs are taken")
-    plan.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
-    add_settings(plan)
-    plan.set_defaults(command=_plan)
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """`--preset` and `--set` of commands that take the pipeline's settings."""
-    parser.add_argument("--preset", default="paper", help="`paper` (default), `paper-exact` or `released`")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting",
-    )
 
 
 def _run(options: argparse.Namespace) -> int:
     from pipeline.audit.gates import overrides_from_name
-    from pipeline.config import preset
     from pipeline.runner.beam_options import pipeline_options
     from pipeline.runner.driver import run
     from pipeline.runner.summary import print_run
     from pipeline.video.source import clips_from_arguments
-    from schemas.settings import with_overrides
 
-    settings = with_overrides(
-        preset(options.preset), [*overrides_from_name(options.view), *options.overrides]
-    )
+    settings = settings_from(options, overrides_from_name(options.selection))
     pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     summary = run(
@@ -91,15 +81,3 @@ def _run(options: argparse.Namespace) -> int:
     )
     print_run(summary, options.out)
     return summary.exit_code_for(settings.run.max_failed_share)
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from pipeline.config import preset
-    from pipeline.runner.planning import plan, print_plan
-    from pipeline.video.source import clips_from_arguments
-    from schemas.settings import with_overrides
-
-    settings = with_overrides(preset(options.preset), options.overrides)
-    clips = clips_from_arguments(options.inputs)
-    print_plan(plan(clips, settings, out=options.out, like=options.like, workers=options.workers))
-    return 0

@@ -1,76 +1,127 @@
-"""`python -m pipeline studio`, `studio-run` and `truth`: arguments to settings, nothing else."""
+"""The command `studio film | run | truth | portraits`: arguments to settings, nothing else."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 from pathlib import Path
-from typing import Any
 
+from pipeline.commands.arguments import SEE_SETTINGS, add_dataset, add_workers
+from schemas.command_line import CommandParser, Commands, add_overrides, at_least_one
 from schemas.errors import SettingsError, SourceError
 from schemas.escaping import shown
-from schemas.places import folder_to_write, plain_file_to_write, plain_folder_to_write, plain_path
+from schemas.places import folder_to_write, plain_file_to_write, plain_folder_to_write
 
 MANIFEST = "clips.csv"
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
-def add_commands(commands: Any) -> None:
-    """Adds the commands to argparse's subparsers."""
-    studio = commands.add_parser("studio", help="film clips of made-up people of whom everything is known")
-    studio.add_argument(
-        "--out", type=folder_to_write, required=True, help="folder for films, their notes and clips.csv"
+def add_to(commands: Commands) -> None:
+    """Adds the command and its actions."""
+    actions = commands.add_family(
+        "studio",
+        "film made-up people, and compare with what is known of them",
+        about="First `film`, then `run` on the clips.csv it wrote (bodies found by the tracker) or `studio run` (true "
+        "bodies), then `truth` for the true depth of the dataset's samples.",
     )
-    studio.add_argument("--clips", type=int, default=12, help="how many (default 12)")
-    studio.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow it")
-    studio.add_argument("--backgrounds", help="folder of pictures; without it backgrounds are made up too")
-    studio.add_argument(
-        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[], help="change a setting"
+    film = actions.add("film", "film clips of made-up people", examples=["--out films --clips 20"])
+    film.add_argument(
+        "--out",
+        type=folder_to_write,
+        required=True,
+        metavar="FOLDER",
+        help="where films, their notes and clips.csv go",
     )
-    studio.set_defaults(command=_film)
+    _add_filming(film)
+    film.set_defaults(command=_film)
 
-    portraits = commands.add_parser(
-        "portraits", help="pictures of made-up people with their true bodies, to train TrackNet on"
+    _add_run(actions)
+    truth = actions.add(
+        "truth",
+        "write the true depth of a dataset's samples",
+        examples=["DATASET --studio films --out truth"],
     )
-    portraits.add_argument(
-        "--out", type=plain_file_to_write, required=True, help="Parquet file (table `portraits`)"
+    add_dataset(truth, "a dataset that was made from the studio's clips.csv")
+    truth.add_argument(
+        "--studio", required=True, metavar="FOLDER", help="the folder that `studio film` wrote"
     )
-    portraits.add_argument("--clips", type=int, default=12, help="how many people (default 12)")
-    portraits.add_argument("--per-clip", type=int, default=10, help="pictures of each (default 10)")
-    portraits.add_argument("--seed", type=int, default=0, help="seed of the first clip; the others follow it")
-    portraits.add_argument("--backgrounds", help="as for `studio`")
-    portraits.add_argument(
-        "--set", dest="overrides", metavar="FIELD=VALUE", action="append", default=[], help="as for `studio`"
+    truth.add_argument(
+        "--out", type=folder_to_write, required=True, metavar="FOLDER", help="where one .npz per sample goes"
     )
-    portraits.set_defaults(command=_portraits)
-
-    truth = commands.add_parser(
-        "truth", help="the true depth of a dataset's samples that come from the studio"
-    )
-    truth.add_argument("dataset", type=plain_path, help="made by `run` on the studio's clips.csv")
-    truth.add_argument("--studio", required=True, help="folder that `studio --out` made")
-    truth.add_argument("--out", type=folder_to_write, required=True, help="folder for one npz per sample")
     truth.set_defaults(command=_truth)
 
-    bodies = commands.add_parser(
-        "studio-run", help="like `run` on the studio's clips, with their true bodies instead of tracked ones"
+    portraits = actions.add(
+        "portraits",
+        "make training pictures for TrackNet: made-up people with their true bodies",
+        examples=["--out portraits.parquet --clips 200"],
     )
-    bodies.add_argument("studio", help="folder that `studio --out` made")
-    bodies.add_argument("--out", type=plain_folder_to_write, required=True, help="new dataset folder")
-    bodies.add_argument("--workers", type=int, default=1, help="processes on this machine (default 1)")
-    bodies.add_argument("--jitter-cm", type=float, default=0.0, help="rms shift of the bodies")
-    bodies.add_argument("--jitter-deg", type=float, default=0.0, help="rms turn of every joint")
-    bodies.add_argument(
+    portraits.add_argument(
+        "--out",
+        type=plain_file_to_write,
+        required=True,
+        metavar="FILE",
+        help="Parquet file to write (table `portraits`)",
+    )
+    portraits.add_argument(
+        "--per-clip", type=int, default=10, metavar="N", help="pictures of each clip (default: 10)"
+    )
+    _add_filming(portraits)
+    portraits.set_defaults(command=_portraits)
+
+
+def _add_filming(parser: CommandParser) -> None:
+    """What decides the clips."""
+    parser.add_argument(
+        "--clips", type=int, default=12, metavar="N", help="number of clips, a person each (default: 12)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the first clip; the others count on from it"
+    )
+    parser.add_argument(
+        "--backgrounds",
+        metavar="FOLDER",
+        help="JPEG or PNG pictures to put behind people (default: made-up backgrounds)",
+    )
+    add_overrides(
+        parser, what="the studio", see="all of them: python -m pipeline settings studio", form="FIELD=VALUE"
+    )
+
+
+def _add_run(actions: Commands) -> None:
+    run = actions.add(
+        "run",
+        "make a dataset with the true bodies, or true bodies with errors of a known size",
+        examples=["films --out exact", "films --out spoilt --jitter-cm 1 --jitter-deg 1"],
+    )
+    run.add_argument("studio", metavar="FOLDER", help="the folder that `studio film` wrote")
+    run.add_argument(
+        "--out", type=plain_folder_to_write, required=True, metavar="DATASET", help="new dataset folder"
+    )
+    add_workers(run)
+    run.add_argument(
+        "--jitter-cm",
+        type=float,
+        default=0.0,
+        metavar="CM",
+        help="root mean square shift of the bodies (default: 0)",
+    )
+    run.add_argument(
+        "--jitter-deg",
+        type=float,
+        default=0.0,
+        metavar="DEG",
+        help="root mean square rotation of every joint (default: 0)",
+    )
+    run.add_argument(
         "--jitter-common",
         action="store_true",
-        help="the same error in all frames of a clip, not one for each",
+        help="the same error in all frames of a clip, instead of one for each",
     )
-    bodies.add_argument("--jitter-seed", type=int, default=0)
-    bodies.add_argument(
-        "--set", dest="overrides", metavar="SECTION.FIELD=VALUE", action="append", default=[],
-        help="change a setting of the pipeline",
-    )  # fmt: skip
-    bodies.set_defaults(command=_run_true_bodies)
+    run.add_argument(
+        "--jitter-seed", type=int, default=0, metavar="N", help="seed of these errors (default: 0)"
+    )
+    add_overrides(run, what="the pipeline", see=SEE_SETTINGS)
+    run.set_defaults(command=_run_true_bodies)
 
 
 def _film(options: argparse.Namespace) -> int:
@@ -80,11 +131,7 @@ def _film(options: argparse.Namespace) -> int:
     from pipeline.studio.settings import StudioSettings
     from schemas.settings import with_overrides
 
-    if options.clips < 1 or options.seed < 0:
-        raise SettingsError(
-            f"--clips {options.clips} --seed {options.seed} makes no film.",
-            remedy="Give 1 or more, seed 0 or more.",
-        )
+    _check_filming(options)
     settings = with_overrides(StudioSettings(), options.overrides)
     backgrounds = _backgrounds(options.backgrounds)
     out = Path(options.out)
@@ -112,11 +159,8 @@ def _portraits(options: argparse.Namespace) -> int:
     from schemas.portraits import PORTRAITS
     from schemas.settings import with_overrides
 
-    if min(options.clips, options.per_clip) < 1 or options.seed < 0:
-        raise SettingsError(
-            f"--clips {options.clips} --per-clip {options.per_clip} --seed {options.seed} makes no picture.",
-            remedy="Give 1 or more, seed 0 or more.",
-        )
+    _check_filming(options)
+    at_least_one(options, "per_clip")
     settings = with_overrides(StudioSettings(), options.overrides)
     seeds = track(range(options.seed, options.seed + options.clips), description="portraits")
     rows = portraits_of(seeds, settings, options.per_clip, _backgrounds(options.backgrounds))
@@ -154,8 +198,8 @@ def _run_true_bodies(options: argparse.Namespace) -> int:
     out, studio = Path(options.out), Path(options.studio)
     if out.exists() and any(out.iterdir()):
         raise SettingsError(
-            f"--out {out} is not empty: which bodies its rows were made with is not known.",
-            remedy="Give another folder.",
+            f"--out {out} is not empty, and a dataset does not record which bodies its rows were made with.",
+            remedy="Give a new folder.",
         )
     jitter = BodyJitter(
         shift_cm=options.jitter_cm,
@@ -175,10 +219,18 @@ def _run_true_bodies(options: argparse.Namespace) -> int:
     return summary.exit_code
 
 
+def _check_filming(options: argparse.Namespace) -> None:
+    at_least_one(options, "clips")
+    if options.seed < 0:
+        raise SettingsError(f"--seed cannot be {options.seed}.", remedy="Give 0 or more.")
+
+
 def _backgrounds(folder: str | None) -> list[Path]:
     if folder is None:
         return []
     found = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in PICTURES)
     if not found:
-        raise SourceError(f"{folder} holds no pictures.", remedy="Give a folder of JPEG or PNG files.")
+        raise SourceError(
+            f"--backgrounds {folder} holds no pictures.", remedy="Give a folder of JPEG or PNG files."
+        )
     return found

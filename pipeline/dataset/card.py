@@ -73,12 +73,12 @@ def _size_category(rows: int) -> str:
 
 
 def column_tables() -> str:
-    """Markdown tables of every column of every table, for the README."""
+    """Markdown tables of every column of every table, for docs/dataset.md."""
     parts = []
     for table in TABLES.values():
         rows = "\n".join(_column_lines(table.columns))
         parts.append(
-            f"#### `{table.name}`\n\n{table.doc}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n{rows}\n"
+            f"### `{table.name}`\n\n{table.doc}\n\n| column | type | unit | meaning |\n|---|---|---|---|\n{rows}\n"
         )
     return "\n".join(parts)
 

@@ -27,7 +27,7 @@ from schemas.dataset import (
 )
 from schemas.documents import damaged, read_document, text_of
 from schemas.errors import DatasetError
-from schemas.shard import Shard
+from schemas.shard import Shard, row_count
 from schemas.tables import TABLES
 from schemas.work_record import Pack, ShardFacts, WorkRecord, checked_path
 
@@ -198,7 +198,7 @@ def _without_dead_rows(root: str, records: list[WorkRecord], heal: bool) -> list
 
 def _row_count(pack: Pack, path: Path, heal: bool) -> int | None:
     try:
-        return TABLES[pack.path.partition("/")[0]].check_file(path)
+        return row_count(TABLES[pack.path.partition("/")[0]], path)
     except DatasetError:
         if not heal:
             raise

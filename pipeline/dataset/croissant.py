@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.column import Column
-from schemas.dataset import Dataset
+from schemas.dataset import FORMAT_VERSION, Dataset
 from schemas.table import TableSpec
 from schemas.tables import TABLES
 
@@ -16,9 +16,12 @@ _CONTEXT: dict[str, Any] = {
     "column": "cr:column",
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
-    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
     "fileProperty": "cr:fileProperty",
@@ -27,20 +30,24 @@ _CONTEXT: dict[str, Any] = {
     "format": "cr:format",
     "includes": "cr:includes",
     "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
     "key": "cr:key",
     "md5": "cr:md5",
     "parentField": "cr:parentField",
     "path": "cr:path",
     "recordSet": "cr:recordSet",
     "references": "cr:references",
+    "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
     "subField": "cr:subField",
     "transform": "cr:transform",
 }
+"""The standard's own context, word for word: readers warn of any other."""
 _TYPES = {
     "string": "sc:Text",
     "bool": "sc:Boolean",
@@ -51,7 +58,10 @@ _TYPES = {
 
 
 def croissant_metadata(dataset: Dataset) -> dict[str, Any]:
-    """JSON-LD of the tables that have rows; the same dataset gives the same text."""
+    """JSON-LD of the tables that have rows; the same dataset gives the same text.
+
+    No `url` and no `datePublished`: a folder on a disk has neither, and whoever publishes it knows both.
+    """
     tables = [table for name, table in TABLES.items() if dataset.row_count(name)]
     licences = sorted({row["licence"] or "not stated" for row in dataset.rows("clips", ["licence"])})
     return {
@@ -61,8 +71,7 @@ def croissant_metadata(dataset: Dataset) -> dict[str, Any]:
         "description": "Per frame a body in SMPL layout, per pair of frames a motion field, base depth and validity.",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "license": ", ".join(licences) or "not stated",
-        "url": "https://example.invalid/humandepth-dataset",
-        "version": dataset.content_hash()[:12],
+        "version": f"{FORMAT_VERSION}.0.0+{dataset.content_hash()[:12]}",
         "distribution": [_file_set(dataset, table) for table in tables],
         "recordSet": [_record_set(table) for table in tables],
     }
@@ -90,25 +99,31 @@ def _record_set(table: TableSpec) -> dict[str, Any]:
 
 
 def _field(table: str, column: Column) -> dict[str, Any]:
-    name = f"{table}/{column.name}"
-    facts: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": name,
-        "name": name,
-        "description": f"{column.doc} [{column.unit}]" if column.unit else column.doc,
-        "source": {
-            "fileSet": {"@id": f"{table.split(chr(47))[0]}-files"},
-            "extract": {"column": column.name},
-        },
-    }
-    if column.codec == "list":
-        return facts | {"repeated": True, "subField": [_field(name, field) for field in column.fields]}
-    if column.codec == "plain" and column.shape:
-        facts["repeated"] = True
-    return facts | {"dataType": _data_type(column)}
+    source = {"fileSet": {"@id": f"{table}-files"}, "extract": {"column": column.name}}
+    facts = _described(f"{table}/{column.name}", column) | {"source": source}
+    if column.codec != "list":
+        return facts | _value_type(column)
+    # A reader gets a list's column as a whole and takes each field out of every item: a value an item.
+    inner = [
+        _described(f"{table}/{column.name}/{field.name}", field)
+        | {"source": source | {"transform": {"jsonPath": field.name}}}
+        | _value_type(field)
+        | {"repeated": True}
+        for field in column.fields
+    ]
+    return facts | {"repeated": True, "subField": inner}
 
 
-def _data_type(column: Column) -> str:
+def _described(name: str, column: Column) -> dict[str, Any]:
+    words = f"{column.doc} [{column.unit}]" if column.unit else column.doc
+    return {"@type": "cr:Field", "@id": name, "name": name, "description": words}
+
+
+def _value_type(column: Column) -> dict[str, Any]:
+    """Maps are named as text: bytes that `Column.decode` turns into numbers, for which Croissant has no type."""
     if column.codec == "image":
-        return "sc:ImageObject"
-    return "sc:Text" if column.codec == "map" else _TYPES[column.dtype]
+        return {"dataType": "sc:ImageObject"}
+    if column.codec == "map":
+        return {"dataType": "sc:Text"}
+    repeated = {"repeated": True} if column.codec == "plain" and column.shape else {}
+    return {"dataType": _TYPES[column.dtype]} | repeated

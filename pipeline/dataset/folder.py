@@ -39,7 +39,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
             changed = ", ".join(_changed(made_with, wanted))
             raise DatasetError(
                 f"{root} was made with other settings ({SETTINGS_PATH}: {changed}).",
-                remedy="Give another --out folder, or say which: --settings-from dataset goes on with the folder's, "
+                remedy="Give another --out folder, or choose: --settings-from dataset goes on with the folder's, "
                 "--settings-from command makes it again with these.",
             )
     if info is None and not is_remote(root):

@@ -48,7 +48,7 @@ def _refuse_unknown_origins(root: str, units: Sequence[WorkRecord]) -> None:
         if unit.shards:
             files = ", ".join(shard.file.path for shard in unit.shards)
             raise DatasetError(
-                f"{root}: unit {unit.unit_id} cannot say which source its rows are of: {files} are damaged or missing.",
+                f"{root}: the source of unit {unit.unit_id} cannot be read: {files} are damaged or missing.",
                 remedy=f"{REMAKE} Or give the unit up: delete {record_path(unit.unit_id)} and run; then forget.",
             )
 

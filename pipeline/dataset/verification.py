@@ -25,9 +25,15 @@ from schemas.dataset import (
 )
 from schemas.documents import read_document
 from schemas.errors import DatasetError
-from schemas.shard import Shard
+from schemas.selections import (
+    SELECTIONS_PATH,
+    VIEWS_PATH,
+    Selection,
+    selected_references,
+    selection_names,
+)
+from schemas.shard import Shard, read_rows, row_count
 from schemas.tables import TABLES
-from schemas.views import VIEWS_PATH, View, selected_references, view_names
 
 DEPTH_TOLERANCE_M = 0.001
 """Stored depths are rounded to a tenth of a millimetre, stored bodies to float32."""
@@ -43,18 +49,18 @@ class Verification:
     problems: list[str]
     units: int
     samples: int
-    """In the dataset, or in the view where one was given."""
+    """In the dataset, or in the selection where one was given."""
     references: int
-    """Of these samples; 0 without a view."""
+    """Of these samples; 0 without a selection."""
     rendered: int
     render_note: str
     content_hash: str
 
 
-def verify(root: str, *, render: int = 8, view: str | None = None) -> Verification:
-    """Checks a dataset and its views; `render` samples, spread evenly, are drawn again from their rows of `frames`.
+def verify(root: str, *, render: int = 8, selection: str | None = None) -> Verification:
+    """Checks a dataset and its selections; `render` samples, evenly spread, are drawn again from rows of `frames`.
 
-    With a view only samples that it keeps are drawn, and it has to keep some, with references that they hold.
+    With a selection only samples that it keeps are drawn, and it has to keep some, with references that they hold.
     """
     faults: list[DatasetError] = []
     dataset = Dataset.open(root, faults=faults)
@@ -64,9 +70,9 @@ def verify(root: str, *, render: int = 8, view: str | None = None) -> Verificati
     seen: dict[str, tuple[int, ...]] | None = None
     if not problems:
         problems = list(reference_problems(dataset))
-    if view is not None and not problems:
-        seen = selected_references(dataset, View.load(root, view))
-        problems = list(selection_problems(dataset, view, seen))
+    if selection is not None and not problems:
+        seen = selected_references(dataset, Selection.load(root, selection))
+        problems = list(selection_problems(dataset, selection, seen))
     samples = dataset.row_count("samples") if seen is None else len(seen)
     if not problems and render and samples:
         worst = _render_again(dataset, render, seen)
@@ -88,15 +94,15 @@ def verify(root: str, *, render: int = 8, view: str | None = None) -> Verificati
 
 
 def document_faults(dataset: Dataset) -> Iterator[DatasetError]:
-    """Every JSON file of `meta/` that is damaged, save completion records: settings, views, cuts, tombstones, ..."""
+    """Every JSON file of `meta/` that is damaged, save completion records: settings, selections, cuts, ..."""
     root = dataset.root
-    folders = {RECORDS_PATH, TOMBSTONES_PATH, VIEWS_PATH}
+    folders = {RECORDS_PATH, TOMBSTONES_PATH, SELECTIONS_PATH, VIEWS_PATH}
     reads: list[Callable[[], object]] = [
         partial(read_document, path, remedy=document_remedy(path.relative_to(root).as_posix()))
         for path in sorted((root / "meta").rglob("*.json"))
         if path.parent.relative_to(root).as_posix() not in folders
     ]
-    reads += [partial(View.load, root, name) for name in view_names(root)]
+    reads += [partial(Selection.load, root, name) for name in selection_names(root)]
     reads += [partial(read_tombstone, path) for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))]
     if (root / SETTINGS_PATH).exists():
         reads.append(partial(made_with, dataset))
@@ -109,10 +115,10 @@ def document_faults(dataset: Dataset) -> Iterator[DatasetError]:
     yield from found.values()
 
 
-def selection_problems(dataset: Dataset, view: str, seen: dict[str, tuple[int, ...]]) -> Iterator[str]:
-    """What is wrong with what a view keeps: nothing, or references that their sample does not hold."""
+def selection_problems(dataset: Dataset, selection: str, seen: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    """What is wrong with what a selection keeps: nothing, or references that their sample does not hold."""
     if not seen:
-        yield f"view {view!r} keeps no sample."
+        yield f"selection {selection!r} keeps no sample."
     stored = set(_stored_pairs(dataset))
     missing = [
         (track, frame, reference)
@@ -120,7 +126,7 @@ def selection_problems(dataset: Dataset, view: str, seen: dict[str, tuple[int, .
         for reference in seen.get(sample_id, ())
         if (track, frame, reference) not in stored
     ]
-    yield from _listed(f"view {view!r} keeps a reference that its sample does not hold", missing)
+    yield from _listed(f"selection {selection!r} keeps a reference that its sample does not hold", missing)
 
 
 def reference_problems(dataset: Dataset) -> Iterator[str]:
@@ -219,10 +225,10 @@ def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict
     wanted = {places[place] for place in spread}
     found, at = {}, 0
     for path in dataset.shards("samples"):
-        rows = TABLES["samples"].check_file(path)
+        rows = row_count(TABLES["samples"], path)
         if wanted & set(range(at, at + rows)):
             columns = ["sample_id", "track_id", "frame_index", "base_depth"]
-            for position, row in enumerate(TABLES["samples"].read(path, columns)):
+            for position, row in enumerate(read_rows(TABLES["samples"], path, columns)):
                 if at + position in wanted:
                     found[row["sample_id"]] = row
         at += rows

@@ -119,7 +119,7 @@ def _part_folder(folder: Path) -> Iterator[Path]:
         except OSError as error:
             raise AssetError(
                 f"the cache folder {folder} cannot be written: {error.strerror}.",
-                remedy="Point HUMANDEPTH_CACHE at a folder that can.",
+                remedy="Set HUMANDEPTH_CACHE to a folder that can be written.",
             ) from None
         yield parts
 
@@ -143,7 +143,7 @@ def _install(asset: Asset, archive: Path, folder: Path, parts: Path) -> None:
     except OSError as error:
         raise AssetError(
             f"{folder / asset.name} cannot be written: {error.strerror}.",
-            remedy="Free space, or set HUMANDEPTH_CACHE.",
+            remedy="Free some space, or set HUMANDEPTH_CACHE to another folder.",
         ) from None
 
 

@@ -97,7 +97,10 @@ class YtDlpSite:
                 address, self._warnings[-1] if self._warnings else "no file came", self._warnings
             )
         if os.path.abspath(paths[0].parent) != os.path.abspath(stem.parent):
-            raise DownloadError(f"{address}: was written to {paths[0]}.", remedy="Report this as a bug.")
+            raise DownloadError(
+                f"{address}: yt-dlp wrote {paths[0]}, outside {stem.parent}.",
+                remedy="Please report this as a bug.",
+            )
         return paths[0]
 
     @contextmanager

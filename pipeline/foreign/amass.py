@@ -24,7 +24,7 @@ def from_amass(contents: Any, film: Film) -> Results:
     """
     if "cam_from_world" not in contents:
         raise SourceError(
-            "AMASS-style bodies stand in a world, and nothing says where the camera is.",
+            "AMASS-style bodies are in world coordinates, and the camera's pose is not stated.",
             remedy="Add the key cam_from_world, (4, 4) or (T, 4, 4), to the .npz, and focal_px or --focal-px.",
         )
     rate = next((contents[name] for name in RATES if name in contents), None)
@@ -38,7 +38,7 @@ def from_amass(contents: Any, film: Film) -> Results:
     gender = text(contents.get("gender"))
     if film.focal_px is None and "focal_px" not in contents:
         raise SourceError(
-            "nothing says the camera's focal length.", remedy="Add --focal-px, or focal_px to the .npz."
+            "the focal length of the camera is not stated.", remedy="Add --focal-px, or focal_px to the .npz."
         )
     rows = {
         "person": np.zeros(count, int),

@@ -36,14 +36,20 @@ class Conversion:
         if self.format in UNREADABLE:
             why, remedy = UNREADABLE[self.format]
             raise SettingsError(why, remedy=remedy)
-        if self.format not in known_formats() or (self.format == "mapping") != (self.mapping is not None):
+        if self.format not in known_formats():
             raise SettingsError(
-                f"--format {self.format} with --mapping {self.mapping}.",
-                remedy=f"Give one of {', '.join(known_formats())}; --mapping goes with `mapping` alone.",
+                f"--format {self.format} is not known.", remedy=f"Give one of {', '.join(known_formats())}."
+            )
+        if self.format == "mapping" and self.mapping is None:
+            raise SettingsError("--format mapping needs a mapping.", remedy="Give --mapping FILE.")
+        if self.format != "mapping" and self.mapping is not None:
+            raise SettingsError(
+                f"--format {self.format} and --mapping {self.mapping} cannot be combined.",
+                remedy="Leave --mapping out, or give --format mapping.",
             )
         for name, value in (("--focal-px", self.focal_px), ("--fps", self.fps)):
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise SettingsError(f"{name} {value}.", remedy="Give a number above 0.")
+                raise SettingsError(f"{name} cannot be {value}.", remedy="Give a number above 0.")
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -52,7 +58,9 @@ class Conversion:
             return None
         width, _, height = self.image.partition("x")
         if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-            raise SettingsError(f"--image {self.image!r}.", remedy="Write for example 1920x1080.")
+            raise SettingsError(
+                f"--image cannot be {self.image!r}.", remedy="Write WIDTHxHEIGHT, for example 1920x1080."
+            )
         return int(height), int(width)
 
 
@@ -63,7 +71,7 @@ def converted(conversion: Conversion) -> Results:
     if facts is not None:
         if size not in (None, (facts.height_px, facts.width_px)):
             raise SettingsError(
-                f"--image {conversion.image}, and {conversion.film} has {facts.width_px}x{facts.height_px}.",
+                f"--image is {conversion.image}, but {conversion.film} has {facts.width_px}x{facts.height_px} pixels.",
                 remedy="Leave --image out.",
             )
         size = (facts.height_px, facts.width_px)

@@ -24,7 +24,8 @@ class Film:
         """(h, w); raises SourceError where it was not given."""
         if self.hw is None:
             raise SourceError(
-                "these results do not say the film's size.", remedy="Add --image WIDTHxHEIGHT or --film FILE."
+                "these results do not state the film's size.",
+                remedy="Add --image WIDTHxHEIGHT or --film FILE.",
             )
         return self.hw
 

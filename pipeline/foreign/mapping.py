@@ -55,7 +55,8 @@ def from_mapping(contents: Any, mapping: Any, film: Film) -> Results:
     if not isinstance(mapping, dict) or set(mapping) - known:
         wrong = sorted(set(mapping) - known) if isinstance(mapping, dict) else [type(mapping).__name__]
         raise SourceError(
-            f"the mapping has {', '.join(map(repr, wrong))}.", remedy=f"Known: {', '.join(sorted(known))}."
+            f"the mapping has unknown keys: {', '.join(map(repr, wrong))}.",
+            remedy=f"Known: {', '.join(sorted(known))}.",
         )
     given: dict[str, Any] = {"pose": _pose(contents, mapping)}
     count = len(given["pose"])
@@ -67,7 +68,7 @@ def from_mapping(contents: Any, mapping: Any, film: Film) -> Results:
     if "shape_space" in mapping:
         if mapping["shape_space"] not in SHAPE_SPACES:
             raise SourceError(
-                f"the mapping's shape_space is {mapping['shape_space']!r}.",
+                f"the mapping's shape_space cannot be {mapping['shape_space']!r}.",
                 remedy=f"Known: {', '.join(SHAPE_SPACES)}.",
             )
         given["shape_space"] = mapping["shape_space"]
@@ -85,7 +86,7 @@ def _pose(contents: Any, mapping: Mapping[str, Any]) -> np.ndarray:
         "body_pose" in mapping
     ):
         raise SourceError(
-            f"the mapping has {', '.join(key for key in ROTATIONS if key in mapping) or 'no pose'}.",
+            f"the mapping has {' and '.join(key for key in ROTATIONS if key in mapping) or 'no'} for a pose.",
             remedy="Give either pose, or global_orient and body_pose.",
         )
     if "pose" in mapping:
@@ -94,8 +95,8 @@ def _pose(contents: Any, mapping: Mapping[str, Any]) -> np.ndarray:
     body = _rotations(contents, "body_pose", mapping["body_pose"], 1)
     if len(root) != len(body):
         raise SourceError(
-            f"global_orient has {len(root)} rows, body_pose {len(body)}.",
-            remedy="Name arrays of the same rows.",
+            f"the mapping's global_orient has {len(root)} rows, and its body_pose {len(body)}.",
+            remedy="Name arrays with equal numbers of rows.",
         )
     return smpl_pose(np.concatenate([root, body], axis=1))
 
@@ -106,12 +107,13 @@ def _rotations(contents: Any, key: str, place: Any, less: int | None) -> np.ndar
     form, layout = said.get("rotations"), said.get("joints")
     if set(said) - {"at", "rotations", "joints"} or "at" not in said:
         raise SourceError(
-            f"the mapping's {key} has {', '.join(said)}.", remedy="Known: at, rotations, joints."
+            f"the mapping's {key} has the keys {', '.join(said)}.",
+            remedy="Give `at`, and `rotations` and `joints` where needed.",
         )
     if (form is not None and form not in FORMS) or (layout is not None and layout not in LAYOUTS):
         raise SourceError(
-            f"the mapping's {key} says rotations {form!r}, joints {layout!r}.",
-            remedy=f"rotations: {', '.join(FORMS)}; joints: {', '.join(LAYOUTS)}.",
+            f"the mapping's {key} has rotations {form!r} and joints {layout!r}.",
+            remedy=f"Known rotations: {', '.join(FORMS)}; known joints: {', '.join(LAYOUTS)}.",
         )
     value = _value(contents, key, said["at"])
     if less is None:
@@ -126,7 +128,8 @@ def _value(contents: Any, key: str, place: Any) -> np.ndarray:
         return np.asarray(place)
     if not isinstance(place, str):
         raise SourceError(
-            f"the mapping's {key} is {place!r}.", remedy='Give a path such as "smpl/betas", or a number.'
+            f"the mapping's {key} cannot be {place!r}.",
+            remedy='Give a path such as "smpl/betas", or a number.',
         )
     columns = _COLUMNS.match(place)
     value = contents
@@ -176,7 +179,8 @@ def _rows(key: str, array: np.ndarray, count: int) -> np.ndarray:
     if array.shape in ((count, 1, *tail), (count, *tail, 1)):
         return array.reshape(count, *tail)
     raise SourceError(
-        f"the mapping's {key}: an array of shape {array.shape}.", remedy=f"{(count, *tail)} or {tail} fits."
+        f"the mapping's {key} is an array of shape {array.shape}.",
+        remedy=f"Name one of shape {(count, *tail)} or {tail}.",
     )
 
 
@@ -187,7 +191,7 @@ def _betas(array: np.ndarray, count: int) -> np.ndarray:
         array = array[:, 0]
     if array.ndim != 2 or len(array) not in (1, count) or array.shape[1] < BETA_COUNT:
         raise SourceError(
-            f"the mapping's betas: an array of shape {array.shape}.",
-            remedy=f"{(count, BETA_COUNT)} or {(BETA_COUNT,)} fits, further coefficients are left out.",
+            f"the mapping's betas are an array of shape {array.shape}.",
+            remedy=f"Name one of shape {(count, BETA_COUNT)} or {(BETA_COUNT,)}; further coefficients are left out.",
         )
     return array[:, :BETA_COUNT]

@@ -70,7 +70,7 @@ def joined(parts: Iterable[Mapping[str, Any]], **same: Any) -> ImportedBodies:
     """Rows of several people or frames, one after the other. Raises SourceError where there are none."""
     parts = [found for found in parts if len(np.atleast_1d(found["person"]))]
     if not parts:
-        raise SourceError("the results hold nobody.", remedy="Give results of a film with people in it.")
+        raise SourceError("the results hold no person.", remedy="Give results of a film with people in it.")
     rows = dict(parts[0])
     if len(parts) > 1:
         rows = {key: np.concatenate([np.asarray(found[key]) for found in parts]) for key in rows}
@@ -112,7 +112,10 @@ def without_betas(bodies: ImportedBodies) -> ImportedBodies:
 def at_rate(bodies: ImportedBodies, fps: float) -> ImportedBodies:
     """Bodies by time instead of by frame number: frame n was taken at n / fps."""
     if bodies.frame_index is None:
-        raise SourceError("these bodies have times already.", remedy="Leave --fps out.")
+        raise SourceError(
+            "--fps cannot be combined with results that state the times of their bodies.",
+            remedy="Leave --fps out.",
+        )
     return replace(bodies, pts_s=bodies.frame_index / fps, frame_index=None)
 
 

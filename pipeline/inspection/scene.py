@@ -18,9 +18,9 @@ from pipeline.method.resources import Resources
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
+from schemas.pair_facts import PAIR_FACTS, pair_facts, read_columns
 from schemas.shard import Shard
 from schemas.tables import SAMPLES, TABLES
-from schemas.views import PAIR_FACTS, pair_facts, read_columns
 
 _FRAME_FACTS = ("pts_s", "kept", "reason", "reprojection_error", "silhouette_iou", "acceleration_mm")
 _OWNED = ["track_id", "references.list.element.frame_index"]
@@ -190,7 +190,7 @@ def _frame_of(name: str) -> tuple[str, int]:
     track_id, _, frame = name.rpartition("/")
     if not track_id or not frame.isdecimal():
         raise DatasetError(
-            f"{name!r} names no frame.",
+            f"{name!r} is not the name of a frame.",
             remedy="Write TRACK/FRAME, or a `sample_id`: clip-s000-w000/p00/000123.",
         )
     return track_id, int(frame)

@@ -22,8 +22,8 @@ def check_named_files(settings: Settings) -> None:
     for setting, path in named.items():
         if not path or not Path(path).exists():
             raise SettingsError(
-                f"setting {setting!r} names {path!r}, where there is nothing.",
-                remedy=f"Give --set {setting}=PATH; see the README for what makes it.",
+                f"setting {setting!r} is {path!r}: no such file or folder.",
+                remedy=f"Give --set {setting}=PATH; what makes it: python -m pipeline settings {setting}",
             )
 
 

@@ -16,6 +16,18 @@ def follow_each_other(pts_s: np.ndarray) -> np.ndarray:
     return np.concatenate([[False], near[:-1] & near[1:], [False]])
 
 
+def acceleration_precision(pts_s: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """(P,) what a squared second difference from frame to frame weighs where accelerations have deviations sigma (P,).
+
+    With f frames a second the acceleration is f^2 times the second difference d, so (f^2 d / sigma)^2 = (f^2 / sigma)^2
+    d^2: a motion costs the same in each of its frames at every rate. f comes from the median gap, to a thousandth.
+    """
+    if len(pts_s) < 2:
+        return np.zeros_like(sigma)
+    frames_per_s = round(1.0 / float(np.median(np.diff(pts_s))), 3)
+    return (sigma / (frames_per_s * frames_per_s)) ** -2.0
+
+
 def relaxation(neighbours: np.ndarray) -> float:
     """The factor w of every step, for weights (T, T) of frames in each other's appearance.
 
@@ -31,13 +43,13 @@ def relaxation(neighbours: np.ndarray) -> float:
 
 
 def smooth_step(
-    hessian: np.ndarray, gradient: np.ndarray, so_far: np.ndarray, calm: np.ndarray, is_inner: np.ndarray
+    hessian: np.ndarray, gradient: np.ndarray, so_far: np.ndarray, precision: np.ndarray, is_inner: np.ndarray
 ) -> np.ndarray:
     """(T, P) the x of (H + D^T W D) x = g + D^T W D c: all frames at once, coupled by second differences in time.
 
-    D takes the second difference c_before - 2 c + c_after at the frames of is_inner (T,), W is calm (P,) on each; c is
-    so_far (T, P), hessian (T, P, P) one block a frame, gradient (T, P). A banded Cholesky factorisation: the cost grows
-    with T. A tracker's errors vary smoothly, and so must what is added to its bodies.
+    D takes the second difference c_before - 2 c + c_after at the frames of is_inner (T,), W is precision (P,) on each;
+    c is so_far (T, P), hessian (T, P, P) one block a frame, gradient (T, P). A banded Cholesky factorisation: the cost
+    grows with T. A tracker's errors vary smoothly, and so must what is added to its bodies.
     """
     frames, size = gradient.shape
     inner = np.flatnonzero(is_inner)
@@ -56,10 +68,10 @@ def smooth_step(
     row, column = np.triu_indices(size)
     for at in range(frames):
         band[at, column, 2 * size + row - column] = hessian[at, row, column]
-    band[..., 2 * size] += coupling[0][:, None] * calm
-    band[..., size] += coupling[1][:, None] * calm
-    band[..., 0] += coupling[2][:, None] * calm
-    right = (gradient + calm * pull).reshape(-1)
+    band[..., 2 * size] += coupling[0][:, None] * precision
+    band[..., size] += coupling[1][:, None] * precision
+    band[..., 0] += coupling[2][:, None] * precision
+    right = (gradient + precision * pull).reshape(-1)
     return solveh_banded(band.reshape(frames * size, -1).T, right, overwrite_ab=True).reshape(frames, size)
 
 

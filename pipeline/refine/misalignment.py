@@ -9,10 +9,15 @@ import cv2
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame
-from pipeline.refine.matching_kernel import match_patches
+from pipeline.refine.matching_kernel import (
+    fill_across,
+    fill_depth_directions,
+    fill_layers,
+    fill_source,
+    match_patches,
+)
 
 PATCH_RADIUS_PX = 7
 SEARCH_PX = 3
@@ -43,24 +48,26 @@ def misalignment_px(maps: PairMaps, *, target: RenderedFrame, reference: Rendere
     target_image, reference_image = target.image, reference.image
     warp_px, motion, depth, valid = maps.warp_px, maps.motion, target.surface.raster.depth, maps.visible
     target_camera, reference_camera = target.surface.camera, reference.surface.camera
-    height, width = valid.shape
-    source = np.where(valid[..., None], warp_px, 0.0).astype(np.float32) - np.float32(0.5)
-    warped = cv2.remap(
-        reference_image, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
     margin = PATCH_RADIUS_PX + SEARCH_PX + 1
+    height, width = valid.shape
     row, column = np.mgrid[margin : height - margin : SPACING_PX, margin : width - margin : SPACING_PX]
-    centre = np.stack([row[valid[row, column]], column[valid[row, column]]], axis=1)
+    is_centre = valid[row, column]
+    centre = np.stack([row[is_centre], column[is_centre]], axis=1)
+    if len(centre) < MIN_PATCHES:
+        return None
+    # Patches moved by shifts lie within a margin of the centres, the last column of which only fills registers.
+    box = tuple(
+        slice(int(low) - margin, int(high) + margin + 1)
+        for low, high in zip(centre.min(axis=0), centre.max(axis=0))
+    )
+    layers = _layers(target_image[box], reference_image, warp_px[box], valid[box])
     shift, score, curvature = np.empty((len(centre), 2)), np.empty(len(centre)), np.empty((len(centre), 3))
-    grey = [np.ascontiguousarray(image.mean(axis=2), dtype=np.float64) for image in (target_image, warped)]
-    match_patches(*grey, valid, centre, PATCH_RADIUS_PX, SEARCH_PX, shift, score, curvature)
+    in_box = centre - [box[0].start, box[1].start]
+    match_patches(layers, in_box, PATCH_RADIUS_PX, SEARCH_PX, shift, score, curvature)
     at = (centre[:, 0], centre[:, 1])
     along = depth_direction(centre[:, ::-1] + 0.5, depth[at], motion[at], target_camera, reference_camera)
-    # `warped` lives in the target's pixels, so the reference's direction is turned back by the warp's derivative.
-    along = np.linalg.solve(_warp_slope(warp_px, centre), along[..., None])[..., 0]
-    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(
-        np.linalg.norm(along, axis=1, keepdims=True), 1e-12
-    )
+    across = np.empty_like(along)
+    fill_across(centre, warp_px, along, across)
     sharpness = (
         curvature[:, 0] * across[:, 0] ** 2
         + curvature[:, 1] * across[:, 1] ** 2
@@ -72,6 +79,15 @@ def misalignment_px(maps: PairMaps, *, target: RenderedFrame, reference: Rendere
         return None
     size = np.where(beyond, SEARCH_PX, np.abs((shift * across).sum(axis=1)))
     return float(LENGTH_OVER_COMPONENT * np.median(size[found]))
+
+
+def _layers(target: np.ndarray, reference: np.ndarray, warp_px: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(3, h, w) what `match_patches` reads, of a part of the target and the reference warped to it."""
+    source, layers = np.empty((*valid.shape, 2), np.float32), np.empty((3, *valid.shape), np.int16)
+    fill_source(warp_px, valid, source)
+    warped = cv2.remap(reference, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    fill_layers(target, warped, valid, layers)
+    return layers
 
 
 def depth_direction(
@@ -86,23 +102,8 @@ def depth_direction(
     p(z) = pi(R z r + t) with the ray r = K^-1 (u, v, 1): dp/dz = f (a_xy - x_xy / x_z a_z) / x_z with a = R r.
     target_px (n, 2), depth (n,) metres, motion (n, 6) rotation vector and displacement of the surface point.
     """
-    motion = np.asarray(motion, np.float64)
-    point = target_camera.cam_from_px(target_px, depth)
-    ray = target_camera.cam_from_px(target_px, np.ones(len(target_px)))
-    turned = np.einsum("nij,nj->ni", rotation_from_rotvec(motion[:, :3]), ray)
-    moved = point + motion[:, 3:]
-    focal = np.array([reference_camera.K[0, 0], reference_camera.K[1, 1]])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return focal * (turned[:, :2] - moved[:, :2] / moved[:, 2:] * turned[:, 2:]) / moved[:, 2:]
-
-
-def _warp_slope(warp_px: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(n, 2, 2) derivative of the warp by the target's pixel (u, v), over two pixels each way; the identity where
-    a neighbour is off the body."""
-    row, column = centre[:, 0], centre[:, 1]
-    by_u = 0.25 * (warp_px[row, column + 2] - warp_px[row, column - 2]).astype(np.float64)
-    by_v = 0.25 * (warp_px[row + 2, column] - warp_px[row - 2, column]).astype(np.float64)
-    slope = np.stack([by_u, by_v], axis=2)
-    with np.errstate(invalid="ignore"):
-        usable = np.isfinite(slope).all(axis=(1, 2)) & (np.linalg.det(slope) > 0.1)
-    return np.where(usable[:, None, None], slope, np.eye(2))
+    along = np.empty((len(target_px), 2))
+    fill_depth_directions(
+        target_px, depth, np.asarray(motion, np.float64), target_camera.lens, reference_camera.lens, along
+    )
+    return along

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-
-Pictures = Callable[[int], np.ndarray]
-"""The crop of a frame by its place in the track: (S, S, 3) uint8 sRGB, square."""
-
-PersonAt = Callable[[int], np.ndarray | None]
-"""Which cells of that crop show the person: (P, P) uint8, 0 or 1; None where nobody knows."""
+from pipeline.refine.track_frames import Pictures
 
 MAX_LEVEL_BYTES = 128 * 10**6
 """Of a level's pictures that are held: all of 400 frames at 512, where a body fills the crop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +16,11 @@ from pipeline.geometry.camera import (
 )
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.records import Track
-from pipeline.refine.alignment import Alignment
-from pipeline.refine.pictures import PersonAt, Pictures
+from pipeline.refine.alignment import Report, aligned_bodies
 from pipeline.refine.track_bodies import TrackBodies
+from pipeline.refine.track_frames import Pictures, TrackFrames
 from pipeline.rendering import Rasterizer
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
-
-Report = Callable[[str, int, int], None]
-"""Takes the stage `refine`, how many steps of it are done, and how many there are."""
 
 
 def refined_track(
@@ -49,42 +46,33 @@ def refined_track(
     if settings.mode == "pairs":
         weights = pair_weights(pts_s, gaps_s)
     vector = track.vector.copy()
-    vector[kept] = refined_vectors(
-        lambda place: pictures(int(kept[place])),
-        cameras,
-        track.vector[kept],
-        pts_s,
-        weights,
-        body,
-        rasterizer,
-        settings,
-        report,
-        lambda place: track.person_at(int(kept[place])) if settings.person else None,
+    frames = TrackFrames(
+        pictures=lambda place: pictures(int(kept[place])),
+        cameras=cameras,
+        pts_s=pts_s,
+        neighbours=weights,
+        person=(lambda place: track.person_at(int(kept[place]))) if settings.person else None,
     )
+    vector[kept] = refined_vectors(frames, track.vector[kept], body, rasterizer, settings, report)
     return replace(track, vector=vector, tracked_vector=track.vector)
 
 
 def refined_vectors(
-    pictures: Pictures,
-    cameras: Sequence[Camera],
+    frames: TrackFrames,
     vectors: np.ndarray,
-    pts_s: np.ndarray,
-    neighbours: np.ndarray,
     body: BodyModel,
     rasterizer: Rasterizer,
     settings: RefineSettings,
     report: Report | None = None,
-    person: PersonAt | None = None,
 ) -> np.ndarray:
     """Corrected vectors (T, 85) of vectors (T, 85) in the crops' cameras. One shape: the median of the betas.
 
-    `pts_s` (T,) are the frames' times, `neighbours` (T, T) the weight of frame s in the appearance that frame t is
-    aligned to. A frame that has none keeps its vector, and so does every frame if the pictures show no texture.
+    A frame without neighbours keeps its vector, and so does every frame if the pictures show no texture.
     """
     translation = np.stack(
         [
             translation_from_weak_perspective(row[VECTOR_CAMERA], camera)
-            for row, camera in zip(vectors, cameras)
+            for row, camera in zip(vectors, frames.cameras)
         ]
     )
     start = TrackBodies(
@@ -92,12 +80,11 @@ def refined_vectors(
         translation=translation,
         betas=np.median(vectors[:, VECTOR_BETAS], axis=0),
     )
-    alignment = Alignment(start, pictures, cameras, pts_s, neighbours, body, rasterizer, settings, person)
-    found = alignment.solve(report)
+    found = aligned_bodies(start, frames, body, rasterizer, settings, report)
     refined = vectors.copy()
     refined[:, VECTOR_POSE] = rotvec_from_rotation(found.rotation).reshape(len(vectors), -1)
     refined[:, VECTOR_BETAS] = found.betas
-    for at, camera in enumerate(cameras):
+    for at, camera in enumerate(frames.cameras):
         refined[at, VECTOR_CAMERA] = weak_perspective_from_translation(found.translation[at], camera)
     return refined
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.body.model import BodyModel
+from pipeline.body.skinning import JointTransforms
+from pipeline.refine.alignment_kernels import place_points
 from pipeline.rendering.base_mesh import outward_normals
 
 NORMAL_WEIGHT_M = 0.08
@@ -44,6 +46,41 @@ class SurfacePoints:
         point = np.einsum("qk,qkc->qc", self.barycentric, rest_vertices[corners])
         normal = np.einsum("qk,qkc->qc", self.barycentric, normals[corners])
         return point, normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestSurface:
+    """The points on one person's rest shape."""
+
+    points: SurfacePoints
+    rest: np.ndarray
+    """(Q, 3) metres, on the skin."""
+    normal: np.ndarray
+    """(Q, 3) outward, of length one."""
+
+    @classmethod
+    def of(cls, points: SurfacePoints, body: BodyModel, betas: np.ndarray) -> RestSurface:
+        """The surface of the shape that betas (10,) give."""
+        return cls(points, *points.rest(body.template + body.shapedirs @ betas, body.faces))
+
+    @property
+    def count(self) -> int:
+        """Q."""
+        return len(self.rest)
+
+    def dressed(self, offset_m: np.ndarray) -> np.ndarray:
+        """(Q, 3) points moved along their normals by an offset given at the nodes, (K,) metres."""
+        offset_m = (self.points.node_weight * offset_m[self.points.node]).sum(axis=1)
+        return self.rest + offset_m[:, None] * self.normal
+
+    def posed(self, rest: np.ndarray, placed: JointTransforms, at: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points (Q, 3) of the rest shape and the normals, carried along by the joints of one frame."""
+        point, normal = np.empty_like(rest), np.empty_like(rest)
+        place_points(
+            rest, self.normal, self.points.joint, self.points.weight,
+            placed.rotation[at], placed.offset[at], point, normal,
+        )  # fmt: skip
+        return point, normal
 
 
 def spread_points(body: BodyModel, count: int, node_spacing_m: float) -> SurfacePoints:

@@ -8,6 +8,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipeline.runner.beam_flags import check_flags
 from schemas.errors import SettingsError
 
 
@@ -31,6 +32,7 @@ def pipeline_options(workers: int, beam_args: Sequence[str]) -> PipelineOptions:
             "DaskRunner is refused: it loses and duplicates elements while reporting success.",
             remedy="Use --workers N here, or DataflowRunner.",
         )
+    check_flags(beam_args)
     arguments = list(beam_args)
     if not beam_args and workers > 1:
         arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]

@@ -168,5 +168,5 @@ class StudioClip:
         except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise DatasetError(
                 f"{facts_path} does not describe a studio clip: {error}.",
-                remedy="Give the folder that `python -m pipeline studio` made.",
+                remedy="Give the folder that `python -m pipeline studio film` made.",
             ) from error

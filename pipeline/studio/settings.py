@@ -12,27 +12,31 @@ class StudioSettings:
     """A film set for one person."""
 
     duration_s: float = 4.0
+    """Length of a clip."""
     fps: float = 30.0
+    """Frame rate of the film."""
     height_px: int = 640
+    """Height of the film's pictures."""
     width_px: int = 640
+    """Width of the film's pictures."""
     supersampling: int = 2
-    """Rays per pixel along each side."""
+    """Rays per pixel along each side (count)."""
     subdivisions: int = 1
-    """Times that every face of the body is cut into four, so that garments have folds and hems."""
+    """Times that every face of the body is cut into four (count), so that garments have folds and hems."""
     loose_share: float = 0.3
     """Share of clips whose garments lag behind the body, and whose skinning is not the model's."""
     slide_m: float = 0.0
-    """Root mean square of how far garments slip over the body by themselves, one to two times a second."""
+    """Root mean square distance that garments slip over the body by themselves, one to two times a second."""
     noise: float = 0.01
-    """Standard deviation of the sensor's noise, of white."""
+    """Standard deviation of the sensor's noise over the brightness of white (ratio)."""
     drift: float = 0.04
-    """Amplitude of slow changes of exposure and white balance."""
+    """Amplitude of slow changes of exposure and white balance (ratio)."""
     shake_deg: float = 0.3
-    """Amplitude of a hand-held camera's turns; half of the clips stand on a tripod."""
+    """Amplitude of a hand-held camera's rotation; half of the clips stand on a tripod."""
     blur_samples: int = 1
-    """Instants averaged into a frame over half of its duration; 1 is a shutter without blur."""
+    """Instants averaged into a frame over half of its duration (count); 1 is a shutter without blur."""
     crf: int = 18
-    """Constant rate factor of the H.264 film."""
+    """Constant rate factor of the H.264 film (score of the encoder, 0 lossless to 51)."""
 
     def __post_init__(self) -> None:
         for name in ("duration_s", "fps", "height_px", "width_px", "supersampling", "blur_samples"):

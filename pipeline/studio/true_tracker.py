@@ -38,7 +38,7 @@ class BodyJitter:
         for name in ("shift_cm", "turn_deg", "seed"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(
-                    f"body jitter {name} cannot be {getattr(self, name)!r}.", remedy="Give 0 or more."
+                    f"jitter of bodies: {name} cannot be {getattr(self, name)!r}.", remedy="Give 0 or more."
                 )
 
     def applied(self, bodies: list[BodyPose], clip_seed: int) -> list[BodyPose]:

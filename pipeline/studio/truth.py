@@ -42,7 +42,7 @@ def truth_of(dataset: Dataset, studio: Path) -> Iterator[tuple[str, Truth]]:
         if side is None:
             raise DatasetError(
                 f"{dataset.root}: `frames` holds no row for {row['sample_id']}.",
-                remedy="See what else is wrong: python -m pipeline verify.",
+                remedy="See what else is wrong: python -m pipeline dataset verify.",
             )
         assumed_px = row["K"][0, 0] * side / IMAGE_PX
         _check_focal(row["sample_id"], assumed_px, clip)

@@ -16,8 +16,8 @@ from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.adam import Adam
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.articulation import (
-    ArticulatedBody,
     BodyTensors,
     JointTransforms,
     rotation_from_axis_angle,

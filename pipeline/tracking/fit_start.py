@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.people import Observations
 from schemas.conventions import BETA_COUNT, JOINT_COUNT
 

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 from pipeline.body.npz_archive import write_npz
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from schemas.conventions import BETA_COUNT, JOINT_COUNT
 from schemas.errors import SourceError
 

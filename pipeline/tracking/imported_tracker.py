@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.records import Frame, ProgressCallback, Track
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.imported_bodies import (
     ImportedBodies,

@@ -10,7 +10,7 @@ import torch
 from pipeline.config import GateSettings
 from pipeline.geometry.camera import Camera
 from pipeline.records import Quality
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.fit_energy import Acceleration
 from pipeline.tracking.left_right import BODY_LANDMARKS

@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, weak_perspective_from_translation
 from pipeline.records import Track
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.people import Observations
 from pipeline.tracking.quality import gate_reasons, quality_of

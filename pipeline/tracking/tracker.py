@@ -12,7 +12,7 @@ from pipeline.assets import asset_path
 from pipeline.config import CameraSettings, Settings
 from pipeline.geometry.camera import Camera
 from pipeline.records import Frame, ProgressCallback, Track
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights

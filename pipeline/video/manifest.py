@@ -85,7 +85,7 @@ def _clip_of_row(row: Mapping[str, Any], folder: Path) -> ClipRef:
     start_s, end_s = numbers.get("start_s"), numbers.get("end_s")
     if (start_s or 0.0) < 0 or (end_s is not None and end_s <= (start_s or 0.0)):
         raise SourceError(
-            f"start_s {start_s} and end_s {end_s} make no window.", remedy="Give 0 <= start_s < end_s."
+            f"start_s {start_s} and end_s {end_s} are no time window.", remedy="Give 0 <= start_s < end_s."
         )
     if "focal_px" in numbers:
         require_positive(numbers["focal_px"], "focal_px")

@@ -148,7 +148,7 @@ def _videos_under(folder: Path) -> list[Path]:
             remedy=_about_photos(left) + f"Known endings: {' '.join(sorted(VIDEO_SUFFIXES))}.",
         )
     if left:
-        _logger.warning("%s: not taken: %s. %s", folder, _counted(left), _about_photos(left).rstrip())
+        _logger.warning("%s: skipped: %s. %s", folder, _counted(left), _about_photos(left).rstrip())
     return sorted(found)
 
 

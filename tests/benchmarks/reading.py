@@ -18,6 +18,7 @@ from pipeline.records import ClipRef, Segment, VideoFacts
 from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.video.decode import decode
 from schemas.conventions import IMAGE_PX
+from schemas.shard import read_rows
 from schemas.tables import SAMPLES
 from tests.benchmarks.measuring import Benchmark, Call, UnavailableError
 from tests.support.fast_units import fast_resources, fast_settings, write_clips
@@ -113,7 +114,7 @@ def _shard() -> Path:
 
 @cache
 def _dense() -> list[dict[str, np.ndarray]]:
-    return [_maps(row) for row in SAMPLES.read(_shard())]
+    return [_maps(row) for row in read_rows(SAMPLES, _shard())]
 
 
 def _our_row(at: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from pipeline.audit.scalars import read_tables
 from pipeline.audit.sweep import SLIDERS
 from pipeline.commands.main import main
 from schemas.dataset import Dataset
-from schemas.views import View
+from schemas.selections import Selection
 from tests.pipeline.audit.browser import Browser, chromium
 from tests.pipeline.audit.planted import made_up, write_tables
 
@@ -86,7 +86,7 @@ def moved(browser: Browser, slider: str, key: str, times: int) -> tuple[float, d
 
 
 def facts_by_hand() -> list[dict[str, float | bool]]:
-    """What a view may ask about every pair, from the made-up rows, one pair at a time."""
+    """What a selection may ask about every pair, from the made-up rows, one pair at a time."""
     tables = made_up(CLIPS)
     pairs, frames = tables["pairs"], tables["frames"]
     quality = {
@@ -130,8 +130,8 @@ def test_a_slider_gives_exactly_what_a_plain_loop_counts(
     assert shown["stay"] < before["stay"]
     text = browser.evaluate("document.getElementById('where-pairs').textContent")
     expression = re.search("'(.*)'", text)[1]  # type: ignore[index]
-    assert main(["audit", str(root), "--where", expression, "--save-view", "seen"]) == 0
-    seen = read_tables(Dataset.open(root), View.load(root, "seen"))
+    assert main(["audit", str(root), "--where", expression, "--save-selection", "seen"]) == 0
+    seen = read_tables(Dataset.open(root), Selection.load(root, "seen"))
     assert int(seen.kept.sum()) == shown["stay"]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from schemas.dataset import Dataset
-from tests.end_to_end.conftest import CLIP, FAST, command, write_manifest
+from tests.end_to_end.conftest import CLIP, FAST, command, told, write_manifest
 from tests.support.clips import even_times, moving_blob, write_clip
+from tests.support.fast_units import fast_run, write_clips
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory, demo_clip: Path) -> dict
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("this is not a video\n" * 100)
     (folder / "truncated.mp4").write_bytes(demo_clip.read_bytes()[:200_000])
-    write_clip(folder / "nobody.mp4", moving_blob(), even_times(30))
+    write_clip(folder / "nobody.mp4", moving_blob(), even_times(20))
     return {name: folder / f"{name}.mp4" for name in ("missing", "empty", "text", "truncated", "nobody")}
 
 
@@ -25,8 +26,9 @@ def test_bad_clips_become_failures_and_the_good_one_is_kept(
     bad_files: dict[str, Path], demo_clip: Path, tmp_path: Path
 ) -> None:
     rows = [{"clip_id": name, "source_id": name, "uri": str(path)} for name, path in bad_files.items()]
-    manifest = write_manifest(tmp_path / "clips.csv", [*rows, CLIP | {"uri": str(demo_clip), "end_s": "2.7"}])
-    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *FAST)
+    manifest = write_manifest(tmp_path / "clips.csv", [*rows, CLIP | {"uri": str(demo_clip)}])
+    compiled = ["--set", "rendering.rasterizer=compiled"]
+    done = command("pipeline", "run", manifest, "--out", tmp_path / "out", *FAST, *compiled)
     assert done.returncode == 3, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     failures = {row["clip_id"]: row for row in Dataset.open(tmp_path / "out").rows("failures")}
@@ -40,10 +42,8 @@ def test_bad_clips_become_failures_and_the_good_one_is_kept(
     assert Dataset.open(tmp_path / "out").row_count("samples") > 0
 
 
-def test_nothing_kept_is_exit_code_4(bad_files: dict[str, Path], tmp_path: Path) -> None:
-    done = command(
-        "pipeline", "run", bad_files["empty"], bad_files["nobody"], "--out", tmp_path / "out", *FAST
-    )
+def test_nothing_kept_is_exit_code_4(demo_clip: Path, tmp_path: Path) -> None:
+    done = fast_run(write_clips(tmp_path / "clips", ["missing", "nobody"]), "--out", tmp_path / "out")
     assert done.returncode == 4, done.stdout + done.stderr
     assert done.stderr.count("failed: ") == 2
 
@@ -58,24 +58,40 @@ def test_nothing_kept_is_exit_code_4(bad_files: dict[str, Path], tmp_path: Path)
         (["pipeline", "run", "no-such-folder/*.mp4", "--out", "o"], 1, "no-such-folder"),
         (["pipeline", "fetch", "no-such-asset"], 2, "no-such-asset"),
         (["pipeline", "audit", "no-such-dataset"], 1, "no-such-dataset"),
-        (["pipeline", "verify", "."], 1, "not a dataset"),
+        (["pipeline", "dataset", "verify", "."], 1, "not a dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o"], 1, "no-such-dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o", "--set", "train.lr=1"], 2, "train.lr"),
     ],
 )
-def test_usage_errors_are_one_line(arguments: list[str], code: int, words: str, tmp_path: Path) -> None:
-    done = command(*arguments)
-    assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+def test_usage_errors_are_one_line(
+    arguments: list[str],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended, said = told(arguments, capsys)
+    assert ended == code, said
+    assert words in said
+    assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("program", [["pipeline", "audit"], ["trainer", "fit", "--out", "o"]])
+def test_a_process_ends_with_the_commands_code_and_words(program: list[str]) -> None:
+    done = command(*program, "no-such-dataset")
+    assert done.returncode == 1
+    assert "no-such-dataset" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_missing_models_are_named_before_any_work(
-    tmp_path: Path, demo_clip: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, demo_clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HUMANDEPTH_CACHE", str(tmp_path / "empty-cache"))
-    done = command("pipeline", "run", demo_clip, "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert "python -m pipeline fetch" in done.stderr
+    code, said = told(["pipeline", "run", demo_clip, "--out", tmp_path / "out"], capsys)
+    assert code == 1
+    assert "python -m pipeline fetch" in said
     assert not (tmp_path / "out").exists()

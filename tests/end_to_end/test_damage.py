@@ -29,7 +29,7 @@ from schemas.dataset import (
     tombstone_path,
 )
 from schemas.errors import DatasetError
-from schemas.views import View, view_path
+from schemas.selections import Selection, selection_path
 from schemas.work_record import Pack, ShardFacts, WorkRecord
 from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
@@ -90,7 +90,7 @@ def bytes_below(root: Path) -> dict[Path, str]:
 
 
 def test_verify_names_every_damaged_file_at_once(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    View(name="wide", pairs="kept").save(root)
+    Selection(name="wide", pairs="kept").save(root)
     tombstone = root / tombstone_path("gone")
     tombstone.parent.mkdir()
     damaged = [damage(root / shard_path(table, "a-s000-w000")) for table in ("samples", "pairs")]
@@ -99,13 +99,13 @@ def test_verify_names_every_damaged_file_at_once(root: Path, capsys: pytest.Capt
     documents = [
         record_path(UNIT_B),
         SETTINGS_PATH,
-        view_path("wide"),
+        selection_path("wide"),
         f"{CUTS_PATH}/a.json",
         tombstone_path("gone"),
     ]
     for relative in documents:
         (root / relative).write_bytes(b'{"cut')
-    assert main(["verify", str(root)]) == 1
+    assert main(["dataset", "verify", str(root)]) == 1
     said = capsys.readouterr().err.splitlines()
     for path in [*damaged, *(root / relative for relative in documents)]:
         assert sum(str(path) in line for line in said) == 1, (path, said)
@@ -119,15 +119,24 @@ def test_a_damaged_shard_ends_commands_with_its_name(
 ) -> None:
     path = damage(root / shard_path(table, UNIT_B))
     like = ["plan", str(clips[0].uri), "--like"]
-    commands = [["audit"], ["audit", "--where", "mean_baseline_m >= 0.3"], ["compact"], ["verify"]]
+    commands = [
+        ["audit"],
+        ["audit", "--where", "mean_baseline_m >= 0.3"],
+        ["dataset compact"],
+        ["dataset verify"],
+    ]
     commands += {
         "clips": [like],
-        "frames": [["view", "--out", f"{tmp_path}/x.png"], ["truth", "--studio", "x", "--out", "y"]],
-        "pairs": [["audit", "--out", f"{tmp_path}/x.html"], ["view", "--out", f"{tmp_path}/x.gif"]],
+        "frames": [
+            ["show pair", "--out", f"{tmp_path}/x.png"],
+            ["studio truth", "--studio", "x", "--out", "y"],
+        ],
+        "pairs": [["audit", "--out", f"{tmp_path}/x.html"], ["show pair", "--out", f"{tmp_path}/x.gif"]],
         "samples": [["gallery", "--out", f"{tmp_path}/x.html"]],
     }[table]
     for command in commands:
-        arguments = [*command, str(root)] if command == like else [command[0], str(root), *command[1:]]
+        words = command[0].split()
+        arguments = [*command, str(root)] if command == like else [*words, str(root), *command[1:]]
         assert main(arguments) == 1
         said = capsys.readouterr().err
         assert "Traceback" not in said
@@ -273,8 +282,8 @@ def test_a_cell_that_is_no_picture_names_its_row(
     for arguments in (
         ["gallery", "--out", "x.html"],
         ["audit", "--out", "x.html"],
-        ["view", "b-s000-w000/p00/0", "--out", "x.png"],
+        ["show pair", "b-s000-w000/p00/0", "--out", "x.png"],
     ):
         arguments = [each.replace("x.", f"{tmp_path}/x.") for each in arguments]
-        assert main([arguments[0], str(root), *arguments[1:]]) == 1, arguments
+        assert main([*arguments[0].split(), str(root), *arguments[1:]]) == 1, arguments
         assert f"{UNIT_B}.parquet, row 0 of row group 0, is damaged" in capsys.readouterr().err

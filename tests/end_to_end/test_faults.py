@@ -22,7 +22,7 @@ from pipeline.dataset.verification import verify
 from pipeline.records import ClipRef
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
-from schemas.dataset import Dataset, record_path
+from schemas.dataset import CROISSANT_PATH, Dataset, record_path
 from schemas.errors import DatasetError
 from tests.soak.kills import processes_with, wait_for
 from tests.support.fast_units import fast_command, fast_resources, fast_run, fast_settings, write_clips
@@ -61,7 +61,8 @@ def loose_files(root: Path) -> list[str]:
     """Files that are neither named by a record nor metadata."""
     named = {shard.file.path for record in Dataset.open(root).records for shard in record.shards}
     found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    return sorted(name for name in found - named if not name.startswith("meta/") and name != "README.md")
+    documents = {"README.md", CROISSANT_PATH}
+    return sorted(name for name in found - named - documents if not name.startswith("meta/"))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "delete", "no record", "bad record", "strange shard"])
@@ -262,10 +263,11 @@ def test_a_killed_worker_ends_the_job_and_the_rest_goes_on(
     assert Dataset.open(out).content_hash() == Dataset.open(made).content_hash()
 
 
-def test_a_thousand_failing_clips_take_bounded_time(tmp_path: Path, clips: list[ClipRef]) -> None:
-    bad = [ClipRef(clip_id=f"no-{at:04d}", uri=f"{tmp_path}/{at}.mp4", source_id="s") for at in range(1000)]
+def test_many_failing_clips_take_bounded_time(tmp_path: Path, clips: list[ClipRef]) -> None:
+    """0.3 s each at the most, whose time is that of writing: 6 files or folders are synced with the disk for each."""
+    bad = [ClipRef(clip_id=f"no-{at:04d}", uri=f"{tmp_path}/{at}.mp4", source_id="s") for at in range(400)]
     begin_s = time.monotonic()
-    summary = go_on([*bad[:500], clips[0], *bad[500:]], tmp_path / "out")
-    assert (summary.units_kept, summary.units_failed) == (1, 1000)
-    assert Dataset.open(tmp_path / "out").row_count("failures") == 1000
-    assert time.monotonic() - begin_s < 300
+    summary = go_on([*bad[:200], clips[0], *bad[200:]], tmp_path / "out")
+    assert (summary.units_kept, summary.units_failed) == (1, 400)
+    assert Dataset.open(tmp_path / "out").row_count("failures") == 400
+    assert time.monotonic() - begin_s < 120

@@ -90,7 +90,9 @@ def test_no_name_commands_the_terminal(made: tuple) -> None:
     assert rb"1 file(s) (1 .\xe9\x1b)" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["audit", "plan", "verify", "view", "columns", "forget"])
+@pytest.mark.parametrize(
+    "command", ["audit", "plan", "dataset verify", "show pair", "dataset columns", "dataset forget"]
+)
 def test_commands_on_such_a_dataset(made: tuple, command: str, tmp_path: Path) -> None:
     root = Path(shutil.copytree(made[0], tmp_path / "data\x1bset"))
     films = os.fsencode(made[0].parent) + b"/films\xe9"
@@ -99,19 +101,19 @@ def test_commands_on_such_a_dataset(made: tuple, command: str, tmp_path: Path) -
     arguments: dict[str, list] = {
         "audit": [root, "--out", page, "--json", tmp_path / "a.json"],
         "plan": [films, "--out", root],
-        "verify": [root, "--render", "2"],
-        "view": [root, "--out", tmp_path / "pair.png"],
-        "columns": [],
-        "forget": [root, "--source", source],
+        "dataset verify": [root, "--render", "2"],
+        "show pair": [root, "--out", tmp_path / "pair.png"],
+        "dataset columns": [],
+        "dataset forget": [root, "--source", source],
     }
-    done = in_ascii(sys.executable, "-m", "pipeline", command, *arguments[command])
+    done = in_ascii(sys.executable, "-m", "pipeline", *command.split(), *arguments[command])
     assert done.returncode == 0, done.stderr.decode()
     assert b"\x1b" not in done.stdout + done.stderr
     if command == "audit":
         assert source in (tmp_path / "a.json").read_text()
         assert source in Path(os.fsdecode(page)).read_bytes().decode()
         assert is_plain(json.loads((tmp_path / "a.json").read_text())["dataset"])
-    if command == "forget":
+    if command == "dataset forget":
         assert not any(row["source_id"] == source for row in Dataset.open(root).rows("clips"))
 
 

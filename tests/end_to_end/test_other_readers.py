@@ -1,10 +1,11 @@
-"""The dataset folder in other people's hands: Hugging Face datasets, DuckDB, Croissant. Both readers are optional."""
+"""The dataset folder in other people's hands: Hugging Face datasets, DuckDB, mlcroissant."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import socket
 from pathlib import Path
 
 import cv2
@@ -75,6 +76,7 @@ def test_the_card_has_the_front_matter_hubs_read(made: Path) -> None:
 def test_croissant_names_every_column_and_its_files(made: Path) -> None:
     facts = json.loads((made / CROISSANT_PATH).read_text())
     assert facts["conformsTo"] == "http://mlcommons.org/croissant/1.0"
+    assert "url" not in facts  # there is none
     sets = {entry["@id"]: entry for entry in facts["distribution"]}
     for record_set in facts["recordSet"]:
         table = TABLES[record_set["name"]]
@@ -85,6 +87,38 @@ def test_croissant_names_every_column_and_its_files(made: Path) -> None:
             files = sets[field["source"]["fileSet"]["@id"]]
             assert list(made.glob(files["includes"]))
             assert ("dataType" in field) != ("subField" in field)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:ConjunctiveGraph is deprecated:DeprecationWarning"
+)  # mlcroissant's use of rdflib
+def test_mlcroissant_finds_no_error_and_reads_every_row(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard's own validator and reader, from the folder alone: what asks for the network fails."""
+    mlcroissant = pytest.importorskip("mlcroissant", reason="pip install mlcroissant")
+    monkeypatch.setattr(socket.socket, "connect", None)
+    seen = mlcroissant.Dataset(jsonld=str(made / CROISSANT_PATH))
+    assert seen.metadata.issues.errors == set()
+    # What only those who publish it know: a time and how to cite it.
+    warnings = sorted(re.findall(r'Property "\S+/(\w+)" is recommended', seen.metadata.issues.report()))
+    assert warnings == ["citeAs", "datePublished"]
+    assert len(seen.metadata.issues.warnings) == len(warnings)
+    ours = Dataset.open(made)
+    for name in TABLES:
+        rows = list(seen.records(record_set=name))
+        assert len(rows) == ours.row_count(name)
+    expected = {row["sample_id"]: row for row in ours.rows("samples")}
+    for row in seen.records(record_set="samples"):
+        own = expected[row["samples/sample_id"].decode()]
+        assert row["samples/image"].size == (512, 512)
+        assert np.array_equal(
+            SAMPLES.column("base_depth").decode(row["samples/base_depth"]), own["base_depth"]
+        )
+        assert np.array_equal(row["samples/K"], own["K"].ravel())
+        assert len(row["samples/references"]) == own["reference_count"] > 0
+        for theirs, reference in zip(row["samples/references"], own["references"], strict=True):
+            assert theirs["samples/references/frame_index"] == reference["frame_index"]
+            assert theirs["samples/references/rotation_deg"] == reference["rotation_deg"]
+            assert np.array_equal(theirs["samples/references/K"], reference["K"].ravel())
 
 
 def test_the_manifest_names_every_file_with_its_hash(made: Path) -> None:

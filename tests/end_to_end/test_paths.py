@@ -15,6 +15,7 @@ import trainer.cli
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.places import about_argument, existing_file, file_to_write, folder_or_bucket, folder_to_write
+from tests.support.command_lines import every_command
 from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
@@ -22,7 +23,7 @@ COMMANDS = """
 pipeline download abcdefghijk --out {no-folder}
 pipeline run clip.mp4 --out {no-folder}
 pipeline run {no-input} --out new
-pipeline run clip.mp4 --out new --view {no-dataset}:name
+pipeline run clip.mp4 --out new --selection {no-dataset}:name
 pipeline plan clip.mp4 --out {no-folder}
 pipeline plan clip.mp4 --like {no-dataset}
 pipeline audit {no-dataset}
@@ -36,20 +37,22 @@ pipeline gallery dataset --out {no-file}
 pipeline gallery dataset --out new.html --predictions {no-dataset}
 pipeline inspect {no-input} --out new
 pipeline inspect clip.mp4 --out {no-folder}
-pipeline view {no-dataset} --out new.png
-pipeline view dataset --out {no-file}.png
-pipeline verify {no-dataset}
-pipeline forget {no-dataset} --source x
-pipeline compact {no-dataset}
-pipeline studio --out {no-folder} --clips 1
-pipeline studio --out new --backgrounds {no-dataset} --clips 1
-pipeline portraits --out {no-file} --clips 1 --per-clip 1
-pipeline portraits --out new.parquet --backgrounds {no-dataset} --clips 1 --per-clip 1
-pipeline truth dataset --studio {no-dataset} --out new
-pipeline truth {no-dataset} --studio folder --out new
-pipeline truth dataset --studio folder --out {no-folder}
-pipeline studio-run {no-dataset} --out new
-pipeline studio-run folder --out {no-folder}
+pipeline show pair {no-dataset} --out new.png
+pipeline show pair dataset --out {no-file}.png
+pipeline show frame {no-dataset} --out new.png
+pipeline show frame dataset --out {no-file}.png
+pipeline dataset verify {no-dataset}
+pipeline dataset forget {no-dataset} --source x
+pipeline dataset compact {no-dataset}
+pipeline studio film --out {no-folder} --clips 1
+pipeline studio film --out new --backgrounds {no-dataset} --clips 1
+pipeline studio portraits --out {no-file} --clips 1 --per-clip 1
+pipeline studio portraits --out new.parquet --backgrounds {no-dataset} --clips 1 --per-clip 1
+pipeline studio truth dataset --studio {no-dataset} --out new
+pipeline studio truth {no-dataset} --studio folder --out new
+pipeline studio truth dataset --studio folder --out {no-folder}
+pipeline studio run {no-dataset} --out new
+pipeline studio run folder --out {no-folder}
 pipeline body import {no-input}
 pipeline body import file --out {no-file}
 pipeline body convert {no-result} --format amass --out new.npz
@@ -60,6 +63,7 @@ pipeline body portraits clip.mp4 --bodies {no-input} --out new.parquet
 pipeline body portraits clip.mp4 --bodies bodies.npz --body {no-input} --out new.parquet
 pipeline body portraits clip.mp4 --bodies bodies.npz --out {no-file}
 pipeline body export --out {no-file}
+pipeline body build --out {no-folder}
 trainer fit {no-dataset} --out new
 trainer fit dataset --out {no-folder} --preset small
 trainer fit dataset --out new --preset small --from {no-dataset}
@@ -143,12 +147,11 @@ def test_every_command_is_tried() -> None:
     """A new command, or a new option for a path, has to be added above."""
     taken = {line.split("{")[0] for line in COMMANDS.strip().splitlines()}
     for program, parser in (
-        ("pipeline", pipeline.commands.main._parser()),
-        ("trainer", trainer.cli._parser()),
+        ("pipeline", pipeline.commands.main.make_parser()),
+        ("trainer", trainer.cli.make_parser()),
     ):
-        names = parser._subparsers._group_actions[0].choices  # type: ignore[union-attr]
-        for name in set(names) - {"fetch", "doctor", "columns"}:
-            assert any(each.startswith(f"{program} {name}") for each in taken), f"{program} {name}"
+        for name in set(every_command(parser)) - {"fetch", "doctor", "settings", "dataset columns"}:
+            assert any(each.startswith(f"{program} {name} ") for each in taken), f"{program} {name}"
 
 
 def test_places(tmp_path: Path) -> None:
@@ -181,7 +184,7 @@ def test_only_what_the_system_says_about_an_argument_is_the_users(tmp_path: Path
     [
         "pipeline run clip.mp4 --out NAME",
         "pipeline audit NAME",
-        "pipeline portraits --out NAME.parquet",
+        "pipeline studio portraits --out NAME.parquet",
         "trainer fit NAME --out new",
         "trainer fit dataset --out NAME",
     ],

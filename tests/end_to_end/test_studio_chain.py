@@ -21,8 +21,8 @@ FEW = ["--set=pairs.target_stride=5", "--set=pairs.max_references=2", "--set=ren
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("studio")
     settings = [f"--set={name}={value}" for name, value in FILM.items()]
-    assert pipeline(["studio", "--out", str(root / "films"), "--clips=1", "--seed=3", *settings]) == 0
-    assert pipeline(["studio-run", str(root / "films"), "--out", str(root / "exact"), *FEW]) == 0
+    assert pipeline(["studio", "film", "--out", str(root / "films"), "--clips=1", "--seed=3", *settings]) == 0
+    assert pipeline(["studio", "run", str(root / "films"), "--out", str(root / "exact"), *FEW]) == 0
     return root
 
 
@@ -30,7 +30,7 @@ def test_true_bodies_give_the_base_depth_of_a_perfect_tracker(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--studio", str(folder / "films"), "--out", str(folder / "truth")]
-    assert pipeline(["truth", str(folder / "exact"), *arguments]) == 0
+    assert pipeline(["studio", "truth", str(folder / "exact"), *arguments]) == 0
     assert "clothes off the body" in capsys.readouterr().out
     rows = list(Dataset.open(folder / "exact").rows("samples"))
     assert len(rows) == 2
@@ -47,7 +47,7 @@ def test_spoilt_bodies_are_spoilt_and_the_folder_is_not_mixed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = folder / "spoilt"
-    arguments = ["studio-run", str(folder / "films"), "--out", str(out), "--jitter-cm=2", "--jitter-deg=2"]
+    arguments = ["studio", "run", str(folder / "films"), "--out", str(out), "--jitter-cm=2", "--jitter-deg=2"]
     assert pipeline([*arguments, *FEW]) == 0
     exact, spoilt = (
         {row["frame_index"]: row["body_vector"] for row in Dataset.open(folder / name).rows("frames")}
@@ -62,7 +62,10 @@ def test_spoilt_bodies_are_spoilt_and_the_folder_is_not_mixed(
 
 def test_the_probe_stands_in_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth, probed = str(folder / "truth"), str(folder / "probed")
-    assert pipeline(["truth", str(folder / "exact"), f"--studio={folder / 'films'}", f"--out={truth}"]) == 0
+    assert (
+        pipeline(["studio", "truth", str(folder / "exact"), f"--studio={folder / 'films'}", f"--out={truth}"])
+        == 0
+    )
     assert trainer(["probe", str(folder / "exact"), "--steps=2", f"--truth={truth}", f"--out={probed}"]) == 0
     assert "recovered" in capsys.readouterr().out
     assert trainer(["evaluate", probed, "--truth", truth, f"--also=optimised={probed}"]) == 0

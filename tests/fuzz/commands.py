@@ -103,7 +103,7 @@ def _compact(asked: Asked) -> int:
     """`compact`: what was damaged is refused, and no file of a table goes."""
     names = sorted(asked.root.glob("*/*.parquet"))
     before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
-    code = cli.main(["compact", str(asked.root), "--megabytes", "64"])
+    code = cli.main(["dataset", "compact", str(asked.root), "--megabytes", "64"])
     if code:
         for path, digest in before.items():
             assert path.is_file(), f"{path} was deleted"
@@ -113,7 +113,7 @@ def _compact(asked: Asked) -> int:
 
 def _forget(asked: Asked) -> int:
     """`forget`: with exit code 0 no row of the source is left."""
-    code = cli.main(["forget", str(asked.root), "--source", "source-a"])
+    code = cli.main(["dataset", "forget", str(asked.root), "--source", "source-a"])
     if code == 0:
         assert all(row["source_id"] != "source-a" for row in Dataset.open(asked.root).rows("clips"))
     return code
@@ -171,11 +171,11 @@ _COMMANDS: dict[str, Callable[[Asked], int]] = {
     "audit --json": _json_audit,
     "audit --out": _cli("audit", "ROOT", "--out", "ROOT/../page.html", "--pictures", "3"),
     "audit --where": _cli("audit", "ROOT", "--where", "mean_baseline_m >= 0.3 and min_silhouette_iou > 0.5"),
-    "audit --view": _cli("audit", "ROOT", "--view", "wide"),
+    "audit --selection": _cli("audit", "ROOT", "--selection", "wide"),
     "audit --splits": _cli("audit", "ROOT", "--splits", "ROOT/meta/splits.json"),
-    "verify": _cli("verify", "ROOT", "--render", "1"),
-    "verify --view": _cli("verify", "ROOT", "--render", "0", "--view", "wide"),
-    "view": _cli("view", "ROOT", "--out", "ROOT/../view.png"),
+    "verify": _cli("dataset", "verify", "ROOT", "--render", "1"),
+    "verify --selection": _cli("dataset", "verify", "ROOT", "--render", "0", "--selection", "wide"),
+    "show pair": _cli("show", "pair", "ROOT", "--out", "ROOT/../pair.png"),
     "gallery": _cli("gallery", "ROOT", "--out", "ROOT/../gallery.jpg", "--per-track", "1"),
     "compact": _compact,
     "forget": _forget,
@@ -185,10 +185,11 @@ _COMMANDS: dict[str, Callable[[Asked], int]] = {
     "run": _remake,
 }
 _FOR_TABLES = {
-    "audit": 1, "audit --json": 2, "audit --out": 1, "audit --where": 2, "audit --view": 1, "verify": 2, "view": 2,
+    "audit": 1, "audit --json": 2, "audit --out": 1, "audit --where": 2, "audit --selection": 1, "verify": 2,
+    "show pair": 2,
     "gallery": 2, "compact": 3, "forget": 2, "plan --like": 1, "fit, predict, probe": 3, "evaluate": 1, "run": 1,
 }  # fmt: skip
 _FOR_DOCUMENTS = {
-    "audit": 1, "audit --view": 2, "audit --splits": 1, "verify": 2, "verify --view": 1, "compact": 2, "forget": 2,
-    "plan --like": 2, "run": 2,
+    "audit": 1, "audit --selection": 2, "audit --splits": 1, "verify": 2, "verify --selection": 1, "compact": 2,
+    "forget": 2, "plan --like": 2, "run": 2,
 }  # fmt: skip

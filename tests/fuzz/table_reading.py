@@ -1,8 +1,9 @@
 """`python -m tests.fuzz.table_reading CORPUS FIRST STOP`: reads damaged datasets one by one, a line of JSON each.
 
 Runs in a process of its own with bounded memory, so that a hang or a crash inside Arrow or a codec is seen outside.
-Every mutant is read by the library (rows, columns through a filter, a view, the trainer's index and samples, `verify`)
-and by one command. Answers that are allowed: the same rows, or an error that names the damaged file and a remedy.
+Every mutant is read by the library (rows, columns through a filter, a selection, the trainer's index and samples,
+`verify`) and by one command. Answers that are allowed: the same rows, or an error that names the damaged file and a
+remedy.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ import numpy as np
 from pipeline.host.memory import peak_mb
 from schemas.dataset import Dataset, record_path
 from schemas.errors import HumandepthError
+from schemas.pair_facts import pair_facts
+from schemas.selections import Selection, selected_references
+from schemas.shard import read_rows
 from schemas.tables import TABLES
-from schemas.views import View, pair_facts, selected_references
 from schemas.where import where_expression
 from schemas.work_record import Pack, WorkRecord
 from tests.fuzz.commands import run_command
@@ -37,12 +40,12 @@ from trainer.config import DataSettings
 from trainer.data import Samples, read_index
 
 DATA_BYTES = 8 * 2**30
-VIEW = "wide"
-"""A view that the corpus has."""
+SELECTION = "wide"
+"""A selection that the corpus has."""
 
 
 def content_of(root: Path) -> str:
-    """A hash of every row of every table, of a filtered reading, of what the view keeps and the trainer sees."""
+    """A hash of every row of every table, of a filtered reading, of what the selection keeps and the trainer sees."""
     dataset = Dataset.open(root)
     digest = hashlib.sha256()
     for table in TABLES:
@@ -52,7 +55,7 @@ def content_of(root: Path) -> str:
     _add(
         digest, pair_facts(dataset, ["track_id", "target_frame", "min_silhouette_iou"], condition).to_pylist()
     )
-    _add(digest, selected_references(dataset, View.load(root, VIEW)))
+    _add(digest, selected_references(dataset, Selection.load(root, SELECTION)))
     index = read_index(dataset, "mean_baseline_m >= 0.3")
     samples = Samples(index, DataSettings(), seed=0, training=False)
     for at in range(len(index)):
@@ -96,7 +99,7 @@ def file_outcome(root: Path, damage: Damage, sound: str) -> tuple[str, str]:
     """The same of the file alone, without a record: only what Parquet itself can show."""
     digest = hashlib.sha256()
     try:
-        for row in TABLES[Path(damage.path).parent.name].read(root / damage.path):
+        for row in read_rows(TABLES[Path(damage.path).parent.name], root / damage.path):
             _add(digest, row)
     except HumandepthError as error:
         return _judged(damage, str(error), error.remedy)
@@ -172,7 +175,7 @@ def sound_facts(dataset: Path) -> dict[str, Any]:
     files = {}
     for path in sorted(dataset.glob("*/*.parquet")):
         digest = hashlib.sha256()
-        for row in TABLES[path.parent.name].read(path):
+        for row in read_rows(TABLES[path.parent.name], path):
             _add(digest, row)
         files[path.relative_to(dataset).as_posix()] = digest.hexdigest()
     return {"content": content_of(dataset), "files": files}

@@ -24,12 +24,12 @@ from pipeline.dataset.storage import publish_text
 from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import SPLITS_PATH, tombstone_path
+from schemas.selections import Selection
 from schemas.tables import TABLES
 from schemas.truth import Truth
-from schemas.views import View
 from tests.fuzz.damage import damaged_file
 from tests.fuzz.processes import read_all
-from tests.fuzz.table_reading import VIEW, mutant_outcomes, sound_facts
+from tests.fuzz.table_reading import SELECTION, mutant_outcomes, sound_facts
 from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 MUTANTS = int(os.environ.get("FUZZ_MUTANTS", "24"))
@@ -45,7 +45,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = write_clips(place, ["a", "b", "missing"])
     plain, packed = place / "dataset-plain", place / "dataset-packed"
     run(clips_from_arguments([str(manifest)]), str(plain), fast_settings(), make_resources=fast_resources)
-    View(name=VIEW, pairs="mean_baseline_m >= 0.3", samples="reference_count >= 1").save(plain)
+    Selection(name=SELECTION, pairs="mean_baseline_m >= 0.3", samples="reference_count >= 1").save(plain)
     publish_text(json.dumps({"training": ["source-a"], "validation": ["source-b"]}), str(plain), SPLITS_PATH)
     publish_text(json.dumps({"source_id": "gone", "units": 1}), str(plain), tombstone_path("gone"))
     shutil.rmtree(plain / ".spool", ignore_errors=True)

@@ -11,8 +11,8 @@ import pytest
 from schemas.dataset import INFO_PATH, Dataset, tombstone_path, tombstoned_sources
 from schemas.documents import abbreviated, json_value, read_document
 from schemas.errors import DatasetError, SettingsError
+from schemas.selections import Selection, selection_path
 from schemas.tables import PAIRS
-from schemas.views import View, view_path
 from schemas.where import where_expression
 from schemas.work_record import Pack, ShardFacts, WorkRecord
 from tests.support.datasets import write_dataset
@@ -81,7 +81,7 @@ def test_counts_of_a_record_are_whole_numbers(path: tuple, value: Any) -> None:
 )
 @pytest.mark.parametrize("path", [("shards", 0, "path"), ("shards", 0, "pack", "path")])
 def test_a_record_never_names_a_file_outside_its_table(path: tuple, value: Any) -> None:
-    with pytest.raises(ValueError, match=r"no place of a shard|no file of table|expected a text"):
+    with pytest.raises(ValueError, match=r"not the path of a shard|not a file of table|expected a text"):
         WorkRecord.from_json(changed(path, value))
 
 
@@ -112,12 +112,12 @@ def test_a_damaged_document_is_named(tmp_path: Path, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", DAMAGED_TEXTS)
-def test_damaged_records_info_views_and_tombstones_are_named(tmp_path: Path, text: bytes) -> None:
+def test_damaged_records_info_selections_and_tombstones_are_named(tmp_path: Path, text: bytes) -> None:
     root = write_dataset(tmp_path / "dataset", [sample_row(0, references=1)])
-    View(name="wide", pairs="kept").save(root)
-    (root / view_path("wide")).write_bytes(text)
+    Selection(name="wide", pairs="kept").save(root)
+    (root / selection_path("wide")).write_bytes(text)
     with pytest.raises(DatasetError, match=r"wide.json cannot be read"):
-        View.load(root, "wide")
+        Selection.load(root, "wide")
     tombstone = root / tombstone_path("gone")
     tombstone.parent.mkdir()
     tombstone.write_bytes(text)
@@ -145,12 +145,12 @@ def test_damaged_records_info_views_and_tombstones_are_named(tmp_path: Path, tex
         {"name": "../a", "pairs": "kept"},
     ],
 )
-def test_a_view_of_wrong_values_is_named(tmp_path: Path, values: dict) -> None:
-    path = tmp_path / view_path("wide")
+def test_a_selection_of_wrong_values_is_named(tmp_path: Path, values: dict) -> None:
+    path = tmp_path / selection_path("wide")
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"format": "humandepth-view", "version": 1} | values))
+    path.write_text(json.dumps({"format": "humandepth-selection", "version": 1} | values))
     with pytest.raises(DatasetError, match=r"wide.json cannot be read"):
-        View.load(tmp_path, "wide")
+        Selection.load(tmp_path, "wide")
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,15 @@ def test_overrides_land_with_their_types() -> None:
     [
         ("pairs.max_refrences=4", "max_references"),
         ("pears.max_references=4", "pairs"),
-        ("pairs.max_references=four", "takes int"),
-        ("pairs.max_references=true", "takes int"),
-        ("pairs.max_references=2.5", "takes int"),
+        ("pairs.max_references=four", "its type is whole number"),
+        ("pairs.max_references=true", "its type is whole number"),
+        ("pairs.max_references=2.5", "its type is whole number"),
         ("pairs.max_references=0", "1 or more"),
         ("rendering.rasterizer=vulkan", "vulkan"),
         ("tracking.iterations=[1, 2, 3]", "iterations"),
         ("pairs=4", "section"),
-        ("pairs.max_references", "section.field=value"),
-        ("pairs.max_references.deep=1", "single value"),
+        ("pairs.max_references", "SECTION.FIELD=VALUE"),
+        ("pairs.max_references.deep=1", "single setting"),
     ],
 )
 def test_wrong_overrides_are_named(override: str, message: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError
-from schemas.shard import Shard, footer_sha256, naming
+from schemas.shard import Shard, footer_sha256, naming, read_rows
 from schemas.tables import FAILURES, SAMPLES
 from tests.support.datasets import write_dataset
 from tests.support.sample_rows import sample_row
@@ -44,7 +44,7 @@ def rewritten(path: Path, name: str, cells: list) -> Path:
 def test_a_map_cell_that_cannot_be_decoded_names_its_row(samples: Path, cell: bytes) -> None:
     good = pq.read_table(samples)["base_depth"].to_pylist()
     rewritten(samples, "base_depth", [good[0], cell])
-    rows = SAMPLES.read(samples)
+    rows = read_rows(SAMPLES, samples)
     next(rows)
     with pytest.raises(DatasetError, match=r"damaged-samples.parquet, row 1 of row group 0, .*'base_depth'"):
         next(rows)
@@ -54,7 +54,7 @@ def test_a_map_cell_of_another_size_is_refused_before_memory_is_taken(samples: P
     good = pq.read_table(samples)["base_depth"].to_pylist()
     rewritten(samples, "base_depth", [struct.pack("<Iq", 2**31, 0) + good[0][12:], good[1]])
     with pytest.raises(DatasetError, match="claims 2147483648 bytes"):
-        next(SAMPLES.read(samples))
+        next(read_rows(SAMPLES, samples))
 
 
 def test_a_text_that_is_not_utf8_names_its_file(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_text_that_is_not_utf8_names_its_file(tmp_path: Path) -> None:
     raw = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
     pq.write_table(table.set_column(at, table.schema.field(at), raw), path)
     with pytest.raises(DatasetError, match=r"texts.parquet, row group 0, is damaged: .*UTF8") as caught:
-        list(FAILURES.read(path))
+        list(read_rows(FAILURES, path))
     assert "Run the pipeline again" in caught.value.remedy
     with Shard(FAILURES, path) as shard, pytest.raises(DatasetError, match=r"texts.parquet is damaged"):
         shard.table(["message"], dictionaries=["message"])
@@ -75,18 +75,18 @@ def test_an_empty_cell_inside_a_list_names_its_column(samples: Path) -> None:
     K = pq.read_table(samples)["K"].to_pylist()
     rewritten(samples, "K", [K[0], [None, *K[1][1:]]])
     with pytest.raises(DatasetError, match=r"row group 0, is damaged: column 'K' has empty cells"):
-        list(SAMPLES.read(samples))
+        list(read_rows(SAMPLES, samples))
 
 
 def test_every_flipped_byte_of_a_small_file_is_the_same_rows_or_a_typed_error(tmp_path: Path) -> None:
     path = tmp_path / "failures.parquet"
     FAILURES.write([FAILURE, FAILURE | {"message": "another"}], path)
-    data, rows = path.read_bytes(), list(FAILURES.read(path))
+    data, rows = path.read_bytes(), list(read_rows(FAILURES, path))
     seen = set()
     for at in range(0, len(data), 7):
         path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
         try:
-            seen.add("same" if list(FAILURES.read(path)) == rows else "other rows")
+            seen.add("same" if list(read_rows(FAILURES, path)) == rows else "other rows")
         except DatasetError as error:
             seen.add("named" if str(path) in error.message and error.remedy else str(error))
     assert seen == {"same", "named"}

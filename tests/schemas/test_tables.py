@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import DatasetError
+from schemas.shard import read_rows, row_count
 from schemas.tables import FAILURES, FRAMES, SAMPLES, TABLES
 from tests.support.sample_rows import sample_row
 
@@ -27,7 +28,7 @@ def rows_equal(left: Any, right: Any) -> bool:
 def test_samples_round_trip_through_a_file(tmp_path: Path) -> None:
     rows = [sample_row(seed, references=1 + seed % 3) for seed in range(5)]
     assert SAMPLES.write(rows, tmp_path / "s.parquet") == 5
-    for row, back in zip(rows, SAMPLES.read(tmp_path / "s.parquet"), strict=True):
+    for row, back in zip(rows, read_rows(SAMPLES, tmp_path / "s.parquet"), strict=True):
         decoded = SAMPLES.decode_row(SAMPLES.encode_row(row))
         assert rows_equal(decoded, back)
         assert np.abs(back["base_depth"] - row["base_depth"]).max() < 1e-4
@@ -71,11 +72,11 @@ def test_missing_and_unknown_columns_are_bugs_not_nulls() -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not parquet")
     with pytest.raises(DatasetError, match="not a readable Parquet"):
-        list(SAMPLES.read(tmp_path / "text"))
+        list(read_rows(SAMPLES, tmp_path / "text"))
     FAILURES.write([], tmp_path / "failures")
     with pytest.raises(DatasetError, match="holds table 'failures'"):
-        SAMPLES.check_file(tmp_path / "failures")
-    FAILURES.check_file(tmp_path / "failures")
+        row_count(SAMPLES, tmp_path / "failures")
+    row_count(FAILURES, tmp_path / "failures")
 
 
 def test_a_flipped_bit_in_a_page_is_seen(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_flipped_bit_in_a_page_is_seen(tmp_path: Path) -> None:
     data[len(data) // 3] ^= 4
     path.write_bytes(bytes(data))
     with pytest.raises((OSError, DatasetError)):
-        list(SAMPLES.read(path))
+        list(read_rows(SAMPLES, path))
 
 
 def test_every_column_says_what_it_is() -> None:

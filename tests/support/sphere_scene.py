@@ -52,9 +52,10 @@ def texture(direction: np.ndarray, seed: int) -> np.ndarray:
 def picture(turn: Rotation, seed: int, side_px: int = IMAGE_PX, radius_m: float = RADIUS_M) -> np.ndarray:
     """(side, side, 3) float: the sphere turned by `turn` about its centre, black around."""
     depth = sphere_depth(side_px, radius_m)
-    point = rays(side_px) * depth[..., None]
-    direction = turn.inv().apply(((point - CENTRE_M) / radius_m).reshape(-1, 3)).reshape(point.shape)
-    return np.where(depth[..., None] > 0, texture(direction, seed), 0.0)
+    seen, colour = depth > 0, np.zeros((side_px, side_px, 3))
+    point = rays(side_px)[seen] * depth[seen][:, None]
+    colour[seen] = texture(turn.inv().apply((point - CENTRE_M) / radius_m), seed)
+    return colour
 
 
 def sphere_row(

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
 from pipeline.records import Frame
-from pipeline.tracking.articulation import ArticulatedBody
+from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.blazepose import SEGMENTATION_PX, Detections, Landmarks
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import Region

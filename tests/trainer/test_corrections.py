@@ -221,7 +221,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_keeps_its_corrections_and_resumes_exactly(root: Path, tmp_path: Path) -> None:
     fit(str(root), str(tmp_path / "whole"), RUN)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", StoppedAfter(steps=2))
+        patch.setattr("trainer.run.train_step", StoppedAfter(steps=2))
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path / "parts"), RUN)
     fit(str(root), str(tmp_path / "parts"), RUN, resume=True)

@@ -15,8 +15,8 @@ from schemas.errors import DatasetError, SettingsError
 from tests.support.datasets import write_dataset
 from tests.support.sample_rows import sample_row
 from tests.support.sphere_scene import sphere_row
-from trainer.augment import ColourDraw
 from trainer.batch import batch_of_row, collate, decode_image
+from trainer.colour import ColourDraw
 from trainer.config import DataSettings
 from trainer.data import SampleRef, Samples, read_index, split
 from trainer.loading import Loader
@@ -46,7 +46,7 @@ def test_the_index_holds_every_row_in_order(root: Path, rows: list[dict]) -> Non
     assert len({ref.path for ref in index}) == 3
 
 
-def test_a_view_keeps_what_it_says(root: Path, rows: list[dict]) -> None:
+def test_a_filter_keeps_what_it_says(root: Path, rows: list[dict]) -> None:
     kept = read_index(Dataset.open(root), "mean_baseline_m >= 0.75 and reference_count > 1")
     expected = [
         row["sample_id"] for row in rows if row["mean_baseline_m"] >= 0.75 and row["reference_count"] > 1

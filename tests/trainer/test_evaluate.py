@@ -133,7 +133,7 @@ def test_wrong_truths_are_named(folders: tuple[Path, Path], truth: np.ndarray, t
         ({"depth_m": np.where(truth > 0, np.nan, 0), "K": K}, "not finite"),
         ({"depth_m": truth, "K": 2 * K}, "K is"),
         ({"depth_m": np.where(np.indices(truth.shape)[0] < 5, 1.0, 0), "K": K}, "share 0 pixels"),
-        ({"depth": truth}, "is not a truth"),
+        ({"depth": truth}, "is not a file of true depth"),
     ]
     for arrays, expected in wrong:
         np.savez(truths / "b.npz", **arrays)

@@ -84,11 +84,12 @@ def test_accumulating_two_batches_is_one_of_twice_the_size(root: Path, tmp_path:
     assert difference(tmp_path / "whole", tmp_path / "half") > 1e-4
 
 
-def test_two_processes_are_one_with_twice_the_batch(root: Path, tmp_path: Path) -> None:
+def test_two_processes_that_accumulate_are_one_with_four_times_the_batch(root: Path, tmp_path: Path) -> None:
     """As a user starts them: torchrun on this machine, two processes that talk by gloo. Corrections are shared too."""
-    settings = with_settings("corrections.learn=true")
+    settings = with_settings("corrections.learn=true", "train.batch_size=4")
     fit(str(root), str(tmp_path / "one"), settings)
-    said = torchrun(2, root, tmp_path / "two", with_overrides(settings, ["train.batch_size=1"]))
+    parts = with_overrides(settings, ["train.batch_size=1", "train.accumulate=2"])
+    said = torchrun(2, root, tmp_path / "two", parts)
     assert difference(tmp_path / "one", tmp_path / "two") < 1e-5
     assert "2 x cpu" in said
     one, two = (pq.read_table(tmp_path / name / REPORT_NAME).to_pylist() for name in ("one", "two"))
@@ -159,7 +160,7 @@ def test_mixed_datasets_resume_exactly_and_are_seen_in_their_shares(
     roots = [str(root), str(other)]
     fit(roots, str(tmp_path / "whole"), settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", _Told(after=2))
+        patch.setattr("trainer.run.train_step", _Told(after=2))
         with pytest.raises(StoppedError, match="--resume"):
             fit(roots, str(tmp_path / "parts"), settings)
     assert load_checkpoint(tmp_path / "parts").step == 3  # the step in which SIGTERM came was finished
@@ -192,7 +193,7 @@ def test_the_average_is_what_predicts_and_resumes_exactly(root: Path, tmp_path: 
     assert any(not torch.equal(averaged[name], trained[name]) for name in averaged)
     assert last is not None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", _Told(after=1))
+        patch.setattr("trainer.run.train_step", _Told(after=1))
         with pytest.raises(StoppedError):
             fit(str(root), str(tmp_path / "parts"), settings)
     fit(str(root), str(tmp_path / "parts"), settings, resume=True)
@@ -278,7 +279,7 @@ def test_one_bad_row_is_skipped_counted_and_named(
 ) -> None:
     fit(str(damaged(root, tmp_path, [2])), str(tmp_path / "out"), with_settings("train.max_steps=3"))
     said = capsys.readouterr().err
-    assert "skipped a sample" in said
+    assert "skipped an unreadable sample" in said
     assert "clip/p00/000030 (row 2 of row group 0)" in said
     assert "unit-000.parquet" in said
     assert all(np.isfinite(value).all() for value in weights(tmp_path / "out").values())
@@ -292,7 +293,7 @@ def test_many_bad_rows_stop_the_run(root: Path, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_where_that_is_set(root: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", lambda *arguments: None)
+        patch.setattr("trainer.run.train_step", lambda *arguments: None)
         with pytest.raises(NonFiniteLossError, match="1 of 1 steps"):
             fit(str(root), str(tmp_path), with_settings("train.on_non_finite=stop"))
 

@@ -160,7 +160,7 @@ def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path) -> Non
     # The schedule belongs to the whole run, so the first part is stopped, not told to be shorter.
     stopped = StoppedAfter(steps=3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", stopped)
+        patch.setattr("trainer.run.train_step", stopped)
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path / "parts"), SETTINGS)
     assert load_checkpoint(tmp_path / "parts").step == 3
@@ -202,7 +202,7 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_named(
     assert train_step(model, torch.optim.Adam(model.parameters()), [batch], SETTINGS) is None
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", lambda *arguments: None)
+        patch.setattr("trainer.run.train_step", lambda *arguments: None)
         with pytest.raises(NonFiniteLossError, match="clip/p00"):
             fit(str(root), str(tmp_path), SETTINGS)
     assert "skipped; samples clip/p00" in capsys.readouterr().err
@@ -247,11 +247,20 @@ def test_damaged_checkpoints_are_refused(checkpoint: Path) -> None:
         (checkpoint / FACTS_NAME).write_text(broken)
         with pytest.raises(CheckpointError, match="not a checkpoint"):
             load_checkpoint(checkpoint)
-    (checkpoint / FACTS_NAME).write_text(facts.replace('"format_version": 2', '"format_version": 3'))
-    with pytest.raises(CheckpointError, match="version 3"):
+    (checkpoint / FACTS_NAME).write_text(facts.replace('"format_version": 3', '"format_version": 4'))
+    with pytest.raises(CheckpointError, match="version 4"):
         load_checkpoint(checkpoint)
     with pytest.raises(CheckpointError, match="nowhere"):
         load_checkpoint(checkpoint / "nowhere")
+
+
+def test_checkpoints_of_version_2_are_read(checkpoint: Path) -> None:
+    facts = json.loads((checkpoint / FACTS_NAME).read_text())
+    facts["format_version"] = 2
+    del facts["settings"]["data"]["selection"]
+    facts["settings"]["data"]["view"] = "wide"
+    (checkpoint / FACTS_NAME).write_text(json.dumps(facts))
+    assert load_checkpoint(checkpoint).settings.data == DataSettings(selection="wide")
 
 
 def test_weights_of_another_architecture_are_refused(checkpoint: Path) -> None:
@@ -319,7 +328,7 @@ def test_a_resumed_log_holds_no_step_twice(root: Path, tmp_path: Path) -> None:
     """A run that died after its last checkpoint has logged steps that the next one takes again."""
     settings = with_overrides(SETTINGS, ["train.max_steps=4", "train.validate_every=2"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.train.train_step", StoppedAfter(steps=3))
+        patch.setattr("trainer.run.train_step", StoppedAfter(steps=3))
         with pytest.raises(KeyboardInterrupt):
             fit(str(root), str(tmp_path), settings)
     with open(tmp_path / "log.jsonl", "a") as file:

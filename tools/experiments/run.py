@@ -1,10 +1,10 @@
 """The experiments of docs/experiments.md: probes and self-supervised training on studio films, one JSON line each.
 
-    python -m pipeline studio --out films/train --clips 40 --seed 1000 --set duration_s=2.5
-    python -m pipeline studio --out films/held --clips 10 --seed 2000 --set duration_s=2.5
-    python -m pipeline studio --out films/clean --clips 6 --seed 2000 --set duration_s=1.5 \\
+    python -m pipeline studio film --out films/train --clips 40 --seed 1000 --set duration_s=2.5
+    python -m pipeline studio film --out films/held --clips 10 --seed 2000 --set duration_s=2.5
+    python -m pipeline studio film --out films/clean --clips 6 --seed 2000 --set duration_s=1.5 \\
         --set noise=0 --set drift=0 --set crf=6 --set loose_share=0            # the same people at their easiest
-    python -m pipeline studio --out films/sliding --clips 6 --seed 2000 --set duration_s=2.5 --set slide_m=0.004
+    python -m pipeline studio film --out films/sliding --clips 6 --seed 2000 --set duration_s=2.5 --set slide_m=0.004
     python -m pipeline run films/train/clips.csv --out films/tracked-train     # likewise held; for tracked bodies
     PYTHONPATH=. python tools/experiments/run.py films --out results.jsonl --minutes 9
 

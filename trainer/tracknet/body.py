@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schemas.conventions import BETA_COUNT, JOINT_COUNT
@@ -24,7 +26,7 @@ class TorchBody(nn.Module):
     shapedirs: Tensor
     weights: Tensor
 
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, arrays: dict[str, NDArray[Any]]) -> None:
         super().__init__()
         regressor = torch.as_tensor(arrays["J_regressor"], dtype=torch.float64)
         template = torch.as_tensor(arrays["v_template"], dtype=torch.float64)

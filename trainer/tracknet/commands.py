@@ -6,67 +6,95 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from schemas.command_line import Commands, add_settings
 from schemas.escaping import shown
 from schemas.places import made_parent, plain_file_to_write, plain_folder_to_write
+from trainer.arguments import add_device
 
+PRESETS = ("hmr", "paper", "small")
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
-def add_commands(commands: Any) -> None:
-    """Adds `tracknet` with its own commands to argparse's subparsers."""
-    tracknet = commands.add_parser("tracknet", help="the network that finds a body in a picture")
-    actions = tracknet.add_subparsers(title="actions", required=True, metavar="ACTION")
-
-    fit = actions.add_parser("fit", help="train or fine-tune on pictures with bodies")
-    fit.add_argument(
-        "pictures", nargs="+", help="Parquet files of `portraits`, or datasets (their `samples`)"
+def add_to(commands: Commands) -> None:
+    """Adds the command and its actions."""
+    actions = commands.add_family(
+        "tracknet", "train, convert or export the network that finds a body in a picture"
     )
-    fit.add_argument(
-        "--body", required=True, help="the body of their vectors: `python -m pipeline body export`"
+    _add_fit(actions)
+    convert = actions.add(
+        "convert",
+        "make a checkpoint folder from a PyTorch file of SPIN, HMR or mmhuman3d",
+        about="The file is read as data: nothing in it is run.",
+        examples=["spin.pt --out spin --mean smpl_mean_params.npz"],
     )
-    fit.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
-    fit.add_argument("--validate-on", nargs="+", default=[], help="other pictures to judge on")
-    fit.add_argument("--backgrounds", help="folder of pictures to put behind people")
-    fit.add_argument("--resume", action="store_true", help="go on with the checkpoint in --out")
-    fit.add_argument(
-        "--from", dest="start_from", metavar="CHECKPOINT", help="begin with its weights and network settings"
-    )
-    fit.add_argument("--device", help="cpu, cuda, ... (default: a GPU where there is one)")
-    _add_settings(fit)
-    fit.set_defaults(command=_fit)
-
-    convert = actions.add_parser(
-        "convert", help="a PyTorch file of SPIN, HMR or mmhuman3d to a checkpoint folder"
-    )
-    convert.add_argument("file", help="a .pt file; it is read as data, nothing in it is run")
-    convert.add_argument("--out", type=plain_folder_to_write, required=True, help="checkpoint folder")
+    convert.add_argument("file", metavar="FILE", help="a .pt file")
     convert.add_argument(
-        "--mean", help="smpl_mean_params.npz, for files without init_pose, init_shape, init_cam"
+        "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
+    )
+    convert.add_argument(
+        "--mean",
+        metavar="FILE",
+        help="smpl_mean_params.npz, for files without init_pose, init_shape and init_cam",
     )
     convert.add_argument(
         "--family",
         choices=("spin", "hmr"),
-        help="whose arithmetic: `spin` has no ReLU in the regressor, `hmr` has (default: told from the file)",
+        help="architecture: the regressor of `hmr` has ReLUs, that of `spin` none (default: inferred from the file)",
     )
-    _add_settings(convert)
+    add_settings(convert, PRESETS, default="hmr")
     convert.set_defaults(command=_convert)
 
-    export = actions.add_parser("export", help="the file that tracking.tracker=network runs")
-    export.add_argument("--checkpoint", required=True)
-    export.add_argument("--out", type=plain_file_to_write, required=True, help="NAME.onnx or NAME.pt2")
+    export = actions.add(
+        "export",
+        "write the file that the pipeline's tracking.tracker=network runs",
+        examples=["--checkpoint tuned --out tracknet.onnx"],
+    )
+    export.add_argument("--checkpoint", required=True, metavar="FOLDER", help="checkpoint folder")
+    export.add_argument(
+        "--out", type=plain_file_to_write, required=True, metavar="FILE", help="NAME.onnx or NAME.pt2"
+    )
     export.set_defaults(command=_export)
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="hmr", help="`hmr` (default, ResNet-50), `paper` or `small`")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="change a setting",
+def _add_fit(actions: Commands) -> None:
+    fit = actions.add(
+        "fit",
+        "train or fine-tune on pictures with bodies",
+        examples=["portraits.parquet --body body.npz --out tracknet --preset small"],
     )
+    fit.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURES",
+        help="Parquet files of the table `portraits`, or datasets (their `samples`)",
+    )
+    fit.add_argument(
+        "--body",
+        required=True,
+        metavar="FILE",
+        help="the body model of their vectors, as `python -m pipeline body export` writes it",
+    )
+    fit.add_argument(
+        "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
+    )
+    fit.add_argument(
+        "--validate-on",
+        nargs="+",
+        default=[],
+        metavar="PICTURES",
+        help="pictures to validate on, instead of a share of the first",
+    )
+    fit.add_argument("--backgrounds", metavar="FOLDER", help="pictures to put behind people")
+    fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
+    fit.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="CHECKPOINT",
+        help="start a new run from the weights and network settings of this checkpoint",
+    )
+    add_device(fit)
+    add_settings(fit, PRESETS, default="hmr")
+    fit.set_defaults(command=_fit)
 
 
 def _settings(options: argparse.Namespace, network: Any = None) -> Any:
@@ -88,7 +116,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.tracknet.train import fit_tracknet
 
     if options.resume and options.start_from:
-        raise SettingsError("--resume and --from are two things.", remedy="Give one of them.")
+        raise SettingsError("--resume and --from cannot be combined.", remedy="Leave one of them out.")
     backgrounds: list[Path] = []
     if options.backgrounds:
         folder = Path(options.backgrounds)
@@ -138,7 +166,7 @@ def _export(options: argparse.Namespace) -> int:
     path = Path(options.out)
     makers = {".onnx": export_tracknet_onnx, ".pt2": export_tracknet_torch}
     if path.suffix not in makers:
-        raise SettingsError(f"--out {path} ends in neither .onnx nor .pt2.", remedy="Give one of the two.")
+        raise SettingsError(f"--out {path} does not end in .onnx or .pt2.", remedy="Give a name that does.")
     difference = makers[path.suffix](load_tracknet(options.checkpoint), made_parent(path))
     print(f"wrote {shown(path)}; it differs from the network by at most {difference:.2g}")
     return 0

@@ -25,7 +25,6 @@ from schemas.errors import CheckpointError
 from trainer.tracknet.config import NetworkSettings
 
 Family = Literal["spin", "hmr"]
-FAMILIES: tuple[Family, ...] = ("spin", "hmr")
 MAX_WIDTH, MAX_HIDDEN = 512, 8192
 """The published networks have 64 and 1024; a file's numbers alone must not decide how much memory is taken."""
 _ENCODER = re.compile(r"(conv1|bn1|layer[1-4])\.")
@@ -69,7 +68,7 @@ def family_of(path: Path, tensors: Mapping[str, Tensor]) -> Family:
     missing = [name for name, tensor in names.items() if tensor is None or tensor.ndim < 2]
     if missing:
         raise CheckpointError(
-            f"{path} holds nothing of {missing[0]!r}: no ResNet with HMR's or SPIN's regressor.",
+            f"{path} holds no usable tensor of {missing[0]!r}: no ResNet with HMR's or SPIN's regressor.",
             remedy="Give a file in SPIN's, HMR's or mmhuman3d's layout.",
         )
     beyond = tensors["fc1.weight"].shape[1] - _features(tensors)

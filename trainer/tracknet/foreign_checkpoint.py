@@ -86,7 +86,7 @@ def load_foreign(
     for part in ("encoder.", "fc1.", "decpose."):
         names = [name for name in own if name.startswith(part) and not name.endswith("num_batches_tracked")]
         if set(names) <= set(missing):
-            raise CheckpointError(f"{path} holds nothing of {part[:-1]!r}.", remedy=REMEDY)
+            raise CheckpointError(f"{path} holds no usable tensor of {part[:-1]!r}.", remedy=REMEDY)
     model.load_state_dict({name: given[name] for name in own if name in given}, strict=False)
     return model, LoadReport(
         loaded=tuple(name for name in own if name in given),
@@ -103,7 +103,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             break
         contents = inner
     if not isinstance(contents, dict):
-        raise CheckpointError(f"{path} holds {type(contents).__name__}, no weights.", remedy=REMEDY)
+        raise CheckpointError(f"{path} holds {type(contents).__name__}, not weights.", remedy=REMEDY)
     tensors = {str(name): _float(value) for name, value in contents.items() if _is_plain(value)}
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors.", remedy=REMEDY)

@@ -15,10 +15,11 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from schemas.errors import CheckpointError
 
@@ -57,7 +58,7 @@ class _Type:
     def __setstate__(self, state: Any) -> None:
         self.order = str(state[1])
 
-    def dtype(self) -> np.dtype | None:
+    def dtype(self) -> np.dtype[Any] | None:
         """None for what holds more than numbers."""
         if self.code[:1] not in ("b", "i", "u", "f", "?"):
             return None
@@ -69,7 +70,7 @@ class _Array:
     """A numpy array: empty when it is named, filled by its state (version, shape, dtype, is_fortran, bytes)."""
 
     def __init__(self, *arguments: object) -> None:
-        self.value: np.ndarray | None = None
+        self.value: NDArray[Any] | None = None
 
     def __setstate__(self, state: Any) -> None:
         shape, kind, is_fortran, raw = state[-4:]
@@ -114,7 +115,7 @@ def read_checkpoint(path: Path) -> Any:
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6):
         raise CheckpointError(
-            f"{path} is not opened: torch {torch.__version__} can be made to run what a file holds (CVE-2025-32434).",
+            f"{path} is not opened: torch {torch.__version__} can execute code in a checkpoint (CVE-2025-32434).",
             remedy="Install torch 2.6 or later.",
         )
     try:
@@ -146,7 +147,7 @@ def _names_in(path: Path) -> set[str]:
     return names
 
 
-def _pickles_of(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _pickles_of(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """Streams and how many pickles lie at the head of each."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -155,7 +156,7 @@ def _pickles_of(path: Path) -> Iterator[tuple[BinaryIO, int]]:
                     if archive.getinfo(member).file_size > MAX_PICKLE_BYTES:
                         raise ValueError(f"its pickle has more than {MAX_PICKLE_BYTES} bytes")
                     with archive.open(member) as stream:
-                        yield stream, 1  # type: ignore[misc]  # ZipExtFile reads as BinaryIO does
+                        yield stream, 1
     else:
         with open(path, "rb") as stream:
             yield stream, _LEGACY_PICKLES
@@ -182,5 +183,5 @@ def _plain(value: Any, known: dict[int, Any]) -> Any:
     return value
 
 
-def _octets(raw: object) -> bytes:
-    return raw.encode("latin1") if isinstance(raw, str) else bytes(memoryview(raw))  # type: ignore[arg-type]
+def _octets(raw: Any) -> bytes:
+    return raw.encode("latin1") if isinstance(raw, str) else bytes(memoryview(raw))

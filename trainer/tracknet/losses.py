@@ -81,4 +81,5 @@ def aligned(found: Tensor, truth: Tensor) -> Tensor:
     sign[:, 2] = torch.sign(torch.linalg.det(U @ Vt))
     rotation = (U * sign[:, None]) @ Vt
     scale = (S * sign).sum(-1) / a.square().sum((1, 2)).clamp(min=1e-12)
-    return scale[:, None, None] * (a @ rotation) + true_mean
+    moved: Tensor = scale[:, None, None] * (a @ rotation) + true_mean
+    return moved

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
@@ -27,7 +28,7 @@ from schemas.portraits import PORTRAITS
 from schemas.shard import Shard, naming
 from schemas.table import TableSpec
 from schemas.tables import SAMPLES
-from trainer.augment import ColourDraw
+from trainer.colour import ColourDraw
 from trainer.tracknet.config import PictureSettings
 
 CACHED_GROUPS = 8
@@ -63,12 +64,12 @@ def read_pictures(roots: Sequence[str]) -> list[PictureRef]:
                     ]
     if not found:
         raise DatasetError(
-            f"{', '.join(roots)}: no pictures.", remedy="Make some: python -m pipeline portraits."
+            f"{', '.join(roots)}: no pictures.", remedy="Make some: python -m pipeline studio portraits."
         )
     return found
 
 
-class Pictures(TorchDataset):
+class Pictures(TorchDataset[tuple[Tensor, Tensor]]):
     """(image (3, P, P) in [0, 1], vector (85,)) by (epoch, position)."""
 
     def __init__(
@@ -106,15 +107,16 @@ class Pictures(TorchDataset):
                 image, vector = np.ascontiguousarray(image[:, ::-1]), mirrored(vector)
             if rng.uniform() < settings.occluder_share:
                 image = occluded(image, rng)
-        colours = image.astype(np.float32) / 255
+        colours: NDArray[np.float32] = np.divide(image, 255, dtype=np.float32)
         if training and settings.colour_jitter:
             colours = ColourDraw.of(rng).applied(colours)
-            colours = colours + rng.normal(0, rng.uniform(0, 0.02), colours.shape).astype(np.float32)
+            noise = rng.normal(0, rng.uniform(0, 0.02), colours.shape).astype(np.float32)
+            colours = colours + noise
         return torch.from_numpy(colours).permute(2, 0, 1).contiguous(), torch.from_numpy(
             vector.astype(np.float32)
         )
 
-    def row(self, position: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def row(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
         """Image (P, P, 3) uint8, mask (P, P) bool, vector (85,) float64. Raises DatasetError for a damaged row."""
         ref = self._refs[position]
         spec, mask_name = _table(ref.table)
@@ -130,7 +132,8 @@ class Pictures(TorchDataset):
         vector = np.asarray(row["body_vector"], np.float64)
         if not mask.any() or not np.isfinite(vector).all() or vector[0] <= 0:
             raise DatasetError(
-                f"{ref.path}: {ref.sample_id}: an empty mask or a body that is none.", remedy="Leave it out."
+                f"{ref.path}: {ref.sample_id}: its mask is empty, or its body vector is not finite or has no scale.",
+                remedy="Leave it out.",
             )
         return np.ascontiguousarray(image[..., ::-1]), mask, vector
 
@@ -149,18 +152,21 @@ class Pictures(TorchDataset):
         source = hashlib.sha256(self._refs[position].source_id.encode()).digest()
         return np.random.default_rng([self._seed, int.from_bytes(source[:8], "big")])
 
-    def _background(self, rng: np.random.Generator, size: int) -> np.ndarray:
+    def _background(self, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
         """(size, size, 3) uint8: a random part of a random picture, or smooth noise."""
         if self._backgrounds:
             path = self._backgrounds[int(rng.integers(len(self._backgrounds)))]
             data = np.fromfile(path, np.uint8)  # OpenCV crashes on a path that is not UTF-8
             image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if image is None:
-                raise DatasetError(f"{path} is not a picture.", remedy="Give a folder of JPEG or PNG files.")
+                raise DatasetError(
+                    f"background {path} cannot be decoded.", remedy="Give a folder of JPEG or PNG files."
+                )
             side = int(rng.uniform(0.5, 1.0) * min(image.shape[:2]))
             top, left = (int(rng.integers(length - side + 1)) for length in image.shape[:2])
             part = image[top : top + side, left : left + side, ::-1]
-            return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+            scaled: NDArray[np.uint8] = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+            return scaled
         picture = np.zeros((size, size, 3))
         for cells in (1, 2, 8, 32):
             grain = rng.uniform(0, 255, (cells, cells, 3)).astype(np.float32)
@@ -173,7 +179,7 @@ def _table(name: str) -> tuple[TableSpec, str]:
     return (PORTRAITS, "mask") if name == PORTRAITS.name else (SAMPLES, "input_depth")
 
 
-def person_crop(mask: np.ndarray, margin: float) -> np.ndarray:
+def person_crop(mask: NDArray[np.bool_], margin: float) -> NDArray[np.float64]:
     """(3,) centre u, centre v, side in pixels: the square around a mask (P, P)."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     low = np.array([columns[0], rows[0]], float)
@@ -181,15 +187,17 @@ def person_crop(mask: np.ndarray, margin: float) -> np.ndarray:
     return np.array([*(low + high) / 2, margin * (high - low).max()])
 
 
-def jittered(crop: np.ndarray, settings: PictureSettings, rng: np.random.Generator) -> np.ndarray:
+def jittered(
+    crop: NDArray[np.float64], settings: PictureSettings, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """A crop of another size and place near by."""
     side = crop[2] * np.exp(rng.uniform(-1, 1) * np.log1p(settings.scale_jitter))
     return np.array([*(crop[:2] + side * settings.shift_jitter * rng.uniform(-1, 1, 2)), side])
 
 
 def recropped(
-    image: np.ndarray, vector: np.ndarray, crop: np.ndarray, side_px: int
-) -> tuple[np.ndarray, np.ndarray]:
+    image: NDArray[np.uint8], vector: NDArray[np.float64], crop: NDArray[np.float64], side_px: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Image (side_px, side_px, 3) of a crop of (P, P, 3), and the vector that belongs to it."""
     size, (centre_u, centre_v, side) = len(image), crop
     step = side / side_px
@@ -210,7 +218,7 @@ def recropped(
     return picture, moved
 
 
-def mirrored(vector: np.ndarray) -> np.ndarray:
+def mirrored(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """The body (85,) in a picture mirrored from left to right.
 
     x -> -x turns axis-angles (x, y, z) into (x, -y, -z), swaps left and right joints, and tx into -tx.
@@ -222,7 +230,7 @@ def mirrored(vector: np.ndarray) -> np.ndarray:
     return flipped
 
 
-def occluded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def occluded(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """A rectangle of one colour over up to a fifth of the picture."""
     size = len(image)
     height, width = (rng.uniform(0.1, 0.45, 2) * size).astype(int)

@@ -27,7 +27,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width, H / stride, W / stride)."""
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        z: Tensor = self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return z
 
 
 class Bottleneck(nn.Module):
@@ -50,7 +51,8 @@ class Bottleneck(nn.Module):
         """(B, C, H, W) -> (B, 4 width, H / stride, W / stride)."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(y)))))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        z: Tensor = self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        return z
 
 
 class ResNet(nn.Module):

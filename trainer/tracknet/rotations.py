@@ -14,7 +14,8 @@ def rotation_from_rotvec(rotvec: Tensor) -> Tensor:
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
     half = torch.sin(angle / 2) / (angle / 2)
     identity = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
-    return identity + torch.sin(angle) / angle * cross + 0.5 * half.square() * (cross @ cross)
+    rotation: Tensor = identity + torch.sin(angle) / angle * cross + 0.5 * half.square() * (cross @ cross)
+    return rotation
 
 
 def rotation_from_six(six: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from schemas.errors import CheckpointError, DatasetError
 from trainer.model import parameter_count
 from trainer.order import BatchOrder, Mix
 from trainer.processes import sigterm_noted
+from trainer.stopping import StoppedError
 from trainer.tracknet.body import TorchBody
 from trainer.tracknet.checkpoint import FACTS_NAME, TrackNetCheckpoint, load_tracknet, save_tracknet
 from trainer.tracknet.config import TrackNetSettings, TrainSettings
@@ -22,7 +23,6 @@ from trainer.tracknet.losses import TrackNetLosses, losses_of
 from trainer.tracknet.model import TrackNet
 from trainer.tracknet.pictures import PictureRef, Pictures, read_pictures, stacked
 from trainer.tracknet.validation import BATCH, validate_tracknet
-from trainer.train import StoppedError
 
 
 def fit_tracknet(
@@ -62,7 +62,8 @@ def split_sources(refs: list[PictureRef], share: float) -> tuple[list[PictureRef
     by_place = sorted(places, key=places.__getitem__)
     if len(by_place) < 2:
         raise DatasetError(
-            f"the pictures are of {len(by_place)} source.", remedy="Give several, or --validate-on others."
+            f"all pictures come from {len(by_place)} source, so none can be held out.",
+            remedy="Give pictures of several sources, or others with --validate-on.",
         )
     held = {key for key in by_place[:-1] if places[key] < share} | {by_place[0]}
     return [ref for ref in refs if ref.source_id not in held], [ref for ref in refs if ref.source_id in held]
@@ -100,7 +101,7 @@ class _Run:
         if (self.out / FACTS_NAME).exists() and not resume:
             raise CheckpointError(
                 f"{self.out} already holds a checkpoint.",
-                remedy="Use --resume to go on, or another --out folder.",
+                remedy="Continue it with --resume, or give another --out folder.",
             )
         if resume or start_from is not None:
             checkpoint = self._fitting(load_tracknet(self.out if resume else str(start_from)))
@@ -122,8 +123,8 @@ class _Run:
         """The loop."""
         train = self.settings.train
         print(
-            f"{parameter_count(self.model):,} parameters on {self.device.type}; {len(self.training)} pictures to "
-            f"train, {len(self.held_out)} held out",
+            f"{parameter_count(self.model):,} parameters on {self.device.type}; {len(self.training)} training "
+            f"pictures, {len(self.held_out)} held out",
             flush=True,
         )
         found = self._validate() if self.step == 0 else {}
@@ -132,8 +133,8 @@ class _Run:
                 if told:
                     self._save(found)
                     raise StoppedError(
-                        f"stopped by SIGTERM after step {self.step}; {self.out} holds a checkpoint.",
-                        remedy="Go on with --resume.",
+                        f"the run was stopped by SIGTERM after step {self.step}; {self.out} holds a checkpoint.",
+                        remedy="Continue with --resume.",
                     )
                 torch.manual_seed(train.seed + 1 + self.step)  # dropout: the same after a resume
                 for group in self.optimizer.param_groups:
@@ -204,7 +205,8 @@ def tracknet_step(
     losses = losses_of(model.regress(features.float()), truth, body, settings.losses)
     if not torch.isfinite(losses.total):
         raise DatasetError(
-            "the loss is not finite.", remedy="Lower train.learning_rate, or check the bodies."
+            f"the loss is {float(losses.total)}.",
+            remedy="Lower train.learning_rate, or check the body vectors.",
         )
     losses.total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), settings.train.clip_norm)

@@ -53,4 +53,5 @@ def validate_tracknet(
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
     """(B,) mean over points of the distance, metres."""
-    return (a - b).norm(dim=-1).mean(dim=-1)
+    distances: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
+    return distances.mean(dim=-1)

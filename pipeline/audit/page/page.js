@@ -50,7 +50,7 @@ const AuditPage = (() => {
     ["stay", "kept pairs that stay", (f) => f.stay / (f.kept || 1)],
     ["lost", "kept pairs that would go", (f) => f.lost / (f.kept || 1)],
     ["spare", "spare pairs that pass (their target had enough references)", null],
-    ...(data.view ? [["outside", "pairs that pass, but the view leaves out", null]] : []),
+    ...(data.selection ? [["outside", "pairs that pass, but the selection leaves out", null]] : []),
     ["back", "other dropped pairs that would pass (need a new run)", null],
     ["samples", "samples with a reference left", (f) => f.samples / (sweep.sample_count || 1)],
   ];
@@ -75,7 +75,7 @@ const AuditPage = (() => {
     const own = on.filter((slider) => slider.samples);
     const where = own.map((slider) => `${slider.samples} >= ${python(limit(slider))}`).join(" and ");
     const settings = on.filter((slider) => slider.setting).map((slider) => `--set ${slider.setting}=${python(limit(slider))}`).join(" ");
-    document.getElementById("where-pairs").textContent = pairs ? `--where '${pairs}' --save-view NAME` : "every slider is off";
+    document.getElementById("where-pairs").textContent = pairs ? `--where '${pairs}' --save-selection NAME` : "every slider is off";
     document.getElementById("where-samples").textContent = where ? `--set 'data.where=${where}'` : "nothing to say: mean baseline and valid share are off";
     document.getElementById("settings").textContent = settings || "the dataset's own";
     const words = document.getElementById("where-count");

@@ -1,4 +1,4 @@
-"""Figures against faults that were planted and counts made by hand; views; odd datasets."""
+"""Figures against faults that were planted and counts made by hand; selections; odd datasets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.audit.figures import figures_of, write_figures
-from pipeline.audit.report import script_json, write_report
+from pipeline.audit.report import write_report
 from pipeline.audit.scalars import read_tables
 from pipeline.commands.main import main
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
-from schemas.views import View, selected_references, view_names
+from schemas.selections import Selection, selected_references, selection_names
 from schemas.work_record import Pack, ShardFacts, WorkRecord
 from tests.pipeline.audit.planted import made_up, write_tables
 from tests.support.datasets import write_dataset
@@ -123,7 +123,9 @@ def test_notes_of_clips_are_counted_by_kind_and_name_their_clips(tmp_path: Path)
     figures = figures_of(read_tables(Dataset.open(write_tables(tmp_path, tables))))
     (found,) = [item for item in figures.findings if item.slug == "noted-clips"]
     assert (found.level, found.weight) == ("note", 0.5)
-    assert f"3 of 6 clip(s) took more than plain decoding: {hdr} (3: b, c, e), {woven} (1: c)." in found.text
+    assert (
+        f"3 of 6 clip(s) needed more than plain decoding: {hdr} (3: b, c, e), {woven} (1: c)." in found.text
+    )
 
 
 @pytest.mark.parametrize("slug", FAULTS)
@@ -150,20 +152,20 @@ def test_all_planted_faults_together_are_the_first_warnings(tmp_path: Path) -> N
     assert set(found[:6]) == {*FAULTS, "source-in-several-splits"}
 
 
-def test_two_datasets_through_two_views_stand_side_by_side(tmp_path: Path) -> None:
+def test_two_datasets_through_two_selections_stand_side_by_side(tmp_path: Path) -> None:
     tables = made_up(CLIPS), made_up(CLIPS[:2], seed=1)
     first, second = (write_tables(tmp_path / name, each) for name, each in zip("xy", tables))
-    View(name="near", pairs="rotation_deg <= 12").save(first)
-    View(name="valid", pairs="valid_fraction >= 0.6").save(first)
-    asked = ["audit", str(first), str(second), "--view", "near", "--view", "valid"]
+    Selection(name="near", pairs="rotation_deg <= 12").save(first)
+    Selection(name="valid", pairs="valid_fraction >= 0.6").save(first)
+    asked = ["audit", str(first), str(second), "--selection", "near", "--selection", "valid"]
     assert main([*asked, "--json", str(tmp_path / "a.json"), "--out", str(tmp_path / "a.html")]) == 0
     sides = json.loads((tmp_path / "a.json").read_text())["sides"]
     expected = {}
     for root, each in zip((first, second), (table["pairs"] for table in tables)):
         kept = each["baseline_over_depth"] * 4 >= 0.5
         expected[f"{root}, as made"] = int(kept.sum())
-        expected[f"{root}, view near"] = int((kept & (each["rotation_deg"] <= 12)).sum())
-        expected[f"{root}, view valid"] = int((kept & (each["valid_fraction"] >= 0.6)).sum())
+        expected[f"{root}, selection near"] = int((kept & (each["rotation_deg"] <= 12)).sum())
+        expected[f"{root}, selection valid"] = int((kept & (each["valid_fraction"] >= 0.6)).sum())
     assert {side["name"]: side["pairs_kept"] for side in sides} == expected
     assert len(set(expected.values())) == 6
     page = (tmp_path / "a.html").read_text()
@@ -179,7 +181,7 @@ def test_spreads_by_source_are_those_of_numpy(tmp_path: Path) -> None:
         assert list(group.spread["mean_baseline_m"].values()) == pytest.approx(list(expected))
 
 
-def test_a_view_counts_and_selects_what_a_plain_loop_does(tmp_path: Path) -> None:
+def test_a_selection_counts_and_selects_what_a_plain_loop_does(tmp_path: Path) -> None:
     tables = made_up(CLIPS)
     keys = dict.fromkeys(zip(tables["pairs"]["track_id"], tables["pairs"]["target_frame"].tolist()))
     tables["samples"] = {
@@ -191,9 +193,9 @@ def test_a_view_counts_and_selects_what_a_plain_loop_does(tmp_path: Path) -> Non
     }  # fmt: skip
     dataset = Dataset.open(write_tables(tmp_path, tables))
     text = "angle_deg >= 9 and min_silhouette_iou >= 0.75 and not clip_id == 'a'"
-    View(name="wide", pairs=text).save(dataset.root)
-    assert view_names(dataset.root) == ["wide"]
-    view = View.load(dataset.root, "wide")
+    Selection(name="wide", pairs=text).save(dataset.root)
+    assert selection_names(dataset.root) == ["wide"]
+    selection = Selection.load(dataset.root, "wide")
     iou = {
         (track, int(frame)): value
         for track, frame, value in zip(
@@ -208,9 +210,9 @@ def test_a_view_counts_and_selects_what_a_plain_loop_does(tmp_path: Path) -> Non
         aligned = min(iou[track, target], iou[track, reference]) >= 0.75
         if pairs["kept"][at] and angle >= 9 and aligned and not track.startswith("a/"):
             expected.setdefault(f"{track}/{target}", []).append(reference)
-    selected = selected_references(dataset, view)
+    selected = selected_references(dataset, selection)
     assert {name: list(frames) for name, frames in selected.items()} == expected
-    seen = read_tables(dataset, view)
+    seen = read_tables(dataset, selection)
     assert int(seen.kept.sum()) == sum(map(len, expected.values()))
     assert seen.samples_left(seen.kept) == len(expected)
 
@@ -218,13 +220,26 @@ def test_a_view_counts_and_selects_what_a_plain_loop_does(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["../x", "", "a/b", ".hidden", "a" * 65])
 def test_names_that_are_no_file_names_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="file name"):
-        View(name=name, pairs="kept")
+        Selection(name=name, pairs="kept")
 
 
-def test_a_view_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
-    View(name="near", pairs="kept").save(tmp_path)
+def test_a_selection_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    Selection(name="near", pairs="kept").save(tmp_path)
     with pytest.raises(DatasetError, match="it has: near"):
-        View.load(tmp_path, "far")
+        Selection.load(tmp_path, "far")
+
+
+def test_selections_of_version_0_1_are_read_from_their_old_folder(tmp_path: Path) -> None:
+    old = tmp_path / "meta/views/near.json"
+    old.parent.mkdir(parents=True)
+    facts = {"format": "humandepth-view", "version": 1, "name": "near", "pairs": "kept", "samples": None}
+    old.write_text(json.dumps(facts))
+    assert selection_names(tmp_path) == ["near"]
+    assert Selection.load(tmp_path, "near") == Selection(name="near", pairs="kept")
+    saved = Selection(name="near", pairs="rotation_deg <= 12")
+    assert saved.save(tmp_path) == tmp_path / "meta/selections/near.json"
+    assert not old.exists()  # or it would come back once the new one is deleted
+    assert Selection.load(tmp_path, "near") == saved
 
 
 def test_empty_and_older_datasets_end_with_a_clear_error(
@@ -262,13 +277,6 @@ def test_one_row_and_markup_in_ids_make_a_page(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text())["clips"] == 1
 
 
-def test_json_in_a_script_element_holds_no_markup() -> None:
-    value = {"<!--<script>": ["</script>", "&lt;", float("nan")]}
-    text = script_json(value)
-    assert not set("<>&") & set(text)
-    assert json.loads(text) == {"<!--<script>": ["</script>", "&lt;", None]}
-
-
 def test_pictures_come_from_samples_alone(tmp_path: Path) -> None:
     root = write_dataset(tmp_path, [sample_row(seed, references=1) for seed in (1, 2)])
     read = read_tables(Dataset.open(root))
@@ -303,7 +311,7 @@ def test_a_trainings_own_report_names_what_it_dislikes(tmp_path: Path) -> None:
     assert rows[0].photo == pytest.approx(0.3)
     assert rows[1].photo == pytest.approx(0.05 * np.arange(1, 9).mean())
     texts = {item.slug: item.text for item in figures.findings}
-    assert "baseline, m 1.100-1.200 least" in texts["disliked-mean-baseline-m"]
+    assert "highest for samples with baseline, m 1.100-1.200" in texts["high-loss-mean-baseline-m"]
     with pytest.raises(DatasetError, match="cannot be read"):
         figures_of(read_tables(Dataset.open(root)), training=str(tmp_path / "dataset"))
     photo[:] = torch.where(photo == 0.3, 3.0, 0.05)
@@ -313,5 +321,5 @@ def test_a_trainings_own_report_names_what_it_dislikes(tmp_path: Path) -> None:
         item.slug: item.text
         for item in figures_of(read_tables(Dataset.open(root)), training=str(tmp_path)).findings
     }
-    assert "source-c" in texts["disliked-sources"]
-    assert "source-a" not in texts["disliked-sources"]
+    assert "source-c" in texts["high-loss-sources"]
+    assert "source-a" not in texts["high-loss-sources"]

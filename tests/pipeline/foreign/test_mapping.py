@@ -169,11 +169,11 @@ WRONG = {
     "no such key": ({"pose": "a/poses"}, "'a/poses' is not in the file. At 'poses' there is 'pose'"),
     "a key inside an array": ({"pose": "a/pose/x"}, "At 'x' there is an array"),
     "columns beyond": ({"person": "a/pose[9]"}, "asks for columns of an array of shape"),
-    "an unknown name": ({"poses": "a/pose"}, "the mapping has 'poses'"),
-    "an unknown form": ({"pose": {"at": "a/pose", "rotations": "rot6d"}}, "says rotations 'rot6d'"),
+    "an unknown name": ({"poses": "a/pose"}, "the mapping has unknown keys: 'poses'"),
+    "an unknown form": ({"pose": {"at": "a/pose", "rotations": "rot6d"}}, "has rotations 'rot6d'"),
     "a text": ({"pose": "a/text"}, "is no array"),
     "root without body": ({"global_orient": "a/root", "pose": None}, "Give either pose"),
-    "an unknown body": ({"shape_space": "flame"}, "shape_space is 'flame'"),
+    "an unknown body": ({"shape_space": "flame"}, "shape_space cannot be 'flame'"),
 }
 
 

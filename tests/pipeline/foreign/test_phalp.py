@@ -140,7 +140,7 @@ def test_lists_that_are_not_parallel_and_films_without_people_are_refused(
     assert "frame '000000.jpg' has 1 of 'smpl' for 2 of 'tid'" in capsys.readouterr().err
     empty = {"000000.jpg": frame_of(0, [(7, 0)], [])}
     assert main(["body", "convert", str(written(empty, tmp_path / "demo.pkl")), *out]) == 1
-    assert "hold nobody" in capsys.readouterr().err
+    assert "hold no person" in capsys.readouterr().err
     assert not (tmp_path / "o.npz").exists()
 
 

@@ -16,6 +16,7 @@ from pipeline.records import Frame
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from schemas.portraits import PORTRAIT_PX, PORTRAITS
+from schemas.shard import read_rows
 from tests.support.rendered_people import Performance, rendered, walking
 
 
@@ -48,7 +49,7 @@ def made(folder: Path, film: list[Frame], bodies: ImportedBodies, *arguments: st
     out = folder / "capture.parquet"
     common = ["body", "portraits", str(pictures), "--bodies", str(folder / "bodies.npz"), "--out", str(out)]
     assert main([*common, *arguments]) == 0
-    return list(PORTRAITS.read(out))
+    return list(read_rows(PORTRAITS, out))
 
 
 def assert_on_the_person(rows: list[dict]) -> None:

@@ -11,9 +11,10 @@ import pytest
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.records import PERSON_PX, Quality, Track, packed_person
-from pipeline.refine.frame_coupling import relaxation, smooth_step
-from pipeline.refine.pictures import LevelPictures, PersonAt, level_picture
+from pipeline.refine.frame_coupling import acceleration_precision, relaxation, smooth_step
+from pipeline.refine.pictures import LevelPictures, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
+from pipeline.refine.track_frames import PersonAt, TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.conventions import IMAGE_PX, VECTOR_CAMERA
 from tests.support.textured_track import SIDE_PX, TexturedTrack
@@ -34,18 +35,14 @@ def refined(
         if settings.mode == "track"
         else pair_weights(times_s, GAPS_S)
     )
-    cameras = [scene.camera] * scene.frames
-    return refined_vectors(
-        scene.pictures.__getitem__,
-        cameras,
-        vectors,
-        times_s,
-        weights,
-        BodyModel.open_body(),
-        CompiledRasterizer(),
-        settings,
+    frames = TrackFrames(
+        pictures=scene.pictures.__getitem__,
+        cameras=[scene.camera] * scene.frames,
+        pts_s=times_s,
+        neighbours=weights,
         person=person,
     )
+    return refined_vectors(frames, vectors, BodyModel.open_body(), CompiledRasterizer(), settings)
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +156,10 @@ def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
     drawn = np.random.default_rng(0).uniform(size=(6, PERSON_PX, PERSON_PX)) > 0.5
     outlines = tuple(map(packed_person, drawn))
     given = replace(track(jittered, scene, ("low-score",) + ("",) * 5), person=outlines)
-    told: list[PersonAt] = []
+    told: list[TrackFrames] = []
 
-    def noting(*arguments: Any) -> np.ndarray:
-        told.append(arguments[-1])
+    def noting(frames: TrackFrames, *rest: Any) -> np.ndarray:
+        told.append(frames)
         return given.vector[1:]
 
     monkeypatch.setattr("pipeline.refine.refinement.refined_vectors", noting)
@@ -171,8 +168,8 @@ def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
         refined_track(
             given, pictures_of(scene), BodyModel.open_body(), CompiledRasterizer(), settings, GAPS_S
         )
-    np.testing.assert_array_equal(told[0](2), drawn[3])
-    assert told[1](2) is None
+    np.testing.assert_array_equal(told[0].person_at(2), drawn[3])
+    np.testing.assert_array_equal(told[1].person_at(2), [[1]])
 
 
 @pytest.mark.parametrize(
@@ -246,17 +243,46 @@ def test_the_smooth_step_solves_the_dense_system() -> None:
     root = rng.standard_normal((frames, size, size))
     hessian = root @ root.transpose(0, 2, 1) + np.eye(size)
     gradient, so_far = rng.standard_normal((2, frames, size))
-    calm, is_inner = rng.uniform(1, 9, size), np.array([0, 1, 1, 0, 0, 1, 0], bool)
+    precision, is_inner = rng.uniform(1, 9, size), np.array([0, 1, 1, 0, 0, 1, 0], bool)
     dense = np.zeros((frames * size, frames * size))
     for at in range(frames):
         dense[at * size : (at + 1) * size, at * size : (at + 1) * size] = hessian[at]
     second = np.zeros((frames, frames))
     for at in np.flatnonzero(is_inner):
         second[at, at - 1 : at + 2] = [1, -2, 1]
-    coupled = np.kron(second.T @ second, np.diag(calm))
+    coupled = np.kron(second.T @ second, np.diag(precision))
     expected = np.linalg.solve(dense + coupled, gradient.ravel() + coupled @ so_far.ravel())
-    found = smooth_step(hessian, gradient, so_far, calm, is_inner)
+    found = smooth_step(hessian, gradient, so_far, precision, is_inner)
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-10)
+
+
+def second_differences(frames: int) -> np.ndarray:
+    """(T, T) that takes them at the inner frames."""
+    second = np.zeros((frames, frames))
+    for at in range(1, frames - 1):
+        second[at, at - 1 : at + 2] = [1, -2, 1]
+    return second
+
+
+def test_a_motion_costs_the_same_at_every_frame_rate() -> None:
+    """Mean energy per frame of corrections of known acceleration: in closed form at 30 Hz, equal at 10, 15 and 30."""
+    sigma = np.array([45.0, 18.0])
+    energy = {}
+    for rate_hz in (10, 15, 30):
+        times_s = np.arange(4 * rate_hz + 1) / rate_hz
+        corrections = np.stack([3.0 * times_s**2, -2.0 * times_s**2 + times_s], axis=1)  # 6 rad/s^2, -4 m/s^2
+        bend = (second_differences(len(times_s)) @ corrections)[1:-1]
+        precision = acceleration_precision(times_s, sigma)
+        energy[rate_hz] = float((precision * bend**2).sum(axis=1).mean())
+    assert energy == pytest.approx(dict.fromkeys((10, 15, 30), (6 / 45) ** 2 + (4 / 18) ** 2), rel=1e-9)
+
+
+def test_at_thirty_frames_a_second_the_precision_is_that_of_a_second_difference() -> None:
+    """Times as a container gives them, some off by a rounding: not a bit may change with them."""
+    times_s = np.round(np.arange(50) / 30, 6)
+    sigma = np.array([45.0, 18.0])
+    assert acceleration_precision(times_s, sigma).tolist() == [0.05**-2.0, 0.02**-2.0]
+    assert acceleration_precision(times_s[:1], sigma).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("frames", "expected"), [(2, 0.8), (3, 1.07), (17, 1.5)])

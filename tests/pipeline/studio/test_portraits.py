@@ -18,6 +18,7 @@ from pipeline.studio.portraits import portraits_of
 from pipeline.studio.settings import StudioSettings
 from schemas.conventions import VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.portraits import PORTRAIT_PX, PORTRAITS
+from schemas.shard import read_rows
 
 SETTINGS = StudioSettings(height_px=160, width_px=160, supersampling=1, subdivisions=0, shake_deg=3.0)
 SEEDS = (4, 7)
@@ -59,8 +60,8 @@ def test_the_command_writes_the_table(tmp_path: Path) -> None:
     sizes = [
         f"--set={name}={value}" for name, value in (("height_px", 96), ("width_px", 96), ("subdivisions", 0))
     ]
-    assert main(["portraits", "--out", str(out), "--clips", "1", "--per-clip", "2", *sizes]) == 0
-    found = list(PORTRAITS.read(out))
+    assert main(["studio", "portraits", "--out", str(out), "--clips", "1", "--per-clip", "2", *sizes]) == 0
+    found = list(read_rows(PORTRAITS, out))
     assert [row["sample_id"] for row in found] == ["studio-000000/000", "studio-000000/001"]
     assert all(row["mask"].any() for row in found)
-    assert main(["portraits", "--out", str(out), "--clips", "0"]) == 2
+    assert main(["studio", "portraits", "--out", str(out), "--clips", "0"]) == 2

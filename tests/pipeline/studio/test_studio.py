@@ -224,12 +224,12 @@ def test_the_command_films_and_lists(tmp_path: Path, capsys: pytest.CaptureFixtu
         f"--set={name}={value}"
         for name, value in (("duration_s", 0.2), ("fps", 10), ("height_px", 96), ("width_px", 96))
     ]
-    assert main(["studio", "--out", str(tmp_path), "--clips", "2", "--seed", "40", *small]) == 0
+    assert main(["studio", "film", "--out", str(tmp_path), "--clips", "2", "--seed", "40", *small]) == 0
     lines = (tmp_path / "clips.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["clip_id", "studio-000040", "studio-000041"]
     assert (tmp_path / "studio-000041.mp4").stat().st_size > 500
-    assert main(["studio", "--out", str(tmp_path), "--clips", "0"]) == 2
-    assert main(["studio", "--out", str(tmp_path), "--backgrounds", str(tmp_path / "none")]) == 1
+    assert main(["studio", "film", "--out", str(tmp_path), "--clips", "0"]) == 2
+    assert main(["studio", "film", "--out", str(tmp_path), "--backgrounds", str(tmp_path / "none")]) == 1
     assert "holds no pictures" in capsys.readouterr().err
     with pytest.raises(SettingsError, match=r"studio\.fps"):
         StudioSettings(fps=0)

@@ -133,5 +133,5 @@ def test_a_rate_gives_times_in_place_of_frames() -> None:
     assert timed.pts_s is not None
     assert timed.pts_s.tolist() == [0, 0.08]
     assert timed.spacing_s == 0.08
-    with pytest.raises(SourceError, match="have times already"):
+    with pytest.raises(SourceError, match="--fps cannot be combined"):
         at_rate(timed, 25)

@@ -168,8 +168,8 @@ def test_manifests(tmp_path, suffix):
         ({"uri": "a.mp4", "start_s": "soon"}, "not a number"),
         ({"uri": "a.mp4", "start_s": True}, "not a number"),
         ({"uri": "a.mp4", "end_s": "nan"}, "not a number"),
-        ({"uri": "a.mp4", "start_s": 3, "end_s": 2}, "no window"),
-        ({"uri": "a.mp4", "start_s": -1}, "no window"),
+        ({"uri": "a.mp4", "start_s": 3, "end_s": 2}, "no time window"),
+        ({"uri": "a.mp4", "start_s": -1}, "no time window"),
         ({"uri": "a.mp4", "focal_px": 0}, "focal"),
         ({"uri": "a.mp4", "start": 3}, "unknown column 'start'"),
         (["a.mp4"], "not an object"),
@@ -293,7 +293,7 @@ def test_files_of_a_folder_that_are_not_taken_are_mentioned(tmp_path, monkeypatc
     monkeypatch.setattr(logging.getLogger("pipeline.video.source"), "handlers", [handler])
     assert names_of(clips_from_arguments([str(tmp_path)])) == ["a.mp4"]
     (line,) = [record.getMessage() for record in heard]
-    assert line.startswith(f"{tmp_path}: not taken: 5 file(s) (2 .heic, 1 without ending, 1 .mp3, 1 .zip).")
+    assert line.startswith(f"{tmp_path}: skipped: 5 file(s) (2 .heic, 1 without ending, 1 .mp3, 1 .zip).")
     assert "trainer predict" in line
     (tmp_path / "a.mp4").unlink()
     with pytest.raises(SourceError, match=r"no video files, only 5 file\(s\) \(2 \.heic") as caught:

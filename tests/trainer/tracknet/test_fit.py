@@ -17,6 +17,7 @@ from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from schemas.errors import CheckpointError, DatasetError
 from tests.trainer.tracknet.made_up import BODY_FILE, SETTINGS, vector, write_pictures
 from trainer.cli import main
+from trainer.stopping import StoppedError
 from trainer.tracknet import train
 from trainer.tracknet.body import TorchBody
 from trainer.tracknet.checkpoint import load_tracknet
@@ -33,7 +34,6 @@ from trainer.tracknet.pictures import (
 )
 from trainer.tracknet.train import fit_tracknet, split_sources, tracknet_step
 from trainer.tracknet.validation import validate_tracknet
-from trainer.train import StoppedError
 
 SMALL = [
     "--preset", "small", "--set", "network.image_px=32", "--set", "network.width=8", "--set", "network.hidden=64",
@@ -217,7 +217,7 @@ def test_rows_that_hold_nobody_are_named(tmp_path: Path) -> None:
     group = pictures._row_group(refs[0], "mask")
     row = group.to_pylist()[0] | {"body_vector": [float("nan")] * 85}
     pictures._groups[refs[0].path, 0] = group.from_pylist([row], schema=group.schema)
-    with pytest.raises(DatasetError, match="s0/000: an empty mask or a body that is none"):
+    with pytest.raises(DatasetError, match="s0/000: its mask is empty, or its body vector"):
         pictures.row(0)
 
 

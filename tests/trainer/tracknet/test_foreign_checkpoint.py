@@ -167,13 +167,16 @@ def test_what_is_not_a_file_of_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not opened"):
         loaded(path)
     refused({"model": [1, 2]}, "holds no tensors")
-    refused([1, 2], "holds list, no weights")
-    refused({name: value for name, value in state.items() if name.startswith("fc")}, "nothing of 'encoder'")
-    refused(resnet_state(torch.Generator()), "nothing of 'fc1'")
+    refused([1, 2], "holds list, not weights")
+    refused(
+        {name: value for name, value in state.items() if name.startswith("fc")},
+        "no usable tensor of 'encoder'",
+    )
+    refused(resnet_state(torch.Generator()), "no usable tensor of 'fc1'")
     refused(state | {"decpose.weight": torch.zeros(144, 3)}, r"decpose.weight has shape \(144, 3\)")
     refused(state | {"fc1.weight": torch.zeros(HIDDEN, FEATURES + 99)}, "fc1 takes 99 numbers")
     claimed = torch.zeros(1).as_strided((HIDDEN, FEATURES + 157), (0, 0))
-    refused(state | {"fc1.weight": claimed}, "nothing of 'fc1'")
+    refused(state | {"fc1.weight": claimed}, "no usable tensor of 'fc1'")
 
 
 def test_other_architectures_are_refused_by_name(tmp_path: Path) -> None:

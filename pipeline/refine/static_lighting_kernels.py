@@ -1,4 +1,4 @@
-"""The compiled kernels behind `light`: its basis, and its share of what points show."""
+"""The compiled kernels behind `static_lighting`: its basis, and its share of what points show."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def facing_basis(normal, basis):
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def subtract_light(normal, seen, light, value):
-    """Takes L (Q, C) of light (8, C) at normals (Q, 3) from values (Q, C), where seen (Q,) is above 0."""
+def subtract_lighting(normal, seen, lighting, value):
+    """Takes L (Q, C) of lighting (8, C) at normals (Q, 3) from values (Q, C), where seen (Q,) is above 0."""
     basis = np.empty(COEFFICIENTS)
     for q in range(normal.shape[0]):
         if seen[q] == 0.0:
@@ -39,5 +39,5 @@ def subtract_light(normal, seen, light, value):
         for c in range(value.shape[1]):
             total = 0.0
             for k in range(COEFFICIENTS):
-                total += basis[k] * light[k, c]
+                total += basis[k] * lighting[k, c]
             value[q, c] -= total

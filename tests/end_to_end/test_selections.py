@@ -1,4 +1,4 @@
-"""Saved views in `fit`, `verify` and `run`, and single pairs for looking at, on a dataset made by the real graph."""
+"""Saved selections in `fit`, `verify` and `run`, and single pairs to look at, on a dataset made by the real graph."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import trainer.cli
-from pipeline.audit.gates import overrides_from_name, overrides_from_view
+from pipeline.audit.gates import overrides_from_name, overrides_from_selection
 from pipeline.commands.main import main
 from pipeline.config import preset
 from pipeline.dataset.stored_settings import settings_of
@@ -23,8 +23,8 @@ from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
+from schemas.selections import Selection
 from schemas.settings import with_overrides
-from schemas.views import View
 from tests.support.fast_units import fast_resources, fast_settings, write_clips
 from trainer.config import DataSettings
 from trainer.data import Samples, read_index
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("views")
+    folder = tmp_path_factory.mktemp("selections")
     clips = clips_from_arguments([str(write_clips(folder / "clips", ["a", "b"]))])
     run(clips, str(folder / "dataset"), fast_settings(), make_resources=fast_resources)
     return folder / "dataset"
@@ -70,7 +70,7 @@ def kept_by(root: Path, holds) -> dict[str, list[int]]:
 
 
 def test_training_sees_exactly_the_references_of_a_view(root: Path) -> None:
-    View(
+    Selection(
         name="later", pairs="gap_s > 0 and angle_deg >= 1 and clip_id == 'a'", samples="frame_index <= 6"
     ).save(root)
     expected = kept_by(
@@ -79,7 +79,7 @@ def test_training_sees_exactly_the_references_of_a_view(root: Path) -> None:
     )
     everything = kept_by(root, lambda *_: True)
     assert 0 < len(expected) < len(everything)
-    index = read_index(Dataset.open(root), view="later")
+    index = read_index(Dataset.open(root), selection="later")
     assert {ref.sample_id: list(ref.references or ()) for ref in index} == expected
     samples = Samples(index, DataSettings(colour_jitter=False), seed=0, training=False)
     for at, ref in enumerate(index):
@@ -87,41 +87,41 @@ def test_training_sees_exactly_the_references_of_a_view(root: Path) -> None:
         assert frames == expected[ref.sample_id]
         batch = samples[0, at]
         assert int(batch.valid.flatten(2).amax(dim=-1).sum()) == len(frames)
-    with pytest.raises(DatasetError, match="in the view 'later'"):
-        read_index(Dataset.open(root), "frame_index > 6", view="later")
+    with pytest.raises(DatasetError, match="in the selection 'later'"):
+        read_index(Dataset.open(root), "frame_index > 6", selection="later")
 
 
-def test_fit_takes_a_view_and_refuses_one_that_is_not_there(
+def test_fit_takes_a_selection_and_refuses_one_that_is_not_there(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    View(name="one", pairs="gap_s > 0").save(root)
+    Selection(name="one", pairs="gap_s > 0").save(root)
     fit = ["fit", str(root), "--out", str(tmp_path / "checkpoint"), "--preset", "small"]
     tiny = ("train.max_steps=1", "train.batch_size=1", "data.workers=0", "data.max_references=1",
             "data.validation_share=0", "model.width=8", "model.stem_width=8")  # fmt: skip
     fit += ["--device", "cpu", *(text for setting in tiny for text in ("--set", setting))]
-    assert trainer.cli.main([*fit, "--view", "two"]) == 1
+    assert trainer.cli.main([*fit, "--selection", "two"]) == 1
     assert "it has: one" in capsys.readouterr().err
-    assert trainer.cli.main([*fit, "--view", "one"]) == 0
-    assert '"view": "one"' in (tmp_path / "checkpoint/checkpoint.json").read_text()
+    assert trainer.cli.main([*fit, "--selection", "one"]) == 0
+    assert '"selection": "one"' in (tmp_path / "checkpoint/checkpoint.json").read_text()
     first = json.loads((tmp_path / "checkpoint/log.jsonl").read_text().splitlines()[0])
-    assert first["views"][str(root)]["pairs"] == "gap_s > 0"
+    assert first["selections"][str(root)]["pairs"] == "gap_s > 0"
 
 
-def test_verify_looks_at_what_a_view_keeps(root: Path) -> None:
-    View(name="first", pairs="gap_s > 0", samples="clip_id == 'b'").save(root)
+def test_verify_looks_at_what_a_selection_keeps(root: Path) -> None:
+    Selection(name="first", pairs="gap_s > 0", samples="clip_id == 'b'").save(root)
     expected = kept_by(root, lambda sample, pair, _: pair["gap_s"] > 0 and sample["clip_id"] == "b")
-    report = verify(str(root), render=100, view="first")
+    report = verify(str(root), render=100, selection="first")
     assert report.problems == []
     assert (report.samples, report.references) == (len(expected), sum(map(len, expected.values())))
     assert report.rendered == len(expected)
-    View(name="none", pairs="mean_baseline_m > 99").save(root)
-    assert verify(str(root), render=0, view="none").problems == ["view 'none' keeps no sample."]
-    (root / "meta/views/first.json").write_text("{")
+    Selection(name="none", pairs="mean_baseline_m > 99").save(root)
+    assert verify(str(root), render=0, selection="none").problems == ["selection 'none' keeps no sample."]
+    (root / "meta/selections/first.json").write_text("{")
     assert any("cannot be read" in problem for problem in verify(str(root), render=0).problems)
 
 
-def test_a_view_of_limits_is_a_run_with_those_settings(root: Path) -> None:
-    View(
+def test_a_selection_of_limits_is_a_run_with_those_settings(root: Path) -> None:
+    Selection(
         name="strict", pairs="mean_baseline_m >= 0.8 and 25 >= rotation_deg and min_silhouette_iou >= 0.75"
     ).save(root)
     settings = with_overrides(preset("paper"), overrides_from_name(f"{root}:strict"))
@@ -134,19 +134,21 @@ def test_a_view_of_limits_is_a_run_with_those_settings(root: Path) -> None:
 @pytest.mark.parametrize(
     ("pairs", "samples", "words"),
     [
-        ("angle_deg >= 9", None, "knows only the limits"),
-        ("mean_baseline_m <= 2", None, "knows only the limits"),
-        ("mean_baseline_m > 0.8", None, "knows only the limits"),
+        ("angle_deg >= 9", None, "has settings only for"),
+        ("mean_baseline_m <= 2", None, "has settings only for"),
+        ("mean_baseline_m > 0.8", None, "has settings only for"),
         ("mean_baseline_m >= 0.8 or rotation_deg <= 20", None, "not one comparison"),
         ("0.5 <= mean_baseline_m <= 2", None, "not one comparison"),
-        ("rotation_deg <= 20 and rotation_deg <= 30", None, "second limit"),
-        ("mean_baseline_m >= rotation_deg", None, "knows only the limits"),
-        ("rotation_deg <= 20", "valid_fraction >= 0.3", "after the pairs"),
+        ("rotation_deg <= 20 and rotation_deg <= 30", None, "limited twice"),
+        ("mean_baseline_m >= rotation_deg", None, "has settings only for"),
+        ("rotation_deg <= 20", "valid_fraction >= 0.3", "chooses samples after pairs"),
     ],
 )
-def test_a_view_that_is_no_limit_is_refused_for_a_run(pairs: str, samples: str | None, words: str) -> None:
+def test_a_selection_that_is_no_limit_is_refused_for_a_run(
+    pairs: str, samples: str | None, words: str
+) -> None:
     with pytest.raises(SettingsError, match=words):
-        overrides_from_view(View(name="v", pairs=pairs, samples=samples))
+        overrides_from_selection(Selection(name="v", pairs=pairs, samples=samples))
 
 
 def test_the_arrows_of_a_pair_are_the_stored_motion(made: Path) -> None:
@@ -180,27 +182,29 @@ def test_the_arrows_of_a_pair_are_the_stored_motion(made: Path) -> None:
 def test_a_pair_becomes_pictures(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 
-    assert main(["view", str(made), "--out", str(tmp_path / "pair.png")]) == 0
+    assert main(["show", "pair", str(made), "--out", str(tmp_path / "pair.png")]) == 0
     assert "kept: True" in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / "pair.png")).shape == (2 * (256 + 24), 4 * 256, 3)
-    assert main(["view", str(made), "--out", str(tmp_path / "pair.gif")]) == 0
+    assert main(["show", "pair", str(made), "--out", str(tmp_path / "pair.gif")]) == 0
     with Image.open(tmp_path / "pair.gif") as film:
         assert film.n_frames == 2  # type: ignore[attr-defined]
-    one = ["view", str(made), "a-s000-w000/p00/3"]  # targets are frames 0 and 6
-    assert main([*one, "--alone", "--out", str(tmp_path / "one.png")]) == 0
+    one = [str(made), "a-s000-w000/p00/3"]  # targets are frames 0 and 6
+    assert main(["show", "frame", *one, "--out", str(tmp_path / "one.png")]) == 0
     assert cv2.imread(str(tmp_path / "one.png")).shape == (256 + 24, 3 * 256, 3)
-    assert main([*one, "--reference", "4", "--out", str(tmp_path / "untried.png")]) == 0
+    assert main(["show", "pair", *one, "--out", str(tmp_path / "none.png")]) == 1
+    assert "has no kept reference. Give --reference FRAME" in capsys.readouterr().err
+    assert main(["show", "pair", *one, "--reference", "4", "--out", str(tmp_path / "untried.png")]) == 0
     assert "was not tried" in capsys.readouterr().out
-    assert main([*one[:2], "a-s000-w000/p00/99", "--out", str(tmp_path / "x.png")]) == 1
+    assert main(["show", "frame", one[0], "a-s000-w000/p00/99", "--out", str(tmp_path / "x.png")]) == 1
     assert "it has frames 0 to 11" in capsys.readouterr().err
-    assert main(["view", str(made), "--out", str(tmp_path / "pair.jpg")]) == 2
+    assert main(["show", "pair", str(made), "--out", str(tmp_path / "pair.jpg")]) == 2
 
 
 def test_a_recording_holds_pictures_bodies_and_arrows(made: Path, tmp_path: Path) -> None:
     pytest.importorskip("rerun")
     chunk = pytest.importorskip("rerun.chunk", reason="reading recordings back needs a newer rerun-sdk")
     path = tmp_path / "pair.rrd"
-    assert main(["view", str(made), "--out", str(path)]) == 0
+    assert main(["show", "pair", str(made), "--out", str(path)]) == 0
     parts = {str(part.entity_path): part.to_record_batch() for part in chunk.RrdReader(str(path)).stream()}
     for entity in ("target", "reference", "target/picture", "bodies/target", "bodies/reference"):
         assert f"/camera/{entity}" in parts

@@ -1,4 +1,4 @@
-"""Light that stands still while a body turns: a bias of every colour's logarithm by where the surface faces.
+"""Static lighting: a bias of every colour's logarithm that is a function of the surface normal, one for a track.
 
 Under distant lamps what a surface point shows is its own colour times a light that depends on its normal alone, so the
 logarithms of frames t and s differ at point q by L(n_t(q)) - L(n_s(q)). Lambert's reflection lies within the spherical
@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.refine.light_kernels import COEFFICIENTS
+from pipeline.body.skinning import JointTransforms
+from pipeline.refine.alignment_kernels import place_points
 from pipeline.refine.robust import robust_weight
+from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis
+from pipeline.refine.surface_points import RestSurface
 
 ROUNDS = 4
 """Of robust least squares."""
@@ -25,7 +28,22 @@ SIGMA = 0.5
 """How large coefficients may be: what is seen too little to tell stays near 0."""
 
 
-def fitted_light(
+def lighting_basis(surface: RestSurface, placed: JointTransforms, few: slice) -> np.ndarray:
+    """(T, P, 8) float32: Y of the normals that some of the surface's points have in every frame."""
+    points = surface.points
+    joint, weight, rest, facing = (
+        np.ascontiguousarray(each[few])
+        for each in (points.joint, points.weight, surface.rest, surface.normal)
+    )
+    basis = np.empty((len(placed.rotation), len(rest), COEFFICIENTS), np.float32)
+    point, normal = np.empty_like(rest), np.empty_like(rest)
+    for rotation, offset, of_frame in zip(placed.rotation, placed.offset, basis):
+        place_points(rest, facing, joint, weight, rotation, offset, point, normal)
+        facing_basis(normal, of_frame)
+    return basis
+
+
+def fitted_lighting(
     basis: np.ndarray,
     value: np.ndarray,
     seen: np.ndarray,
@@ -47,20 +65,20 @@ def fitted_light(
     counted = np.where(support > min_support, seen, np.float32(0))
     basis_apart = _apart(basis, weight, seen, support)
     value_apart = _apart(value, weight, seen, support)
-    light = np.zeros((COEFFICIENTS, value.shape[2]))
+    lighting = np.zeros((COEFFICIENTS, value.shape[2]))
     if not counted.any():
-        return light
+        return lighting
     prior = np.eye(COEFFICIENTS) / SIGMA**2
     for channel in range(value.shape[2]):
         for _ in range(ROUNDS):
-            unexplained = value_apart[..., channel] - basis_apart @ light[:, channel].astype(np.float32)
+            unexplained = value_apart[..., channel] - basis_apart @ lighting[:, channel].astype(np.float32)
             each = sample_weight * robust_weight(unexplained, counted, least_sigma)
             weighted = (each[..., None] * basis_apart).reshape(-1, COEFFICIENTS)
             flat = basis_apart.reshape(-1, COEFFICIENTS)
             hessian = (weighted.T @ flat).astype(np.float64) + prior
             gradient = (weighted.T @ value_apart[..., channel].reshape(-1)).astype(np.float64)
-            light[:, channel] = np.linalg.solve(hessian, gradient)
-    return light
+            lighting[:, channel] = np.linalg.solve(hessian, gradient)
+    return lighting
 
 
 def _apart(values: np.ndarray, weight: np.ndarray, seen: np.ndarray, support: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Light that stands still: its coefficients are found again, and bodies no longer follow it."""
+"""Static lighting: its coefficients are found again, and bodies no longer follow it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
-from pipeline.refine.light import fitted_light
-from pipeline.refine.light_kernels import COEFFICIENTS, facing_basis, subtract_light
 from pipeline.refine.refinement import refined_vectors, window_weights
 from pipeline.refine.robust import robust_weight
+from pipeline.refine.static_lighting import fitted_lighting
+from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis, subtract_lighting
+from pipeline.refine.track_frames import TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
 from tests.support.textured_track import TexturedTrack
 
@@ -42,7 +43,7 @@ def test_light_is_subtracted_where_points_are_seen() -> None:
     before = rng.standard_normal((50, 3)).astype(np.float32)
     seen = (rng.uniform(size=50) > 0.5).astype(np.float64)
     after = before.copy()
-    subtract_light(normals, seen, light, after)
+    subtract_lighting(normals, seen, light, after)
     expected = before - (seen[:, None] > 0) * (basis_of(normals) @ light)
     np.testing.assert_allclose(after, expected, atol=1e-5)
 
@@ -57,7 +58,9 @@ def turning_points(frames: int, degrees: float) -> np.ndarray:
 
 def fit(basis: np.ndarray, value: np.ndarray, seen: np.ndarray) -> np.ndarray:
     neighbours = window_weights(np.arange(len(basis)) / 30, 0.5)
-    return fitted_light(basis, value, seen, neighbours, min_support=0.5, least_sigma=0.02, sample_weight=1.0)
+    return fitted_lighting(
+        basis, value, seen, neighbours, min_support=0.5, least_sigma=0.02, sample_weight=1.0
+    )
 
 
 def test_the_light_of_a_turning_surface_is_found_whatever_its_colours() -> None:
@@ -99,17 +102,20 @@ def test_bodies_do_not_follow_the_light(lit: TexturedTrack) -> None:
     """Exact bodies under a lamp from the side: without the light's share, shading drags them along as they turn."""
     settings = RefineSettings(mode="track", levels_px=(96, 192), iterations=5, points=2000)
     times_s = np.arange(lit.frames) / 30
+    frames = TrackFrames(
+        pictures=lit.pictures.__getitem__,
+        cameras=[lit.camera] * lit.frames,
+        pts_s=times_s,
+        neighbours=window_weights(times_s, 0.5),
+    )
     error = {}
     for is_on in (False, True):
         found = refined_vectors(
-            lit.pictures.__getitem__,
-            [lit.camera] * lit.frames,
+            frames,
             lit.vectors,
-            times_s,
-            window_weights(times_s, 0.5),
             BodyModel.open_body(),
             CompiledRasterizer(),
-            replace(settings, light=is_on),
+            replace(settings, static_lighting=is_on),
         )
         error[is_on] = lit.surface_error_px(found)
     assert error[True] < 0.7 * error[False], error

@@ -1,0 +1,105 @@
+"""The command `dataset verify | compact | forget | columns`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pipeline.commands.arguments import add_dataset
+from schemas.command_line import Commands
+from schemas.errors import SettingsError
+from schemas.escaping import shown
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the command and its actions."""
+    actions = commands.add_family("dataset", "verify, compact or describe a dataset; forget a source of it")
+    _add_verify(actions)
+
+    compact = actions.add(
+        "compact",
+        "merge small files: the same rows in fewer files",
+        about="The content hash stays. A run into the folder goes on as before.",
+        examples=["DATASET", "DATASET --megabytes 512"],
+    )
+    add_dataset(compact)
+    compact.add_argument(
+        "--megabytes", type=float, default=256, metavar="MB", help="size of a file (default: 256)"
+    )
+    compact.set_defaults(command=_compact)
+
+    forget = actions.add(
+        "forget",
+        "remove every row of a source for good",
+        about="Later runs into the folder leave the source out too. This cannot be undone.",
+        examples=["DATASET --source dQw4w9WgXcQ"],
+    )
+    add_dataset(forget)
+    forget.add_argument("--source", required=True, metavar="ID", help="the `source_id` of its rows")
+    forget.set_defaults(command=_forget)
+
+    columns = actions.add("columns", "print all tables and columns as Markdown")
+    columns.set_defaults(command=_columns)
+
+
+def _add_verify(actions: Commands) -> None:
+    verify = actions.add(
+        "verify",
+        "check every file, column and reference, and render some rows again",
+        examples=["DATASET", "DATASET --render 100"],
+    )
+    add_dataset(verify)
+    verify.add_argument(
+        "--render", type=int, default=8, metavar="N", help="samples to render again (default: 8; 0: none)"
+    )
+    verify.add_argument(
+        "--selection",
+        metavar="NAME",
+        help="also check what a saved selection keeps, and render samples of it again",
+    )
+    verify.set_defaults(command=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from pipeline.dataset.verification import verify
+
+    if options.render < 0:
+        raise SettingsError(f"--render cannot be {options.render}.", remedy="Give 0 or more samples.")
+    checked = verify(options.dataset, render=options.render, selection=options.selection)
+    for problem in checked.problems:
+        print(f"error: {shown(problem)}", file=sys.stderr)
+    if not checked.problems:
+        print(f"{shown(options.dataset)}: {checked.units} units, content hash {checked.content_hash}")
+        if options.selection:
+            print(
+                f"selection {options.selection}: keeps {checked.samples} samples with {checked.references} references"
+            )
+        print(f"{checked.rendered} of {checked.samples} samples rendered again: {checked.render_note}")
+    return 1 if checked.problems else 0
+
+
+def _compact(options: argparse.Namespace) -> int:
+    from pipeline.dataset.compaction import compact_dataset
+
+    if not options.megabytes > 0:
+        raise SettingsError(f"--megabytes cannot be {options.megabytes:g}.", remedy="Give a size above 0.")
+    done = compact_dataset(options.dataset, int(options.megabytes * 2**20))
+    print(
+        f"{shown(options.dataset)}: {done.files_before} files before, {done.files_after} now, the same rows"
+    )
+    return 0
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from pipeline.dataset.forgetting import forget
+
+    units = forget(options.dataset, options.source)
+    print(f"{shown(options.dataset)}: removed {units} unit(s) of source {shown(options.source)}")
+    return 0
+
+
+def _columns(options: argparse.Namespace) -> int:
+    from pipeline.dataset.card import column_tables
+
+    print(column_tables())
+    return 0
