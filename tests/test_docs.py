@@ -95,8 +95,9 @@ def test_planted_bad_links_are_seen() -> None:
     assert not is_on_site("gpu.md", "../CONTRIBUTING.md")
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [name for name in PAGES if "changelog" not in name.lower()])
 def test_settings_exist(name: str) -> None:
+    """Settings in the text and after --set, but for the list of changes: it names what is no more."""
     text = PAGES[name]
     known = {
         f"{part.name}.{field}"
@@ -110,7 +111,7 @@ def test_settings_exist(name: str) -> None:
     named = {
         f"{section}.{field}"
         for section, field in re.findall(r"`([a-z]+)\.([a-z_0-9]+)(?:=[^`]*)?`", text)
-        if section in sections and field != "py"
+        if section in sections and field != "py" and not (ROOT / f"pipeline/{section}/{field}.py").exists()
     }
     assert given | named <= known
 

@@ -33,8 +33,10 @@ NEVER_LOADED = ("ai_edge_litert/vendors/", "numba/np/ufunc/", "nvidia/", "torch/
 def shared_objects(folder: Path) -> Iterator[tuple[str, DynamicSection]]:
     """Path below the folder and dynamic section of every ELF shared object."""
     for path in sorted(folder.rglob("*.so*")):
-        if path.is_file() and path.open("rb").read(4) == b"\x7fELF":
-            with path.open("rb") as file:
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            if file.read(4) == b"\x7fELF":
                 section = ELFFile(file).get_section_by_name(".dynamic")
                 if section is not None:
                     yield path.relative_to(folder).as_posix(), section

@@ -24,13 +24,15 @@ def read_in_a_process(module: str, folder: Path, first: int, stop: int) -> tuple
 
     def pump() -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
+        with process.stdout as said:
+            for line in said:
+                lines.put(line)
         lines.put(None)
 
     def drain() -> None:
         assert process.stderr is not None
-        errors.extend(process.stderr)
+        with process.stderr as said:
+            errors.extend(said)
 
     threads = [threading.Thread(target=target, daemon=True) for target in (pump, drain)]
     for thread in threads:
@@ -41,6 +43,7 @@ def read_in_a_process(module: str, folder: Path, first: int, stop: int) -> tuple
             rows.append(json.loads(line))
     except queue.Empty:
         process.kill()
+        process.wait()
         return rows, f"hangs: {rows[-1] if rows else 'at the start'}"
     code = process.wait()
     threads[1].join(timeout=5)

@@ -28,4 +28,4 @@ def _make_a_unit(folder: Path) -> None:
     (clip,) = clips_from_arguments([str(write_clips(folder, ["a"]))])
     settings = fast_settings("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=1")
     for segment in segments_of(clip, settings.video):
-        process_segment(segment, FastResources(settings), settings, lambda table, row: None)
+        process_segment(segment, FastResources(settings), lambda table, row: None)

@@ -246,6 +246,8 @@ class started_fit:
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate(timeout=60)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
 
 def _may_unshare() -> bool:

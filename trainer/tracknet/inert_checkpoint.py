@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import pickletools
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -136,14 +137,18 @@ def _stand_in(name: str) -> Any:
 def _names_in(path: Path) -> set[str]:
     """Every `module.name` that the file's pickles mention, by disassembly."""
     names: set[str] = set()
-    for stream, count in _pickles_of(path):
-        for _ in range(count):
-            for instruction, argument, _ in pickletools.genops(stream):
-                if instruction.name == "GLOBAL":
-                    module, _, attribute = str(argument).partition(" ")
-                    names |= {f"{module}.{attribute}", f"{_PYTHON_2.get(module, module)}.{attribute}"}
-            if len(names) > MAX_NAMES:
-                raise ValueError(f"it mentions more than {MAX_NAMES} classes")
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # texts of damaged files hold escapes that are none
+        for stream, count in _pickles_of(path):
+            for _ in range(count):
+                for instruction, argument, _ in pickletools.genops(stream):
+                    if instruction.name == "GLOBAL":
+                        module, _, attribute = str(argument).partition(" ")
+                        names |= {f"{module}.{attribute}", f"{_PYTHON_2.get(module, module)}.{attribute}"}
+                if len(names) > MAX_NAMES:
+                    raise ValueError(f"it mentions more than {MAX_NAMES} classes")
     return names
 
 

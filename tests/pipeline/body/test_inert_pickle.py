@@ -201,7 +201,7 @@ def pickle_of(mark: Path, kind: str) -> bytes:
     programs = {
         "os.system": pickle.dumps(Calls(os.system, touch)),
         "inside an array's place": pickle.dumps({"v_template": [np.ones(3), Calls(os.system, touch)]}),
-        "eval": pickle.dumps(Calls(eval, f"open({str(mark)!r}, 'w')")),
+        "eval": pickle.dumps(Calls(eval, f"open({str(mark)!r}, 'w').close()")),
         "subprocess": pickle.dumps(Calls(subprocess.call, ["touch", str(mark)])),
         "method of a path": pickle.dumps(Calls(Path.touch, mark)),
         "nested names": b"\x80\x04\x8c\x08builtins\x8c\x0bgetattr\x93\x8c\x02os\x8c\x06system\x93\x85R.",

@@ -28,7 +28,8 @@ def holder(place: Path) -> tuple[subprocess.Popen[str], Path]:
     """A process that holds a folder in `place`, and the folder."""
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(place)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    return process, Path(process.stdout.readline().strip())
+    with process.stdout as said:
+        return process, Path(said.readline().strip())
 
 
 def test_a_folder_is_private_and_gone_at_the_end(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_source_is_on_one_side_of_the_split(table: Path) -> None:
     assert held_out
     assert not {ref.source_id for ref in training} & {ref.source_id for ref in held_out}
     assert len(training) + len(held_out) == len(refs)
-    with pytest.raises(DatasetError, match="of 1 source"):
+    with pytest.raises(DatasetError, match="from 1 source"):
         split_sources(refs[:1], 0.3)
 
 

@@ -89,7 +89,7 @@ def test_nothing_in_a_file_is_ever_run(tmp_path: Path, kind: str, zipped: bool) 
     mark = tmp_path / "mark"
     calls = {
         "system": Calls(os.system, f"touch {mark}"), "popen": Calls(subprocess.call, ["touch", str(mark)]),
-        "eval": Calls(eval, f"open({str(mark)!r}, 'w')"), "touch": Calls(Path.touch, mark),
+        "eval": Calls(eval, f"open({str(mark)!r}, 'w').close()"), "touch": Calls(Path.touch, mark),
         "import": Calls(__import__, "antigravity"),
     }  # fmt: skip
     path = save(tmp_path / "spin.pt", {"model": spin_state(), "extra": calls[kind]}, zipped=zipped)
