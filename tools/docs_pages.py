@@ -30,7 +30,7 @@ SITE_LINKS = {
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",
     "tutorial.py": "tutorial.md",
-    "../pipeline/config.py": "settings.md#pipeline",
+    "../pipeline/config/__init__.py": "settings.md#pipeline",
     "../trainer/config.py": "settings.md#trainer",
 }
 """Where links of pages in docs/ lead on the site."""

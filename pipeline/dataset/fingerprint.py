@@ -25,7 +25,7 @@ from schemas.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW_MAKING = (
-    "pipeline/config.py", "pipeline/records.py", "pipeline/geometry", "pipeline/body", "pipeline/video",
+    "pipeline/config", "pipeline/records.py", "pipeline/geometry", "pipeline/body", "pipeline/video",
     "pipeline/rendering", "pipeline/tracking", "pipeline/refine", "pipeline/method",
     "schemas/column.py", "schemas/conventions.py", "schemas/errors.py", "schemas/escaping.py", "schemas/map_cells.py",
     "schemas/settings.py", "schemas/table.py", "schemas/tables.py",

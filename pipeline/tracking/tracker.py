@@ -107,7 +107,9 @@ class LandmarkTracker:
         models = self._given_models or landmark_models(self._settings)
         people = follow_people(frames, models, settings, self._keep)
         del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
-        return self.fitted(people, unit_id=unit_id, focal_px=focal_px, report=report)
+        return self.fitted(
+            people, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, on_progress=on_progress
+        )
 
     def fitted(
         self,
@@ -115,7 +117,8 @@ class LandmarkTracker:
         *,
         unit_id: str,
         focal_px: float | None,
-        report: Report | None = None,
+        stated_px: float | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """`track_with_landmarks` of people who have been followed already."""
         settings = self._settings.tracking

@@ -74,7 +74,12 @@ def test_a_changed_message_elsewhere_leaves_units_finished(tree: Path, place: st
 
 @pytest.mark.parametrize(
     "place",
-    ["pipeline/geometry/motion.py", "pipeline/method/samples.py", "pipeline/config.py", "schemas/column.py"],
+    [
+        "pipeline/geometry/motion.py",
+        "pipeline/method/samples.py",
+        "pipeline/config/bodies.py",
+        "schemas/column.py",
+    ],
 )
 def test_changed_row_making_code_makes_units_again(tree: Path, place: str) -> None:
     before = digest_of(tree)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.runner import subprocesses as isolation
+from pipeline.host import process_family
 from pipeline.runner.subprocesses import IsolatedProcess
 from schemas.errors import CrashError, DecodeError, StorageError, TimeLimitError
 
@@ -38,7 +38,7 @@ def test_a_child_is_kept_and_replaced(child: IsolatedProcess) -> None:
         child.call(fail, "expected", limit_s=20)
     with pytest.raises(StorageError, match="full"):
         child.call(fail, "storage", limit_s=20)
-    with pytest.raises(RuntimeError, match=r"(?s)test_isolation.py.*ZeroDivisionError: planted"):
+    with pytest.raises(RuntimeError, match=r"(?s)test_subprocesses.py.*ZeroDivisionError: planted"):
         child.call(fail, "bug", limit_s=20)
     assert child.call(os.getpid, limit_s=20) == first
     with pytest.raises(CrashError, match="SIGSEGV"):
@@ -54,5 +54,5 @@ def test_a_child_is_kept_and_replaced(child: IsolatedProcess) -> None:
 
 
 def test_a_process_is_known_by_pid_and_birth() -> None:
-    assert isolation._birth_of(os.getpid()) == isolation._birth_of(os.getpid())
-    assert isolation._birth_of(2**22 + 1) is None
+    assert process_family._birth_of(os.getpid()) == process_family._birth_of(os.getpid())
+    assert process_family._birth_of(2**22 + 1) is None

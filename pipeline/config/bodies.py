@@ -1,0 +1,168 @@
+"""Settings of how bodies are found: lens, body model, tracking, gates, refinement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.config.checks import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSettings:
+    """The assumed camera."""
+
+    medium_focal: float = 500.0 / 224.0
+    """Focal length over crop side (ratio) of the medium lens, which is assumed where nothing says the lens. The method
+    takes 500 px for crops of 224 px, a field of view of 25 degrees."""
+    file_lens: bool = True
+    """Whether the focal length that a film or photo states is used where none is given."""
+    lens: Literal["estimated", "medium"] = "estimated"
+    """Where nothing says the focal length: `estimated` once for each unit of work, from a prior over cameras and the
+    perspective of bodies; `medium`: the published lens, which goes with the size of each person's crop. On rendered
+    motion capture (lenses of 24 to 100 degrees, the 11 scenes that chose nothing) distances are off by factors of 1.38
+    with the first and 1.56 with the second (geometric means); in four real views by 1.08 and 1.23."""
+    typical_focal: float = 0.85
+    """Median of the prior: focal length over the picture's longer side (ratio). Phones film with .8,
+    webcams with .75 to .95."""
+    typical_spread: float = 0.4
+    """Standard deviation of its logarithm (ratio): two of three cameras have .57 to 1.27."""
+    perspective_weight: float = 1.0
+    """How much the perspective of one person says against the prior (ratio); see `tracking.lens`. Chosen on the
+    other 11 scenes (0: 1.58, 1: 1.54, 3: 1.54); more costs on real film (0: 1.02, 1: 1.08, 3: 1.14)."""
+    crop_margin: float = 1.2
+    """Side of the square crop over the longer side of the person's box (ratio)."""
+
+    def __post_init__(self) -> None:
+        for name in ("medium_focal", "crop_margin", "typical_focal", "typical_spread"):
+            require(getattr(self, name) > 0, f"camera.{name}", getattr(self, name), "Give a number above 0.")
+        require(
+            self.perspective_weight >= 0,
+            "camera.perspective_weight",
+            self.perspective_weight,
+            "Give 0 (the prior alone) or more.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodySettings:
+    """The body model."""
+
+    file: str = ""
+    """An .npz in SMPL's layout, as `python -m pipeline body import` writes it; empty: the open body."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """People and bodies per frame."""
+
+    tracker: Literal["landmarks", "imported", "network"] = "landmarks"
+    """`landmarks`: a fit of the body to detected landmarks and the silhouette; `imported`: bodies that another program
+    found (`tracking.bodies`); `network`: TrackNet (`tracking.network`)."""
+    bodies: str = ""
+    """For `imported`: folder with CLIP_ID.npz or CLIP_ID.parquet of every clip (`python -m pipeline body convert`)."""
+    network: str = ""
+    """For `network`: the .onnx file that `python -m trainer tracknet export` wrote."""
+    landmark_model: Literal["full", "heavy"] = "full"
+    """The landmark model. `heavy` takes three times as long; get it with `python -m pipeline fetch
+    pose_landmark_heavy.tflite`."""
+    detect_every: int = 10
+    """Frames from one detection of people to the next (count); between them landmarks carry the track on."""
+    detector_threshold: float = 0.6
+    """Least score of a detection that begins a track (score, 0 to 1)."""
+    match_distance: float = 0.3
+    """A detection nearer to a live track than this, in sizes of the person's region (ratio), belongs to the track."""
+    merge_distance: float = 0.12
+    """Live tracks nearer to each other than this, in sizes of the person's region (ratio), are one person."""
+    min_presence: float = 0.5
+    """A track ends when the landmark model's presence falls below this (score, 0 to 1)."""
+    min_inside: float = 0.6
+    """A track ends when fewer of its landmarks lie inside the image (share, 0 to 1)."""
+    min_track_frames: int = 15
+    """Shorter tracks are dropped: half a second at 30 frames per second."""
+    swap_cost: float = 0.015
+    """Cost of taking left and right limbs for swapped when they are put right, in heights of the person (ratio)."""
+    iterations: tuple[int, int] = (100, 200)
+    """Steps of the fit, coarse and fine (count)."""
+    silhouette_weight: float = 0.35
+    """Weight of the silhouette in the fit against that of the landmarks (ratio)."""
+    seed: int = 6666
+    """Seed of every random draw of the tracker (seed)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """Frames that never make samples (they stay in `frames` with their reason)."""
+
+    min_detector_score: float = 0.9
+    """Frames are dropped in which the landmark model is less certain of the person (score, 0 to 1)."""
+    max_reprojection_error: float = 0.03
+    """Frames are dropped whose body's landmarks lie farther from the detected ones: mean distance over the size of the
+    person (ratio)."""
+    max_error_over_usual: float = 3.0
+    """Frames whose reprojection error is this many times the track's median are dropped too: where left and right are
+    exchanged for a moment it is four times. The median counts as .003 at least."""
+    min_silhouette_iou: float = 0.7
+    """Frames are dropped whose body's silhouette agrees less with the segmented person: intersection over union."""
+    min_border_distance_px: float = 1.0
+    """Frames are dropped whose person's box comes nearer to the image's border."""
+    max_overlap: float = 0.1
+    """Frames are dropped whose person's box shares more with another person's: intersection over union (share)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineSettings:
+    """Making the bodies of a track agree with each other by its pictures, between tracking and rendering."""
+
+    mode: Literal["off", "pairs", "track"] = "track"
+    """`track`: every frame is aligned to the mean appearance of the frames around it; `pairs`: to the frames a
+    candidate gap away, each left out where it differs much; `off`: bodies stay as the tracker found them."""
+    window_s: float = 0.5
+    """Half the width of the window of frames in mode `track` (a raised cosine)."""
+    levels_px: tuple[int, ...] = (64, 128, 256, 512)
+    """Sides of the pictures, coarse to fine: from 64 on, starts that are 4 px off at 256 converge."""
+    iterations: int = 6
+    """Steps at each level (count)."""
+    points: int = 6000
+    """Points spread over the body's surface (count); a quarter and half of them at the levels of 64 and 128."""
+    node_spacing_m: float = 0.12
+    """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
+    static_lighting: bool = True
+    """Whether shading by lamps that stand still while the body turns, a function of the surface normal, is estimated
+    and taken out, one for a track."""
+    person: bool = True
+    """Whether points that the segmentation does not call the person are left out: there the picture shows what is
+    behind, and that stands still."""
+    colour_sigma: float = 0.06
+    """Differences of the logarithm of a colour (ratio) that need no explanation."""
+    picture_weight: float = 0.03
+    """Independent measurements that a point and channel is worth (ratio): neighbouring points repeat each other. On
+    real clips more helps (misalignment 2.6 px with 0.015, 2.1 with 0.05), on exact bodies it costs (.17 and .19 px)."""
+    rotation_sigma_rad: float = 0.2
+    """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
+    of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
+    .19, .26 and .40 with 0.3 (three studio films, `picture_weight` 0.015)."""
+    translation_sigma_m: float = 0.02
+    """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
+    rotation_acceleration_sigma_rad_s2: float = 45.0
+    """How much the corrections of joint rotations may accelerate: .05 rad from frame to frame at 30 a second."""
+    translation_acceleration_sigma_m_s2: float = 18.0
+    """The same of the translation's: 2 cm from frame to frame at 30 a second."""
+    offset_sigma_m: float = 0.02
+    """How far the dressed surface may lie off the body."""
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.levels_px)
+            and min(self.levels_px) >= 32
+            and list(self.levels_px) == sorted(self.levels_px),
+            "refine.levels_px",
+            self.levels_px,
+            "Give sides of 32 or more, coarse to fine.",
+        )
+        for name in (
+            "window_s", "iterations", "points", "node_spacing_m", "colour_sigma", "picture_weight",
+            "rotation_sigma_rad", "translation_sigma_m", "rotation_acceleration_sigma_rad_s2",
+            "translation_acceleration_sigma_m_s2", "offset_sigma_m",
+        ):  # fmt: skip
+            require(getattr(self, name) > 0, f"refine.{name}", getattr(self, name), "Give a number above 0.")
