@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ LONGEST = (
     "trainer/test_corrections.py",
 )
 """Measured. The second needs no kernels of the pipeline, so it fills the time in which one process compiles them."""
+
+
+@pytest.fixture(autouse=True)
+def _our_messages_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By `caplog`, also after a command has given our logger a handler of its own."""
+    for name in ("pipeline", "trainer"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

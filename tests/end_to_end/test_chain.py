@@ -185,7 +185,7 @@ def test_fit_predict_and_page(dataset: Path, work: Path, demo_clip: Path) -> Non
     assert done.returncode == 0, done.stderr
     people = [Prediction.load(path) for path in sorted((work / "photo").glob("*.npz"))]
     assert len(people) == 2  # the man and the woman
-    assert all(3 < np.median(person.depth_m[person.depth_m > 0]) < 6 for person in people)
+    assert all(3 < np.median(person.depth_m[person.depth_m > 0]) < 9 for person in people)  # by the lens
 
 
 def test_a_videos_depths_for_prediction_are_those_of_the_dataset(demo_clip: Path, tmp_path: Path) -> None:

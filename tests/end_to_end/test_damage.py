@@ -220,7 +220,8 @@ def test_forget_does_not_guess_whose_rows_a_damaged_unit_holds(root: Path, clips
     for table in ("clips", "frames", "pairs", "samples"):
         (root / shard_path(table, UNIT_B)).write_bytes(b"PAR1")
     with pytest.raises(
-        DatasetError, match=rf"unit {UNIT_B} cannot say.*clips/{UNIT_B}.parquet.*Run the pipeline again"
+        DatasetError,
+        match=rf"source of unit {UNIT_B} cannot be read.*clips/{UNIT_B}.parquet.*Run the pipeline again",
     ):
         forget(str(root), "source-b")
     assert not (root / tombstone_path("source-b")).exists()

@@ -95,7 +95,7 @@ def test_named_keys_are_held_out() -> None:
     assert [ref.source_id for ref in training] == ["b"]
     with pytest.raises(SettingsError, match="'c'"):
         split(refs(["a", "b"]), replace(SETTINGS, held_out=("c",)))
-    with pytest.raises(SettingsError, match="every sample"):
+    with pytest.raises(SettingsError, match="no sample is left"):
         split(refs(["a"]), replace(SETTINGS, held_out=("a",)))
 
 

@@ -164,7 +164,7 @@ def test_files_that_are_not_smpl_are_refused(
     refused("SMPL_MALE.pkl", "not closed", f=np.concatenate([arrays["f"][:-1], arrays["f"][:1]]))
     refused("SMPL_MALE.pkl", "13775 faces, 24 joints, expected", f=arrays["f"][:-1])
     refused("SMPL_MALE.pkl", "shapedirs: found 9 columns", shapedirs=arrays["shapedirs"][..., :9])
-    refused("SMPL.pkl", "does not say a gender")
+    refused("SMPL.pkl", "does not state a gender")
 
 
 def test_the_name_says_the_gender() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pipeline.method.still_images import PhotoBody, PictureBodies
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
+from pipeline.method.picture_bodies import PhotoBody, PictureBodies
 from pipeline.video.equivalent import lens_of_equivalent
 from schemas.conventions import IMAGE_PX
 from schemas.settings import with_overrides

@@ -42,7 +42,7 @@ def test_auto_is_compiled_where_the_cpu_draws_opengl(
 ) -> None:
     """Which can still be asked for by its name."""
     monkeypatch.setattr(choice, "opengl", lambda: OpenGL(platform="egl", renderer=renderer))
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="pipeline"):
         assert resolve_backend("auto") == "compiled"
     assert f"would be drawn by the CPU ({renderer})" in caplog.text
     assert resolve_backend("pyrender_gl") == "pyrender_gl"
@@ -52,7 +52,7 @@ def test_without_opengl_auto_is_compiled(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(choice, "opengl", lambda: None)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="pipeline"):
         assert resolve_backend("auto") == "compiled"
     assert "no OpenGL context" in caplog.text
     for function in (resolve_backend, make_rasterizer):
