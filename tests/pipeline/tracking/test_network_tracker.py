@@ -166,7 +166,7 @@ def test_a_network_must_be_named(film: list[Frame]) -> None:
         Resources(settings).tracker.track(film, unit_id="u", focal_px=None)
     with pytest.raises(SettingsError, match=r"'tracking\.network' is ''"):
         check_named_files(settings)
-    with pytest.raises(SettingsError, match=r"'body\.file' names 'none\.npz'"):
+    with pytest.raises(SettingsError, match=r"'body\.file' is 'none\.npz'"):
         check_named_files(Settings(body=BodySettings(file="none.npz")))
 
 
