@@ -92,6 +92,12 @@ class DatasetError(HumandepthError):
     reason = "bad-dataset"
 
 
+class EngineError(HumandepthError):
+    """What should carry a run out is missing, cannot be reached, or failed as a whole."""
+
+    reason = "engine"
+
+
 class CheckpointError(HumandepthError):
     """A checkpoint that is missing, incomplete, or of another architecture."""
 

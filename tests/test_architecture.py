@@ -30,12 +30,13 @@ ENTRIES = ("pipeline/__init__.py", "pipeline/__main__.py")
 ONLY_IN = {
     "apache_beam": (
         "pipeline/runner/graph.py",
-        "pipeline/runner/driver.py",
+        "pipeline/runner/beam_engine.py",
         "pipeline/runner/beam_flags.py",
         "pipeline/runner/beam_options.py",
-        "pipeline/runner/costs.py",
         "pipeline/dataset/storage.py",
     ),
+    "grpc": ("pipeline/runner/beam_options.py",),
+    "pyspark": ("pipeline/runner/spark_",),
     "argparse": (
         "pipeline/commands/",
         "schemas/command_line.py",

@@ -29,7 +29,6 @@ _EXIT_CODES = {
     3: "done, but some clips failed: see the table `failures`",
     4: "nothing was kept: no clip gave a sample",
     5: "more clips failed than the setting run.max_failed_share allows",
-    70: "a worker process died; run the same command again to go on",
 }
 _GROUPS = {
     "make a dataset": (fetch, download, plan, run),

@@ -11,6 +11,7 @@ from pipeline.commands.arguments import (
     add_workers,
     settings_from,
 )
+from pipeline.runner.engines import NAMES
 from schemas.command_line import Commands
 from schemas.places import plain_path
 
@@ -20,11 +21,13 @@ def add_to(commands: Commands) -> None:
     run = commands.add(
         "run",
         "preprocess clips into a dataset; goes on where an earlier run stopped",
-        about="What follows a lone -- are options of Apache Beam, for example those of a cluster.",
+        about="What follows a lone -- are options of the engine, for example those of a cluster: Apache Beam's, or "
+        "settings of Spark.",
         examples=[
             "clips/ --out dataset --workers 4",
             "clips.csv --out dataset --preset released --set pairs.max_references=8",
             "clips.csv --out gs://bucket/dataset -- --runner=DataflowRunner --project=P --region=R",
+            "clips.csv --out dataset --engine spark --master spark://host:7077 -- spark.executor.memory=4g",
         ],
     )
     add_clips(run)
@@ -36,6 +39,17 @@ def add_to(commands: Commands) -> None:
         help="dataset folder, or an address in a bucket (gs://, s3://)",
     )
     add_workers(run)
+    run.add_argument(
+        "--engine",
+        choices=NAMES,
+        default="beam",
+        help="what carries the run out: Apache Beam, Spark, or a plain loop (default: beam)",
+    )
+    run.add_argument(
+        "--master",
+        metavar="URL",
+        help="Spark's master, such as spark://host:7077, yarn or local-cluster[2,1,2048] (default: local[WORKERS])",
+    )
     add_focal_px(run)
     run.add_argument(
         "--retry-failed",
@@ -61,20 +75,21 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from pipeline.audit.gates import overrides_from_name
-    from pipeline.runner.beam_options import pipeline_options
     from pipeline.runner.driver import run
+    from pipeline.runner.engines import make_engine
     from pipeline.runner.summary import print_run
     from pipeline.video.source import clips_from_arguments
 
     settings = settings_from(options, overrides_from_name(options.selection))
-    pipeline_options(options.workers, options.beam_args)  # wrong usage is said before any input is looked at
+    engine = make_engine(  # wrong usage is said before any input is looked at
+        options.engine, workers=options.workers, master=options.master, arguments=options.beam_args
+    )
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     summary = run(
         clips,
         options.out,
         settings,
-        workers=options.workers,
-        beam_args=options.beam_args,
+        engine=engine,
         retry=options.retry_failed,
         isolated=True,
         settings_from=options.settings_from,

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+import grpc
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
 from pipeline.runner.beam_flags import check_flags
-from schemas.errors import SettingsError
+from schemas.errors import EngineError, SettingsError
 
-
-class QuietRunner(FnApiRunner):
-    """Beam's own runner; its worker processes are started by `pipeline.runner.beam_worker`."""
-
-    def run_via_runner_api(self, pipeline_proto: Any, options: PipelineOptions) -> Any:
-        for environment in pipeline_proto.components.environments.values():
-            environment.payload = environment.payload.replace(
-                b"apache_beam.runners.worker.sdk_worker_main", b"pipeline.runner.beam_worker"
-            )
-        return super().run_via_runner_api(pipeline_proto, options)
+ENDPOINT_LIMIT_S = "HUMANDEPTH_ENDPOINT_LIMIT_S"
+"""Environment variable: how long a job service is waited for, in place of 20 seconds."""
 
 
 def pipeline_options(workers: int, beam_args: Sequence[str]) -> PipelineOptions:
-    """Beam's options: FnApiRunner in one process or in `workers` processes, or whatever `beam_args` ask for."""
-    if workers < 1:
-        raise SettingsError(f"--workers cannot be {workers}.", remedy="Give 1 or more.")
+    """Beam's options: FnApiRunner with one thread a worker, or whatever `beam_args` ask for."""
     if runner_name(beam_args) == "DaskRunner":
         raise SettingsError(
             "DaskRunner is refused: it loses and duplicates elements while reporting success.",
@@ -35,14 +25,31 @@ def pipeline_options(workers: int, beam_args: Sequence[str]) -> PipelineOptions:
     check_flags(beam_args)
     arguments = list(beam_args)
     if not beam_args and workers > 1:
-        arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+        arguments += ["--direct_running_mode=multi_threading", f"--direct_num_workers={workers}"]
     return PipelineOptions(arguments)
 
 
 def runner_name(beam_args: Sequence[str]) -> str:
+    """The runner that the options name; FnApiRunner without one."""
     for position, argument in enumerate(beam_args):
         if argument.startswith("--runner="):
             return argument.partition("=")[2]
         if argument == "--runner" and position + 1 < len(beam_args):
             return beam_args[position + 1]
     return "FnApiRunner"
+
+
+def check_job_endpoint(options: PipelineOptions) -> None:
+    """Raises EngineError where the job service of `--job_endpoint` does not answer: Beam would wait for ever."""
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if not endpoint or endpoint == "embed":
+        return
+    limit_s = float(os.environ.get(ENDPOINT_LIMIT_S, "20"))
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=limit_s)
+        except grpc.FutureTimeoutError:
+            raise EngineError(
+                f"no job service of Beam answers at {endpoint} (--job_endpoint, waited for {limit_s:g} s).",
+                remedy="Start it, or correct host and port; docs/clusters.md says how.",
+            ) from None

@@ -1,4 +1,4 @@
-"""One run: check the folder, run the graph, say what came of it. The driver's side of `python -m pipeline run`."""
+"""One run: check the folder, let an engine work, say what came of it. The driver's side of `python -m pipeline run`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult
 
 from pipeline.assets import asset_path
 from pipeline.config import Settings
@@ -29,13 +25,13 @@ from pipeline.method.named_files import check_named_files
 from pipeline.method.resources import Resources, shared_resources
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
-from pipeline.runner import graph
-from pipeline.runner.beam_options import QuietRunner, pipeline_options, runner_name
-from pipeline.runner.costs import costs_of, summary_of
+from pipeline.runner.engines import Engine, make_engine
 from pipeline.runner.progress import ProgressDisplay, read_note
-from pipeline.runner.stop_signals import WorkerGuard, stop_signals
+from pipeline.runner.steps import Steps
+from pipeline.runner.stop_signals import stop_signals
 from pipeline.runner.subprocesses import close_idle
-from pipeline.runner.summary import RunSummary, with_focal_lengths, write_summary
+from pipeline.runner.summary import RunSummary, summary_of, with_focal_lengths, write_summary
+from pipeline.runner.tally import Tally
 from pipeline.runner.units import STOP_NOTE, UnitWork
 from pipeline.video.source import checked_id
 from schemas.errors import DatasetError
@@ -53,12 +49,14 @@ def run(
     isolated: bool = False,
     settings_from: str | None = None,
     make_resources: Callable[[Settings], Resources] = shared_resources,
+    engine: Engine | None = None,
 ) -> RunSummary:
     """Preprocesses clips into the dataset at `root`; units finished before with the same fingerprint are skipped.
 
     `retry` names a reason whose failed units are tried again (empty: every reason). `isolated` does the work in child
     processes, which can be ended at the time limit and may crash. `settings_from` decides where a folder was made with
-    other settings: `dataset` goes on with the folder's, `command` remakes it with these.
+    other settings: `dataset` goes on with the folder's, `command` remakes it with these. `engine` carries it
+    out; without one Beam does, with `workers` or `beam_args`.
 
     Raises SettingsError, AssetError or DatasetError before any work is done when it cannot succeed, and SourceError for
     an id that may not become part of a file's name.
@@ -68,22 +66,16 @@ def run(
         checked_id(clip.clip_id)
         checked_id(clip.source_id)
     settings = resolve(settings)
-    options = pipeline_options(workers, beam_args)
+    engine = engine or make_engine("beam", workers=workers, arguments=beam_args)
     local = not is_remote(root)
     with held(root) if local else nullcontext() as lock:
         settings = prepare_folder(root, settings, settings_from)
         if local:
             settle(root)
             clips = without_forgotten(clips, root)
-        result = _carry_out(
-            clips,
-            options,
-            UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources),
-            lock=lock,
-            beam_args=beam_args,
-            isolated=isolated and not beam_args,
-        )
-        summary = summary_of(result, costs_of(result, time.monotonic() - begin_s, workers))
+        work = UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources)
+        tally = _carry_out(clips, engine, Steps(work=work, isolated=isolated), lock)
+        summary = summary_of(tally, time.monotonic() - begin_s)
         if local:
             with storage_as_dataset_errors(), typed_storage_errors(root):
                 settle(root)
@@ -94,46 +86,27 @@ def run(
     return summary
 
 
-def _carry_out(
-    clips: Sequence[ClipRef],
-    options: PipelineOptions,
-    work: UnitWork,
-    *,
-    lock: RunLock | None,
-    beam_args: Sequence[str],
-    isolated: bool,
-) -> PipelineResult:
-    on_this_machine = not beam_args
+def _carry_out(clips: Sequence[ClipRef], engine: Engine, steps: Steps, lock: RunLock | None) -> Tally:
+    """The engine's work, watched: progress is shown, signals end it, temporary files go when it ends."""
     with ExitStack() as stack:
         temporary = stack.enter_context(owned_folder("run"))
         folder = temporary / "progress"
         folder.mkdir()
-        if on_this_machine:
+        if engine.is_local:
             stack.enter_context(all_temporary_files_in(temporary))
-            stack.enter_context(ProgressDisplay(str(folder), len(clips)))
             stack.callback(close_idle)
-            stack.enter_context(WorkerGuard(temporary))
-            stack.enter_context(stop_signals(work.root, lock, temporary))
-            work = replace(work, progress_folder=str(folder))
-        runner = QuietRunner() if runner_name(beam_args) == "FnApiRunner" else runner_name(beam_args)
-        job = beam.Pipeline(runner=runner, options=options)
-        graph.build(
-            job,
-            clips,
-            work,
-            on_cluster=not on_this_machine,
-            isolated=isolated,
-            driver_pid=os.getpid() if on_this_machine else None,
-        )
+            steps = replace(steps, driver_pid=os.getpid())
+        if engine.shows_progress:
+            stack.enter_context(ProgressDisplay(str(folder), len(clips)))
+            stack.enter_context(stop_signals(steps.work.root, lock, temporary))
+            steps = replace(steps, work=replace(steps.work, progress_folder=str(folder)))
         try:
-            result = job.run()
-            result.wait_until_finish()
+            return engine.carry_out(clips, steps)
         except Exception as error:
             note = read_note(folder / STOP_NOTE)
             if note is None:
                 raise
             raise DatasetError(str(note["message"]), remedy=str(note["remedy"])) from error
-    return result
 
 
 def resolve(settings: Settings) -> Settings:

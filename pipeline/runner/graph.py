@@ -1,151 +1,129 @@
 """The Beam graph on one page. Clip references in, shards out; only parameters and scalars cross a shuffle.
 
-Clips -> Cut -> (shuffle) -> Track -> (shuffle, on a cluster) -> Render, which writes the unit's shards itself
+    on a cluster      Clips -> (shuffle) -> Cut -> (shuffle) -> Track -> (shuffle) -> Render
+    on one machine    Workers -> Draw -> Track -> Render
 
-On one machine Track and Render stay fused: a unit is finished before the next begins, so an interrupted run loses
-one unit a worker. On a cluster a shuffle parts them, because only Track may ask for an accelerator.
+Render writes the unit's shards itself. On a cluster shuffles spread the work, and part Track from its neighbours
+because only Track may ask for an accelerator; a shuffle ends when all that comes before it is done. On one machine
+there is none: an element of the graph is a worker, which draws clips and segments from a queue (`work_queue.py`), and a
+unit is finished before its worker draws again. So the first unit is finished while 100,000 clips wait to be cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from pipeline.host.process_family import die_with
-from pipeline.records import ClipRef, Failure, Segment, TrackedSegment, UnitCounts
-from pipeline.runner.stopwatch import Spent
-from pipeline.runner.subprocesses import call_isolated
-from pipeline.runner.units import (
-    UnitWork,
-    cut_clip,
-    failed_segment,
-    render_unit,
-    track_unit,
-    write_failed_clip,
-)
-from schemas.errors import CrashError, TimeLimitError
+from pipeline.records import ClipRef, Segment, TrackedSegment
+from pipeline.runner.steps import Steps, process_name
+from pipeline.runner.tally import Tally
+from pipeline.runner.work_queue import queue_named
 
 NAMESPACE = "humandepth"
-STAGE_PREFIX = "stage-ms-"
+PEAK_MB, WORKERS = "peak-mb", "workers"
 
 
-def build(
-    pipeline: beam.Pipeline,
-    clips: Sequence[ClipRef],
-    work: UnitWork,
-    *,
-    on_cluster: bool = False,
-    isolated: bool = False,
-    driver_pid: int | None = None,
-) -> beam.PCollection:
-    """Applies the whole graph and returns a `UnitCounts` for every unit that was worked on."""
-    step = (work, isolated, driver_pid)
-    tracked = (
+def build_for_cluster(pipeline: beam.Pipeline, clips: Sequence[ClipRef], steps: Steps) -> None:
+    """Applies the graph in which every step may run on another machine."""
+    (
         pipeline
         | "Clips" >> beam.Create(list(clips))
         | "Spread clips" >> beam.Reshuffle()
-        | "Cut" >> beam.ParDo(CutIntoSegments(*step))
+        | "Cut" >> beam.ParDo(CutIntoSegments(steps))
         | "Spread segments" >> beam.Reshuffle()
-        | "Track" >> beam.ParDo(TrackPeople(*step)).with_resource_hints(**_hints(work) if on_cluster else {})
+        | "Track" >> beam.ParDo(TrackPeople(steps)).with_resource_hints(**_hints(steps))
+        | "Spread tracks" >> beam.Reshuffle()
+        | "Render" >> beam.ParDo(RenderAndWrite(steps))
     )
-    if on_cluster:
-        tracked = tracked | "Spread tracks" >> beam.Reshuffle()
-    return tracked | "Render" >> beam.ParDo(RenderAndWrite(*step))
 
 
-def _hints(work: UnitWork) -> dict[str, str]:
+def build_for_one_machine(pipeline: beam.Pipeline, workers: int, queue: str, steps: Steps) -> None:
+    """Applies the graph whose workers draw from the queue of that name (`work_queue.opened`)."""
+    (
+        pipeline
+        | "Workers" >> beam.Create(range(workers))
+        | "One each" >> beam.Reshuffle()
+        | "Draw" >> beam.ParDo(DrawSegments(steps, queue))
+        | "Track" >> beam.ParDo(TrackPeople(steps, queue))
+        | "Render" >> beam.ParDo(RenderAndWrite(steps, queue))
+    )
+
+
+def _hints(steps: Steps) -> dict[str, str]:
     """What a machine that tracks must have. Steps of unlike hints are never fused, so one machine gets none."""
-    run = work.settings.run
+    run = steps.work.settings.run
     return {"min_ram": run.tracking_ram} | ({"accelerator": run.accelerator} if run.accelerator else {})
 
 
 class _Step(beam.DoFn):
-    """A step that calls functions of `units`, in a child process where it is isolated."""
+    """A step that calls `Steps`. Where one fails, the others of its queue draw no more."""
 
-    def __init__(self, work: UnitWork, isolated: bool, driver_pid: int | None) -> None:
-        self._work, self._isolated, self._driver_pid = work, isolated, driver_pid
+    def __init__(self, steps: Steps, queue: str | None = None) -> None:
+        self._steps, self._queue = steps, queue
 
     def setup(self) -> None:
-        if self._driver_pid is not None:
-            die_with(self._driver_pid)
+        self._steps.begin()
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        if not self._isolated:
-            return function(self._work, *arguments)
-        limit_s = self._work.settings.run.unit_time_limit_s
+    @contextmanager
+    def _ending_queue(self) -> Iterator[None]:
         try:
-            return call_isolated(function, self._work, *arguments, limit_s=limit_s)
-        except CrashError:  # once more: it may have been killed for want of memory, or by hand
-            return call_isolated(function, self._work, *arguments, limit_s=limit_s)
+            yield
+        except BaseException:
+            if self._queue is not None:
+                queue_named(self._queue).end()
+            raise
+
+    def _report(self, tally: Tally, worker: str | None = None) -> None:
+        for name, count in tally.counts.items():
+            Metrics.counter(NAMESPACE, name).inc(count)
+        Metrics.distribution(NAMESPACE, PEAK_MB).update(tally.peak_mb)
+        if self._queue is None or worker is not None:
+            Metrics.string_set(NAMESPACE, WORKERS).add(worker or process_name())
+
+
+class DrawSegments(_Step):
+    """A worker's number -> Segments, one at a time, as the queue and the worker's own cutting give them."""
+
+    def process(self, number: int) -> Iterator[Segment]:
+        assert self._queue is not None
+        queue = queue_named(self._queue)
+        while (piece := queue.draw()) is not None:
+            self._report(Tally(), worker=f"worker {number}")
+            if isinstance(piece, Segment):
+                yield piece
+                continue
+            with self._ending_queue():
+                segments, tally = self._steps.cut(piece)
+            self._report(tally)
+            queue.found(segments)
 
 
 class CutIntoSegments(_Step):
-    """ClipRef -> the Segments that are not finished yet. A clip that cannot be read leaves its rows and ends here."""
+    """ClipRef -> the Segments that are not finished yet."""
 
     def process(self, clip: ClipRef) -> Iterator[Segment]:
-        try:
-            cut = self._call(cut_clip, clip)
-        except (TimeLimitError, CrashError) as error:
-            _count(write_failed_clip(self._work, clip, _about(clip, error)))
-            return
-        _count_time(cut.spent)
-        if cut.failed is not None:
-            _count(cut.failed)
-        for outcome in cut.finished:
-            Metrics.counter(NAMESPACE, "units-skipped").inc()
-            _count_outcome(outcome)
-        yield from cut.todo
+        segments, tally = self._steps.cut(clip)
+        self._report(tally)
+        yield from segments
 
 
 class TrackPeople(_Step):
     """Segment -> TrackedSegment."""
 
     def process(self, segment: Segment) -> Iterator[TrackedSegment]:
-        try:
-            tracked, spent = self._call(track_unit, segment)
-        except (TimeLimitError, CrashError) as error:
-            yield failed_segment(segment, "track", _about(segment.clip, error))
-            return
-        _count_time(spent)
-        Metrics.counter(NAMESPACE, "frames-read").inc(tracked.frames_read)
+        with self._ending_queue():
+            tracked, tally = self._steps.track(segment)
+        self._report(tally)
         yield tracked
 
 
 class RenderAndWrite(_Step):
-    """TrackedSegment -> shards and completion record on disk -> UnitCounts."""
+    """TrackedSegment -> shards and completion record on disk."""
 
-    def process(self, tracked: TrackedSegment) -> Iterator[UnitCounts]:
-        try:
-            counts, spent = self._call(render_unit, tracked)
-        except (TimeLimitError, CrashError) as error:
-            failure = Failure.of("render", _about(tracked.segment.clip, error))
-            counts, spent = render_unit(self._work, replace(tracked, tracks=(), failure=failure))
-        _count_time(spent)
-        _count(counts)
-        yield counts
-
-
-def _about(clip: ClipRef, error: TimeLimitError | CrashError) -> TimeLimitError | CrashError:
-    return type(error)(f"{clip.uri}: {error.message}", remedy=error.remedy)
-
-
-def _count_time(spent: Spent) -> None:
-    for stage, seconds in spent.seconds.items():
-        Metrics.counter(NAMESPACE, STAGE_PREFIX + stage).inc(round(1000 * seconds))
-    Metrics.distribution(NAMESPACE, "peak-mb").update(spent.peak_mb)
-
-
-def _count(counts: UnitCounts) -> None:
-    _count_outcome(counts.outcome)
-    for name in ("samples", "pairs_kept", "pairs_dropped", "frames_kept"):
-        Metrics.counter(NAMESPACE, name.replace("_", "-")).inc(getattr(counts, name))
-
-
-def _count_outcome(outcome: str) -> None:
-    Metrics.counter(NAMESPACE, "units-kept" if outcome == "kept" else "units-failed").inc()
-    if outcome != "kept":
-        Metrics.counter(NAMESPACE, f"failed-{outcome}").inc()
+    def process(self, tracked: TrackedSegment) -> None:
+        with self._ending_queue():
+            tally = self._steps.render(tracked)
+        self._report(tally)

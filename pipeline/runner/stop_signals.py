@@ -1,4 +1,4 @@
-"""How a run ends early: a worker that was killed, a signal to the driver."""
+"""How a run ends early: a signal to the driver."""
 
 from __future__ import annotations
 
@@ -15,37 +15,6 @@ from types import FrameType
 from pipeline.dataset.folder_lock import RunLock
 from pipeline.dataset.storage import is_remote, spool_folder
 from pipeline.host.process_family import end_descendants
-
-WORKER_DIED = 70
-"""Exit code when a worker process was killed: finished units stay, the same command goes on with the rest."""
-
-
-class WorkerGuard:
-    """Ends the job when a worker process dies: Beam's runner would wait for it for ever."""
-
-    def __init__(self, temporary: Path) -> None:
-        self._temporary = temporary
-
-    def __enter__(self) -> None:
-        self._before = threading.excepthook
-
-        def hook(arguments: threading.ExceptHookArgs) -> None:
-            self._before(arguments)
-            if arguments.thread is not None and arguments.thread.name == "run_worker":
-                print(
-                    "error: a worker process died (killed, or out of memory: try fewer --workers). "
-                    "Run the same command again to go on.",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                end_descendants()
-                shutil.rmtree(self._temporary, ignore_errors=True)
-                os._exit(WORKER_DIED)
-
-        threading.excepthook = hook
-
-    def __exit__(self, *details: object) -> None:
-        threading.excepthook = self._before
 
 
 @contextmanager

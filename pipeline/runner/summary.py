@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.dataset.storage import is_remote, publish_text
+from pipeline.host.memory import peak_mb
 from pipeline.runner.progress import duration
+from pipeline.runner.tally import FAILED_PREFIX, STAGE_PREFIX, Tally
 from schemas.dataset import SUMMARY_PATH, Dataset
 from schemas.escaping import shown
 
@@ -33,7 +35,7 @@ COUNTED = (
     "units_kept", "units_failed", "units_skipped", "samples", "frames_read", "frames_kept", "pairs_kept",
     "pairs_dropped",
 )  # fmt: skip
-"""Fields of a summary that the graph counts."""
+"""Fields of a summary that the steps count."""
 _SHOWN_FAILURES = 50
 
 
@@ -43,6 +45,7 @@ class RunCosts:
 
     wall_s: float
     workers: int
+    """How many did something, however many stood ready."""
     peak_mb: int
     """The most memory any one process of it has used."""
     stage_s: Mapping[str, float]
@@ -52,7 +55,7 @@ class RunCosts:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What came of a run, from the graph's counters (units finished earlier are counted by their outcome)."""
+    """What came of a run, from what the steps counted (units finished earlier are counted by their outcome)."""
 
     units_kept: int
     units_failed: int
@@ -81,6 +84,24 @@ class RunSummary:
         if self.units_kept and self.units_failed > max_failed_share * units:
             return TOO_MANY_FAILED
         return self.exit_code
+
+
+def summary_of(tally: Tally, wall_s: float) -> RunSummary:
+    """What an engine counted, as a summary."""
+    counts = tally.counts
+    stage_s = {stage: counts.get(STAGE_PREFIX + stage, 0) / 1000 for stage in STAGES}
+    costs = RunCosts(
+        wall_s=round(wall_s, 3),
+        workers=len(tally.workers),
+        peak_mb=max(peak_mb(), tally.peak_mb),
+        stage_s={stage: seconds for stage, seconds in stage_s.items() if seconds},
+        failed={
+            name.removeprefix(FAILED_PREFIX): count
+            for name, count in sorted(counts.items())
+            if name.startswith(FAILED_PREFIX)
+        },
+    )
+    return RunSummary(**{name: counts.get(name.replace("_", "-"), 0) for name in COUNTED}, costs=costs)
 
 
 def with_focal_lengths(summary: RunSummary, root: str) -> RunSummary:

@@ -108,6 +108,18 @@ def track_unit(work: UnitWork, segment: Segment) -> tuple[TrackedSegment, Spent]
     return tracked, clock.spent("fit" if tracked.tracks else "track")
 
 
+def finished_counts(work: UnitWork, segment: Segment) -> UnitCounts | None:
+    """What an earlier attempt of this run made of a unit that it finished without saying so; None where it did not.
+
+    Its record knows the outcome and the samples; frames and pairs of such a unit are not counted.
+    """
+    record = finished_record(work.root, segment.unit_id, work.fingerprint(segment))
+    if record is None or _to_retry(record.outcome, work.retry):
+        return None
+    samples = sum(shard.rows for shard in record.shards if shard.table == "samples")
+    return UnitCounts(unit_id=segment.unit_id, outcome=record.outcome, samples=samples)
+
+
 def failed_segment(segment: Segment, stage: str, error: HumandepthError) -> TrackedSegment:
     """A segment that gave nothing, and why."""
     return TrackedSegment(segment=segment, tracks=(), frames_read=0, failure=Failure.of(stage, error))

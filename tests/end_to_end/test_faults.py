@@ -245,21 +245,16 @@ def test_a_signal_drops_the_unit_at_work(
     assert Dataset.open(out).content_hash() == Dataset.open(made).content_hash()
 
 
-def test_a_killed_worker_ends_the_job_and_the_rest_goes_on(
-    made: Path, clips: list[ClipRef], manifest: Path, tmp_path: Path
-) -> None:
+def test_a_killed_worker_is_replaced_and_the_run_goes_on(made: Path, manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = fast_command("run", manifest, "--out", out, "--workers", "2")
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: any(out.glob("meta/records/*.json")), driver)
-    workers = processes_with("pipeline.runner.beam_worker", driver.pid)
+    workers = processes_with("multiprocessing.spawn", driver.pid)
     assert workers
     os.kill(workers[-1], signal.SIGKILL)
     _, said = driver.communicate(timeout=60)
-    assert driver.returncode == 70, said
-    assert "a worker process died" in said
-    assert not processes_with("", driver.pid)
-    go_on(clips, out)
+    assert driver.returncode == 0, said
     assert Dataset.open(out).content_hash() == Dataset.open(made).content_hash()
 
 

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 
 
 def test_killed_and_resumed_is_the_same_dataset(tmp_path: Path) -> None:
-    """The short form of `make soak`: driver, unit process and worker, one after the other."""
+    """The short form of `make soak`: a unit's process of two, the driver of two, the unit's process of one."""
     kills = [
-        Kill(victim="worker", workers=2, after_units=2, delay_s=0.29),
+        Kill(victim="unit", workers=2, after_units=2, delay_s=0.29),
         Kill(victim="driver", workers=2, after_units=3, delay_s=0.05),
         Kill(victim="unit", workers=1, after_units=3, delay_s=0.21),
     ]

@@ -16,7 +16,7 @@ from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
 from tests.support.fast_units import STARTS, fast_command, fast_resources, fast_settings, write_clips
 
-VICTIMS = {"unit": "multiprocessing.spawn", "worker": "pipeline.runner.beam_worker"}
+VICTIMS = {"unit": "multiprocessing.spawn"}
 """What the command lines of the processes hold that are killed; `driver` is the run itself."""
 
 
@@ -52,7 +52,7 @@ def random_kills(count: int, units: int, seed: int) -> Iterator[Kill]:
     rng = random.Random(seed)
     for number in range(count):
         workers = rng.choice((1, 2))
-        victim = rng.choice(("driver", "unit", "worker") if workers == 2 else ("driver", "driver", "unit"))
+        victim = rng.choice(("driver", "driver", "unit"))
         most = max(1, units // count)
         yield Kill(
             victim=victim,

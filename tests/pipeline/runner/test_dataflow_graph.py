@@ -7,6 +7,7 @@ import pytest
 from pipeline.config import Settings
 from pipeline.records import ClipRef
 from pipeline.runner import graph
+from pipeline.runner.steps import Steps
 from pipeline.runner.units import UnitWork
 from schemas.settings import with_overrides
 
@@ -30,7 +31,7 @@ def proto():
     settings = with_overrides(Settings(), [f"run.accelerator={ACCELERATOR}", "run.tracking_ram=16GB"])
     pipeline = beam.Pipeline(options=PipelineOptions(OPTIONS))
     clip = ClipRef(clip_id="c", uri="gs://bucket/c.mp4", source_id="s")
-    graph.build(pipeline, [clip], UnitWork(settings=settings, root="gs://bucket/out"), on_cluster=True)
+    graph.build_for_cluster(pipeline, [clip], Steps(work=UnitWork(settings=settings, root="gs://bucket/out")))
     return pipeline.runner.driver().job.proto_pipeline
 
 
@@ -78,10 +79,10 @@ def test_a_shuffle_stands_on_both_sides_of_tracking(proto) -> None:
     assert any("Spread tracks" in name for name in above("Render"))
 
 
-def test_on_one_machine_track_and_render_are_one_step() -> None:
+def test_on_one_machine_all_steps_are_one() -> None:
     pipeline = beam.Pipeline()
-    clip = ClipRef(clip_id="c", uri="c.mp4", source_id="s")
-    graph.build(pipeline, [clip], UnitWork(settings=Settings(), root="out"))
+    graph.build_for_one_machine(pipeline, 2, "queue", Steps(work=UnitWork(settings=Settings(), root="out")))
     proto = pipeline.to_runner_api()
     assert steps(proto)["Track"].environment_id == steps(proto)["Render"].environment_id
-    assert list(steps(proto)["Track"].outputs.values()) == list(steps(proto)["Render"].inputs.values())
+    for name, after in (("Draw", "Track"), ("Track", "Render")):
+        assert list(steps(proto)[name].outputs.values()) == list(steps(proto)[after].inputs.values())

@@ -45,15 +45,10 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_workers_become_processes() -> None:
-    options = pipeline_options(3, []).get_all_options()
-    assert options["direct_num_workers"] == 3
-    assert options["direct_running_mode"] == "multi_processing"
+def test_a_runner_that_loses_elements_is_refused() -> None:
     for runner in (["--runner=DaskRunner"], ["--runner", "DaskRunner"]):
         with pytest.raises(SettingsError, match="loses"):
             pipeline_options(1, runner)
-    with pytest.raises(SettingsError, match="--workers"):
-        pipeline_options(0, [])
 
 
 def test_a_fingerprint_changes_with_anything_that_matters() -> None:
