@@ -33,9 +33,10 @@ ONLY_IN = {
         "pipeline/runner/beam_engine.py",
         "pipeline/runner/beam_flags.py",
         "pipeline/runner/beam_options.py",
+        "pipeline/runner/beam_service.py",
         "pipeline/dataset/storage.py",
     ),
-    "grpc": ("pipeline/runner/beam_options.py",),
+    "grpc": ("pipeline/runner/beam_options.py", "pipeline/runner/beam_service.py"),
     "pyspark": ("pipeline/runner/spark_",),
     "argparse": (
         "pipeline/commands/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipeline.records import ClipRef
 from pipeline.runner import graph
-from pipeline.runner.beam_options import check_job_endpoint, pipeline_options, runner_name
+from pipeline.runner.beam_options import check_job_endpoint, has_job_server, pipeline_options, runner_name
 from pipeline.runner.steps import Steps
 from pipeline.runner.tally import Tally
 from pipeline.runner.work_queue import WorkQueue, opened
@@ -46,7 +47,7 @@ class BeamEngine:
             runner=runner_name(self.arguments), options=pipeline_options(self.workers, self.arguments)
         )
         if not self.is_local:
-            graph.build_for_cluster(job, clips, steps)
+            graph.build_for_cluster(job, clips, steps, hinted=not has_job_server(self.arguments))
             return _carried_out(job)
         if self.workers > 1:  # threads of one process must not share a tracker
             steps = replace(steps, isolated=True)
@@ -64,13 +65,16 @@ def _carried_out(job: beam.Pipeline) -> Tally:
 def _tally_of(result: PipelineResult) -> Tally:
     """What the steps counted; several may count the same thing."""
     found = result.metrics().query()
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    workers = set()
     for entry in _ours(found["counters"]):
         name = entry.key.metric.name
-        counts[name] = counts.get(name, 0) + int(_value(entry))
-    peaks = [_value(entry).max for entry in _ours(found["distributions"])]
-    workers = [_value(entry) for entry in _ours(found["string_sets"])]
-    return Tally(counts=counts, peak_mb=max(map(int, peaks), default=0), workers=frozenset().union(*workers))
+        if name.startswith(graph.WORKER_PREFIX):
+            workers.add(name)
+        else:
+            counts[name] += int(_value(entry))
+    peaks = [int(_value(entry).max) for entry in _ours(found["distributions"])]
+    return Tally(counts=dict(counts), peak_mb=max(peaks, default=0), workers=frozenset(workers))
 
 
 def _ours(entries: Sequence[Any]) -> list[Any]:

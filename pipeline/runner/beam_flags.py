@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from schemas.command_line import nearest
 from schemas.errors import SettingsError
 
-_JOB_SERVERS = ("portable", "flink", "spark", "prism")
+JOB_SERVERS = ("portable", "flink", "spark", "prism")
 """Runners whose job server may take options that Beam's Python side does not know: only misspelt ones are refused."""
 _REMEDY = "Beam lists its options in PipelineOptions; options of `run` itself come before --."
 
@@ -25,7 +25,7 @@ def check_flags(beam_args: Sequence[str]) -> None:
             f"Beam's option {error.argument_name}: {error.message}.", remedy="Correct what comes after --."
         ) from None
     runner = _checked_runner(options.runner)
-    has_server = runner.removesuffix("runner") in _JOB_SERVERS
+    has_server = runner.removesuffix("runner") in JOB_SERVERS
     known = [flag for action in parser._actions for flag in action.option_strings]
     for word in unknown:
         flag = word.partition("=")[0]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
-from pipeline.runner.beam_flags import check_flags
+from pipeline.runner.beam_flags import JOB_SERVERS, check_flags
 from schemas.errors import EngineError, SettingsError
 
-ENDPOINT_LIMIT_S = "HUMANDEPTH_ENDPOINT_LIMIT_S"
-"""Environment variable: how long a job service is waited for, in place of 20 seconds."""
+ENDPOINT_LIMIT_S = 15.0
+"""How long a job service is waited for."""
 
 
 def pipeline_options(workers: int, beam_args: Sequence[str]) -> PipelineOptions:
@@ -39,17 +38,21 @@ def runner_name(beam_args: Sequence[str]) -> str:
     return "FnApiRunner"
 
 
+def has_job_server(beam_args: Sequence[str]) -> bool:
+    """Whether the runner hands its graph to a job server: none of them reads hints of a step's memory."""
+    return runner_name(beam_args).lower().removesuffix("runner") in JOB_SERVERS
+
+
 def check_job_endpoint(options: PipelineOptions) -> None:
     """Raises EngineError where the job service of `--job_endpoint` does not answer: Beam would wait for ever."""
     endpoint = options.view_as(PortableOptions).job_endpoint
     if not endpoint or endpoint == "embed":
         return
-    limit_s = float(os.environ.get(ENDPOINT_LIMIT_S, "20"))
     with grpc.insecure_channel(endpoint) as channel:
         try:
-            grpc.channel_ready_future(channel).result(timeout=limit_s)
+            grpc.channel_ready_future(channel).result(timeout=ENDPOINT_LIMIT_S)
         except grpc.FutureTimeoutError:
             raise EngineError(
-                f"no job service of Beam answers at {endpoint} (--job_endpoint, waited for {limit_s:g} s).",
+                f"no job service of Beam answers at {endpoint} (--job_endpoint, waited for {ENDPOINT_LIMIT_S:g} s).",
                 remedy="Start it, or correct host and port; docs/clusters.md says how.",
             ) from None

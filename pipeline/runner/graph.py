@@ -23,18 +23,22 @@ from pipeline.runner.tally import Tally
 from pipeline.runner.work_queue import queue_named
 
 NAMESPACE = "humandepth"
-PEAK_MB, WORKERS = "peak-mb", "workers"
+PEAK_MB = "peak-mb"
+WORKER_PREFIX = "worker-"
+"""Of a counter for every worker that did something. FnApiRunner loses all but one worker's part of a string set."""
 
 
-def build_for_cluster(pipeline: beam.Pipeline, clips: Sequence[ClipRef], steps: Steps) -> None:
-    """Applies the graph in which every step may run on another machine."""
+def build_for_cluster(
+    pipeline: beam.Pipeline, clips: Sequence[ClipRef], steps: Steps, *, hinted: bool = True
+) -> None:
+    """Applies the graph in which every step may run on another machine, `hinted` where its runner reads hints."""
     (
         pipeline
         | "Clips" >> beam.Create(list(clips))
         | "Spread clips" >> beam.Reshuffle()
         | "Cut" >> beam.ParDo(CutIntoSegments(steps))
         | "Spread segments" >> beam.Reshuffle()
-        | "Track" >> beam.ParDo(TrackPeople(steps)).with_resource_hints(**_hints(steps))
+        | "Track" >> beam.ParDo(TrackPeople(steps)).with_resource_hints(**_hints(steps) if hinted else {})
         | "Spread tracks" >> beam.Reshuffle()
         | "Render" >> beam.ParDo(RenderAndWrite(steps))
     )
@@ -53,7 +57,7 @@ def build_for_one_machine(pipeline: beam.Pipeline, workers: int, queue: str, ste
 
 
 def _hints(steps: Steps) -> dict[str, str]:
-    """What a machine that tracks must have. Steps of unlike hints are never fused, so one machine gets none."""
+    """What a machine that tracks must have. Steps of unlike hints never share a worker process."""
     run = steps.work.settings.run
     return {"min_ram": run.tracking_ram} | ({"accelerator": run.accelerator} if run.accelerator else {})
 
@@ -81,7 +85,7 @@ class _Step(beam.DoFn):
             Metrics.counter(NAMESPACE, name).inc(count)
         Metrics.distribution(NAMESPACE, PEAK_MB).update(tally.peak_mb)
         if self._queue is None or worker is not None:
-            Metrics.string_set(NAMESPACE, WORKERS).add(worker or process_name())
+            Metrics.counter(NAMESPACE, WORKER_PREFIX + (worker or process_name())).inc()
 
 
 class DrawSegments(_Step):
@@ -91,7 +95,7 @@ class DrawSegments(_Step):
         assert self._queue is not None
         queue = queue_named(self._queue)
         while (piece := queue.draw()) is not None:
-            self._report(Tally(), worker=f"worker {number}")
+            self._report(Tally(), worker=str(number))
             if isinstance(piece, Segment):
                 yield piece
                 continue

@@ -1,0 +1,71 @@
+"""The same dataset whatever carries the run out, and what is said where an engine cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.runner.driver import run
+from pipeline.runner.engines import make_engine
+from pipeline.video.source import clips_from_arguments
+from schemas.dataset import Dataset
+from tests.cluster import Unavailable, portable, spark
+from tests.support.fast_units import STARTS, fast_command, fast_resources, fast_settings, write_clips
+
+pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
+IDS = ("a", "b", "c", "d", "e", "f")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    write_clips(folder, IDS)
+    return [folder / f"{name}.mp4" for name in IDS]
+
+
+def content(root: Path) -> str:
+    dataset = Dataset.open(root)
+    assert dataset.verify() == []
+    assert [record.outcome for record in dataset.records] == ["kept"] * len(IDS)
+    return dataset.content_hash()
+
+
+@pytest.fixture(scope="module")
+def by_loop(films: list[Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("loop") / "dataset"
+    clips = clips_from_arguments([str(film) for film in films])
+    summary = run(
+        clips, str(root), fast_settings(), make_resources=fast_resources, engine=make_engine("loop")
+    )
+    assert summary.costs is not None
+    assert summary.costs.workers == 1
+    return content(root)
+
+
+def test_two_workers_of_beam(films: list[Path], by_loop: str, tmp_path: Path) -> None:
+    clips = clips_from_arguments([str(film) for film in films])
+    summary = run(clips, str(tmp_path / "out"), fast_settings(), make_resources=fast_resources, workers=2)
+    assert summary.costs is not None
+    assert summary.costs.workers == 2
+    assert content(tmp_path / "out") == by_loop
+
+
+def test_two_pools_of_beam_both_track(films: list[Path], by_loop: str, tmp_path: Path) -> None:
+    assert content(portable.run_dataset(films, tmp_path, fast_command)) == by_loop
+    begun = [(tmp_path / f"starts-{pool}").read_text().split() for pool in range(portable.POOLS)]
+    assert all(begun)
+    assert sorted(unit[0] for units in begun for unit in units) == sorted(IDS)
+
+
+def test_spark_and_a_killed_executor(
+    films: list[Path], by_loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STARTS, str(tmp_path / "starts"))
+    try:
+        root = spark.run_dataset(films, tmp_path, fast_command, kill_after=2)
+    except Unavailable as error:
+        pytest.skip(str(error))
+    assert content(root) == by_loop
+    begun = (tmp_path / "starts").read_text().split()
+    assert len(IDS) <= len(begun) <= len(IDS) + 1  # an executor has one core, so it loses one unit
