@@ -72,48 +72,58 @@ def read_note(path: Path) -> dict[str, object] | None:
 
 
 class Totals:
-    """What the workers' notes add up to. Every note is read once."""
+    """What the workers' notes add up to. A note that was read is removed: a run may leave hundreds of thousands."""
 
     def __init__(self, folder: Path, clips: int) -> None:
         self._folder, self._clips = folder, clips
         self._begin_s = time.monotonic()
-        self._read: set[str] = set()
         self._sums: Counter[str] = Counter()
 
-    def update(self) -> None:
-        """Reads the notes that are new."""
-        for path in self._folder.iterdir():
-            if path.suffix not in (".cut", ".done") or path.name.startswith(".") or path.name in self._read:
-                continue
+    def update(self) -> list[str]:
+        """Reads the notes that are new, and returns the names of the units that they say are done."""
+        done = []
+        for path in self._notes():
             note = read_note(path)
             if note is None:
                 continue
-            self._read.add(path.name)
+            path.unlink(missing_ok=True)
             if path.suffix == ".cut":
                 self._sums.update(cut=1, units=_whole(note, "units"), finished=_whole(note, "finished"))
                 continue
+            done.append(path.stem)
             self._sums.update(
                 done=1,
                 failed=int(note.get("outcome") != "kept"),
                 pairs_kept=_whole(note, "pairs_kept"),
                 pairs_dropped=_whole(note, "pairs_dropped"),
             )
+        return done
+
+    def _notes(self) -> list[Path]:
+        try:
+            paths = sorted(self._folder.iterdir())
+        except OSError:  # a run that is being stopped has removed its folder
+            return []
+        return [path for path in paths if path.suffix in (".cut", ".done") and path.name[0] != "."]
 
     def line(self) -> str:
-        """One line: units, pairs, failures, and how long the rest will take."""
+        """One line: units, clips still to be cut, pairs, failures, and how long the rest will take."""
         sums = self._sums
         all_cut = sums["cut"] >= self._clips
-        units = f"{sums['done']}/{sums['units']}{'' if all_cut else '+'} units"
         parts = [
-            units if all_cut or sums["done"] else f"{sums['cut']}/{self._clips} clips cut",
             f"{sums['pairs_kept']} pairs kept, {sums['pairs_dropped']} dropped",
             f"{sums['failed']} failed",
         ]
         if sums["finished"]:
-            parts.insert(1, f"{sums['finished']} finished before")
-        if all_cut and 0 < sums["done"] < sums["units"]:
-            left_s = (time.monotonic() - self._begin_s) / sums["done"] * (sums["units"] - sums["done"])
-            parts.append(f"{duration(left_s)} left")
+            parts.insert(0, f"{sums['finished']} finished before")
+        if not all_cut:
+            parts.insert(0, f"{sums['cut']}/{self._clips} clips cut")
+        if all_cut or sums["done"]:
+            parts.insert(0, f"{sums['done']}/{sums['units']}{'' if all_cut else '+'} units")
+        units = sums["units"] * self._clips / sums["cut"] if sums["cut"] and not all_cut else sums["units"]
+        if 0 < sums["done"] < units:
+            left_s = (time.monotonic() - self._begin_s) / sums["done"] * (units - sums["done"])
+            parts.append(f"{'' if all_cut else 'about '}{duration(left_s)} left")
         return ", ".join(parts)
 
 
@@ -170,15 +180,15 @@ class ProgressDisplay:
             self._draw()
 
     def _draw(self) -> None:
-        self._totals.update()
+        for unit in self._totals.update():
+            (self._folder / f"{unit}.json").unlink(missing_ok=True)
+            self._said.pop(unit, None)
+            self._remove_bars(unit)
         for path in sorted(self._folder.glob("*.json")):
             state = read_note(path)
             if state is None:
                 continue
-            if (self._folder / f"{path.stem}.done").exists():  # its numbers are in the totals now
-                path.unlink(missing_ok=True)
-                self._remove_bars(path.stem)
-            elif sys.stderr.isatty():
+            if sys.stderr.isatty():
                 self._bar(path.stem, **state)  # type: ignore[arg-type]
             else:
                 self._line(path.stem, **state)  # type: ignore[arg-type]

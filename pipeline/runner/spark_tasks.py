@@ -94,7 +94,8 @@ class Tasks:
             except Exception:
                 errors = (RuntimeError(f"a bug stopped the worker:\n{traceback.format_exc()}"),)
             finally:
-                notes = {path.name: read_note(path) or {} for path in Path(folder).glob("[!.]*.*")}
+                ends = [path for path in Path(folder).glob("[!.]*") if path.suffix in (".cut", ".done")]
+                notes = {path.name: read_note(path) or {} for path in ends}
                 self.reports.add(Reports(notes=notes, errors=errors))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,11 +82,15 @@ def test_totals_add_up_and_know_what_is_left(tmp_path: Path) -> None:
     write_note(str(tmp_path), "a.cut", {"units": 2, "finished": 1})
     totals.update()
     assert totals.line().startswith("1/2 clips cut, 1 finished before")
-    write_note(str(tmp_path), "b.cut", {"units": 2, "finished": 0})
     write_note(str(tmp_path), "a-0.done", {"outcome": "kept", "pairs_kept": 5, "pairs_dropped": 7})
+    assert totals.update() == ["a-0"]
+    assert totals.line().startswith("1/2+ units, 1/2 clips cut, 1 finished before, 5 pairs kept")
+    assert re.search(r"about \d+ s left$", totals.line())
+    write_note(str(tmp_path), "b.cut", {"units": 2, "finished": 0})
     write_note(str(tmp_path), "a-1.done", {"outcome": "crashed", "pairs_kept": 0, "pairs_dropped": 0})
     totals.update()
-    totals.update()
+    assert totals.update() == []
+    assert list(tmp_path.iterdir()) == []
     assert totals.line().startswith("2/4 units, 1 finished before, 5 pairs kept, 7 dropped, 1 failed, ")
     assert totals.line().endswith("left")
 
