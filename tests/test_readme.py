@@ -12,6 +12,7 @@ from pipeline.commands.main import RENAMED, make_parser, split_beam_arguments
 from pipeline.config import Settings
 from pipeline.dataset.card import column_tables
 from pipeline.runner.beam_flags import check_flags
+from pipeline.runner.spark_session import spark_settings
 from pipeline.studio.settings import StudioSettings
 from schemas.command_line import check_commands
 from schemas.errors import SettingsError
@@ -52,7 +53,10 @@ def test_every_command_that_is_shown_is_understood(
 ) -> None:
     """Lines of code blocks as they stand; what prose names need not be complete."""
     arguments, beam_args = split_beam_arguments(arguments) if program == "pipeline" else (arguments, [])
-    check_flags(beam_args)
+    if "spark" in arguments:
+        spark_settings(tuple(beam_args))
+    else:
+        check_flags(beam_args)
     parser = MAKERS[program]()
     try:
         options = parsed(parser, arguments)

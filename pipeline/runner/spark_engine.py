@@ -6,6 +6,7 @@ one are worked on, and no wave waits for a slow unit of another.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -92,11 +93,11 @@ def _check_executors(context: SparkContext) -> None:
     try:
         found = set(context.parallelize(range(cores), cores).map(environment).collect())
     except Exception as error:
-        if "ModuleNotFoundError" not in str(error):
+        missing = re.search(r"ModuleNotFoundError: (.*)", str(error))
+        if missing is None:
             raise
-        missing = next(line for line in str(error).splitlines() if "ModuleNotFoundError" in line)
         raise EngineError(
-            f"Spark's executors cannot import this package ({missing.strip()}).",
+            f"Spark's executors cannot import this package ({missing[1].rstrip('.')}).",
             remedy="Install it in their Python (PYSPARK_PYTHON), or let spark.executorEnv.PYTHONPATH name its folder.",
         ) from error
     strangers = sorted(name for name, digest in found if digest != code_digest())

@@ -27,7 +27,7 @@ def calls_in(markdown: str) -> Iterator[tuple[str, list[str], bool]]:
         joined = re.sub(r"\\\n\s*", " ", part)
         lines = joined.splitlines() if is_block else re.findall(r"`([^`]+)`", " ".join(joined.split()))
         for line in lines:
-            if found := re.search(r"python -m (pipeline|trainer)\b(.*)", line):
+            if found := re.search(r"python -m (pipeline|trainer)(?![.\w])(.*)", line):
                 words = shlex.split(found[2], comments=True)
                 yield found[1], [word for word in words if not word.startswith("$")], is_block
 
