@@ -15,6 +15,7 @@ from apache_beam.runners.runner import PipelineResult
 from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.dataset.card import publish_documents
+from pipeline.dataset.clip_shards import ClipShard, forget_shard_notes, write_shard_note
 from pipeline.dataset.compaction import settle
 from pipeline.dataset.folder import held, prepare_folder, storage_as_dataset_errors
 from pipeline.dataset.folder_lock import RunLock
@@ -32,10 +33,11 @@ from pipeline.rendering import resolve_backend
 from pipeline.runner import graph
 from pipeline.runner.beam_options import QuietRunner, pipeline_options, runner_name
 from pipeline.runner.costs import costs_of, summary_of
+from pipeline.runner.joined_summary import summary_of_shards
 from pipeline.runner.progress import ProgressDisplay, read_note
 from pipeline.runner.stop_signals import WorkerGuard, stop_signals
 from pipeline.runner.subprocesses import close_idle
-from pipeline.runner.summary import RunSummary, with_focal_lengths, write_summary
+from pipeline.runner.summary import RunSummary, summary_facts, with_focal_lengths, write_summary
 from pipeline.runner.units import STOP_NOTE, UnitWork
 from pipeline.video.source import checked_id
 from schemas.errors import DatasetError
@@ -52,13 +54,16 @@ def run(
     retry: str | None = None,
     isolated: bool = False,
     settings_from: str | None = None,
+    shard: ClipShard | None = None,
     make_resources: Callable[[Settings], Resources] = shared_resources,
 ) -> RunSummary:
     """Preprocesses clips into the dataset at `root`; units finished before with the same fingerprint are skipped.
 
     `retry` names a reason whose failed units are tried again (empty: every reason). `isolated` does the work in child
     processes, which can be ended at the time limit and may crash. `settings_from` decides where a folder was made with
-    other settings: `dataset` goes on with the folder's, `command` remakes it with these.
+    other settings: `dataset` goes on with the folder's, `command` remakes it with these. With a `shard` only the clips
+    that fall to it are done; runs of other shards may write into the folder meanwhile, and whichever ends last makes
+    the documents.
 
     Raises SettingsError, AssetError or DatasetError before any work is done when it cannot succeed, and SourceError for
     an id that may not become part of a file's name.
@@ -70,10 +75,16 @@ def run(
     settings = resolve(settings)
     options = pipeline_options(workers, beam_args)
     local = not is_remote(root)
-    with held(root) if local else nullcontext() as lock:
+    clips = clips if shard is None else shard.clips(clips)
+    with held(root, shard) if local else nullcontext() as lock:
+        if lock is not None and not lock.alone and settings_from == "command":
+            settings_from = None  # would change the settings of shards at work
         settings = prepare_folder(root, settings, settings_from)
-        if local:
-            settle(root)
+        if lock is not None:
+            forget_shard_notes(root, shard)
+            if lock.alone:
+                settle(root)
+            lock.share()
             clips = without_forgotten(clips, root)
         result = _carry_out(
             clips,
@@ -84,11 +95,15 @@ def run(
             isolated=isolated and not beam_args,
         )
         summary = summary_of(result, costs_of(result, time.monotonic() - begin_s, workers))
-        if local:
+        if lock is not None:
             with storage_as_dataset_errors(), typed_storage_errors(root):
+                if shard is not None:
+                    write_shard_note(root, shard, len(clips), summary_facts(summary))
+                if not lock.regain():
+                    return summary
                 settle(root)
                 summary = with_focal_lengths(summary, root)
-                write_summary(summary, root)
+                write_summary(summary if shard is None else summary_of_shards(root, shard.count), root)
                 publish_documents(root)
                 spool_folder(root).rmdir()
     return summary
