@@ -37,7 +37,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
         if made_with != wanted and settings_from == "dataset":
             settings = replace(stored_settings(made_with, join(root, SETTINGS_PATH)), run=settings.run)
         elif made_with != wanted and settings_from != "command":
-            changed = ", ".join(_changed(made_with, wanted))
+            changed = ", ".join(changed_settings(made_with, wanted))
             raise DatasetError(
                 f"{root} was made with other settings ({SETTINGS_PATH}: {changed}).",
                 remedy="Give another --out folder, or choose: --settings-from dataset goes on with the folder's, "
@@ -86,12 +86,13 @@ def storage_as_dataset_errors() -> Iterator[None]:
         raise DatasetError(error.message, remedy=error.remedy) from error
 
 
-def _changed(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+def changed_settings(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """`section.field: before -> after` of every value that differs."""
     paths = []
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            paths += _changed(old, new, f"{prefix}{name}.")
+            paths += changed_settings(old, new, f"{prefix}{name}.")
         elif old != new:
             paths.append(f"{prefix}{name}: {old} -> {new}")
     return paths
