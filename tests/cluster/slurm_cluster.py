@@ -1,4 +1,4 @@
-"""A Slurm cluster of two nodes on this one machine, of Debian's `slurm-wlm`: daemons in the foreground, files in a folder.
+"""A Slurm cluster of two nodes on this machine, of Debian's `slurm-wlm`: daemons in the foreground, files in a folder.
 
 Nothing is installed and nothing is left behind: the daemons are children of this process, which the system kills when
 it ends, however it ends.
