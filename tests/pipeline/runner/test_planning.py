@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,3 +102,31 @@ def test_a_bill_is_linear_and_its_stages_add_up() -> None:
     assert twice.price is None
     assert set(STAGE_SHARES) <= set(STAGES)
     assert BUILT_IN.stage_shares == STAGE_SHARES
+
+
+def test_the_cost_on_paper_is_what_plan_computes() -> None:
+    """Every figure of the table in docs/clusters.md."""
+    page = (Path(__file__).parents[3] / "docs/clusters.md").read_text()
+    rows = dict(re.findall(r"^\| ([a-z][^|]*?) \| ([^|]*\|[^|]*) \|$", page, re.M))
+    clips, frames = 10**6, 230 * 10**6
+    found = bill(
+        clips=clips,
+        units=clips,
+        frames=frames,
+        seconds_per_frame=BUILT_IN.seconds_per_frame,
+        bytes_per_frame=BUILT_IN.bytes_per_frame,
+        price_per_core_hour=0.04,
+    )
+    rate_ms = 1e3 * BUILT_IN.seconds_per_frame
+    expected = {"frames": f"| {frames:,}"}
+    for stage, hours in found.stage_core_hours.items():
+        expected[STAGES[stage]] = f"{rate_ms * STAGE_SHARES[stage]:.1f} ms | {hours:,.0f} core hours"
+    expected |= {
+        "all of it": f"{rate_ms:.1f} ms | {found.core_hours:,.0f} core hours",
+        "price, at 0.04 a core hour": f"| {found.price:,.0f}",
+        "dataset": f"{BUILT_IN.bytes_per_frame / 1e3:.0f} kB | {found.gigabytes:,.0f} GB",
+        "reads, from a bucket into a bucket": f"24 a clip of one unit | {found.requests.reads:,}",
+        "writes": f"12 | {found.requests.writes:,}",
+        "deletions": f"6 | {found.requests.deletes:,}",
+    }
+    assert {name: rows.get(name) for name in expected} == expected
