@@ -87,7 +87,6 @@ def merge(roots: Sequence[str], out: str, *, move: bool = False, allow_missing: 
 
 def _put_together(target: Path, places: Sequence[Path], allow_missing: bool) -> Placed:
     staging = target.with_name(f".{target.name}.merging")
-    root = str(staging)
     opened_sources(places, allow_missing=allow_missing)  # before anything is written
     staging.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -95,18 +94,11 @@ def _put_together(target: Path, places: Sequence[Path], allow_missing: bool) -> 
         for place in places:
             if os.access(place / "meta", os.W_OK):  # what nobody can write is in nobody's use
                 stack.enter_context(RunLock(place))
-        sources = opened_sources(places, allow_missing=allow_missing)
-        (staging / INFO_PATH).unlink(missing_ok=True)
-        placed = place_files(sources, staging)
-        settle(root, heal=False)
-        publish_text(json.dumps(dataset_info(), indent=1) + "\n", root, INFO_PATH)
-        publish_text(json.dumps(_merged_from(sources), indent=1) + "\n", root, MERGED_PATH)
-        _join_splits(sources, root)
-        summaries = [read_json(str(place), SUMMARY_PATH) or {} for place in places]
-        write_summary(with_focal_lengths(joined_summary(summaries), root), root)
-        publish_documents(root)
-        _check(staging)
-        shutil.rmtree(spool_folder(root), ignore_errors=True)
+        try:
+            placed = _filled(staging, places, allow_missing)
+        except DatasetError:  # what was put together would only be in the way
+            shutil.rmtree(staging)
+            raise
         own.release()
         for folder in (staging / "meta", staging):
             sync_folder(folder)
@@ -115,15 +107,27 @@ def _put_together(target: Path, places: Sequence[Path], allow_missing: bool) -> 
     return placed
 
 
-def _check(staging: Path) -> None:
-    """Raises DatasetError, and leaves nothing behind, where what was put together is not sound."""
-    problems = verify(str(staging), render=0).problems
+def _filled(staging: Path, places: Sequence[Path], allow_missing: bool) -> Placed:
+    """Makes a whole, sound dataset of the folder. Raises DatasetError where that cannot be."""
+    root = str(staging)
+    sources = opened_sources(places, allow_missing=allow_missing)
+    (staging / INFO_PATH).unlink(missing_ok=True)
+    placed = place_files(sources, staging)
+    settle(root, heal=False)
+    publish_text(json.dumps(dataset_info(), indent=1) + "\n", root, INFO_PATH)
+    publish_text(json.dumps(_merged_from(sources), indent=1) + "\n", root, MERGED_PATH)
+    _join_splits(sources, root)
+    summaries = [read_json(str(place), SUMMARY_PATH) or {} for place in places]
+    write_summary(with_focal_lengths(joined_summary(summaries), root), root)
+    publish_documents(root)
+    problems = verify(root, render=0).problems
     if problems:
-        shutil.rmtree(staging)
         raise DatasetError(
             f"the datasets do not make a sound one: {len(problems)} problem(s), first: {problems[0]}",
             remedy="Run `dataset verify` on each of them. Nothing was merged.",
         )
+    shutil.rmtree(spool_folder(root), ignore_errors=True)
+    return placed
 
 
 def _merged_from(sources: Sequence[Dataset]) -> dict[str, Any]:

@@ -90,43 +90,62 @@ def plan(
     With `sample`, that many at random. Figures are scaled up to all clips, or to `as_many_as` clips like these.
     """
     rates = _rates(out, like)
-    records = _finished_units(out)
     chosen = sample_of(clips, sample, seed)
     population = max(len(clips), as_many_as or 0)
     _say_what_probing_costs(len(chosen), len(clips))
-    found = clip_plans(chosen, settings, out)
-    read = [each for each in found if each.windows]
-    left_s = [sum(length_s for unit_id, length_s in each.windows if unit_id not in records) for each in found]
-
-    def total(values: Sequence[float]) -> Total:
-        return total_of(values, population)
-
-    frames = total([round(length_s * each.fps) for length_s, each in zip(left_s, found)])
-    units = round(total([len(each.windows) for each in found]).value)
+    work = _work_of(clip_plans(chosen, settings, out), _finished_units(out), population)
+    frames = work.frames.value
     return Plan(
         clips=population,
-        probed=len(found),
-        margin=frames.margin / frames.value if frames.value else 0.0,
-        unreadable=round(total([not each.windows for each in found]).value),
-        units=units,
-        units_finished=round(total([_finished(each, records) for each in found]).value),
-        units_are_cut=all(each.is_cut for each in read),
-        video_s=total(left_s).value,
-        frames=round(frames.value),
-        hours=frames.value * rates.seconds_per_frame / workers / 3600,
-        gigabytes=frames.value * rates.bytes_per_frame / 1e9,
+        probed=len(chosen),
+        margin=work.frames.margin / frames if frames else 0.0,
+        unreadable=work.unreadable,
+        units=work.units,
+        units_finished=work.units_finished,
+        units_are_cut=work.units_are_cut,
+        video_s=work.video_s,
+        frames=round(frames),
+        hours=frames * rates.seconds_per_frame / workers / 3600,
+        gigabytes=frames * rates.bytes_per_frame / 1e9,
         memory_mb=rates.peak_mb * workers,
         workers=workers,
         basis=rates.basis,
         bill=bill(
             clips=population,
-            units=units,
-            frames=frames.value,
+            units=work.units,
+            frames=frames,
             seconds_per_frame=rates.seconds_per_frame,
             bytes_per_frame=rates.bytes_per_frame,
             stage_shares=rates.stage_shares,
             price_per_core_hour=price_per_core_hour,
         ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What there is to do, scaled up to all clips."""
+
+    unreadable: int
+    units: int
+    units_finished: int
+    units_are_cut: bool
+    video_s: float
+    frames: Total
+
+
+def _work_of(found: Sequence[ClipPlan], records: set[str], population: int) -> _Work:
+    def count(values: Sequence[int]) -> int:
+        return round(total_of(values, population).value)
+
+    left_s = [sum(length_s for unit_id, length_s in each.windows if unit_id not in records) for each in found]
+    return _Work(
+        unreadable=count([not each.windows for each in found]),
+        units=count([len(each.windows) for each in found]),
+        units_finished=count([_finished(each, records) for each in found]),
+        units_are_cut=all(each.is_cut for each in found if each.windows),
+        video_s=total_of(left_s, population).value,
+        frames=total_of([round(length_s * each.fps) for length_s, each in zip(left_s, found)], population),
     )
 
 
