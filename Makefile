@@ -8,6 +8,7 @@
 # make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
 # make memory peak memory of a worker by a film's size, rate and length; fails above 1 GB (build/memory.json)
+# make cluster  the same dataset by every engine: loop, workers, Beam, Spark, Slurm, S3 (installs Debian's slurm-wlm)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash
@@ -23,11 +24,12 @@ TORCH := torch==2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy docs images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean install
+.PHONY: accuracy cluster docs images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean install
 
 install: $(STAMP)
 
@@ -84,6 +86,11 @@ images: $(STAMP)
 
 memory: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.soak.memory
+
+cluster: fetch
+	@command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || $(AS_ROOT) apt-get install --yes --quiet slurm-wlm
+	@$(ONE_THREAD) $(BIN)/python -m pytest tests/cluster
+	@$(ONE_THREAD) $(BIN)/python -m tests.cluster $(if $(WITHOUT),$(addprefix --without ,$(WITHOUT)))
 
 soak: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.soak

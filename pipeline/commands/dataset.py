@@ -1,4 +1,4 @@
-"""The command `dataset verify | compact | forget | columns`."""
+"""The command `dataset verify | merge | compact | forget | columns`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pipeline.commands.arguments import add_dataset
 from schemas.command_line import Commands
 from schemas.errors import SettingsError
 from schemas.escaping import shown
+from schemas.places import plain_path
 
 
 def add_to(commands: Commands) -> None:
     """Adds the command and its actions."""
-    actions = commands.add_family("dataset", "verify, compact or describe a dataset; forget a source of it")
+    actions = commands.add_family("dataset", "verify, merge, compact or describe datasets; forget a source")
     _add_verify(actions)
+    _add_merge(actions)
 
     compact = actions.add(
         "compact",
@@ -58,6 +60,42 @@ def _add_verify(actions: Commands) -> None:
         help="also check what a saved selection keeps, and render samples of it again",
     )
     verify.set_defaults(command=_verify)
+
+
+def _add_merge(actions: Commands) -> None:
+    merge = actions.add(
+        "merge",
+        "join datasets, for example those of the shards of a run",
+        about="They must have been made with the same settings, of different clips. Their files are hard-linked "
+        "where the file system can, else copied, and the result is verified. Killed, the same command goes on.",
+        examples=["part-0 part-1 part-2 --out dataset", "parts/* --out dataset --move"],
+    )
+    merge.add_argument(
+        "datasets", nargs="+", type=plain_path, metavar="DATASET", help="dataset folders that `run` made"
+    )
+    merge.add_argument(
+        "--out", type=plain_path, required=True, metavar="DATASET", help="the folder of the joined dataset"
+    )
+    merge.add_argument("--move", action="store_true", help="delete the datasets once the joined one is there")
+    merge.add_argument(
+        "--allow-missing", action="store_true", help="join although shards of the clips are missing"
+    )
+    merge.set_defaults(command=_merge)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from pipeline.runner.merging import merge
+
+    done = merge(options.datasets, options.out, move=options.move, allow_missing=options.allow_missing)
+    how = (
+        "merged before"
+        if done.placed is None
+        else f"{done.placed.linked} files linked, {done.placed.copied} copied"
+    )
+    print(f"{shown(options.out)}: {done.units} units, content hash {done.content_hash}; {how}")
+    if done.units_left_out:
+        print(f"{done.units_left_out} unit(s) left out: one of the datasets has forgotten their source")
+    return 0
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import (
     add_clips,
@@ -13,7 +16,12 @@ from pipeline.commands.arguments import (
 )
 from pipeline.runner.engines import NAMES
 from schemas.command_line import Commands
+from schemas.escaping import shown
 from schemas.places import plain_path
+
+if TYPE_CHECKING:
+    from pipeline.dataset.clip_shards import ClipShard
+    from pipeline.records import ClipRef
 
 
 def add_to(commands: Commands) -> None:
@@ -26,6 +34,7 @@ def add_to(commands: Commands) -> None:
         examples=[
             "clips/ --out dataset --workers 4",
             "clips.csv --out dataset --preset released --set pairs.max_references=8",
+            "clips.csv --out part-0 --shard 0/3",
             "clips.csv --out gs://bucket/dataset -- --runner=DataflowRunner --project=P --region=R",
             "clips.csv --out dataset --engine spark --master spark://host:7077 -- spark.executor.memory=4g",
         ],
@@ -59,6 +68,12 @@ def add_to(commands: Commands) -> None:
         help="try failed units again: those with this reason in the table `failures`, or all",
     )
     run.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="only the clips whose hash of clip_id falls to shard I of N, from 0 to N - 1; in a task of a Slurm array "
+        "that shard by default, 0/1 takes all",
+    )
+    run.add_argument(
         "--selection",
         metavar="DATASET:NAME",
         help="use the limits of a saved selection as this run's gates; fails if one of them has no matching setting",
@@ -75,16 +90,19 @@ def add_to(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from pipeline.audit.gates import overrides_from_name
+    from pipeline.dataset.clip_shards import shard_from_slurm, shard_from_text
     from pipeline.runner.driver import run
     from pipeline.runner.engines import make_engine
     from pipeline.runner.summary import print_run
     from pipeline.video.source import clips_from_arguments
 
+    shard = shard_from_text(options.shard) if options.shard else shard_from_slurm(os.environ)
     settings = settings_from(options, overrides_from_name(options.selection))
     engine = make_engine(  # wrong usage is said before any input is looked at
         options.engine, workers=options.workers, master=options.master, arguments=options.beam_args
     )
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
+    is_empty = shard is not None and _say_shard(shard, clips, options)
     summary = run(
         clips,
         options.out,
@@ -93,6 +111,18 @@ def _run(options: argparse.Namespace) -> int:
         retry=options.retry_failed,
         isolated=True,
         settings_from=options.settings_from,
+        shard=shard,
     )
+    if is_empty:
+        return 0
     print_run(summary, options.out)
     return summary.exit_code_for(settings.run.max_failed_share)
+
+
+def _say_shard(shard: ClipShard, clips: list[ClipRef], options: argparse.Namespace) -> bool:
+    """Whether no clip falls to a shard; how many do is said, because the rest of the manifest is left to others."""
+    count = len(shard.clips(clips))
+    why = "" if options.shard else " (by SLURM_ARRAY_TASK_ID; --shard 0/1 takes all)"
+    nothing = "" if count else ": nothing to do"
+    print(shown(f"shard {shard}{why}: {count} of {len(clips)} clip(s){nothing}"), file=sys.stderr)
+    return count == 0

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Settings
+from pipeline.dataset.clip_shards import SHARDS_PATH, ClipShard
 from pipeline.dataset.fingerprint import row_settings
-from pipeline.dataset.folder_lock import LOCK_PATH, RunLock
+from pipeline.dataset.folder_lock import LOCK_PATH, SHARED_LOCK_PATH, RunLock, ShardLock
 from pipeline.dataset.storage import SPOOL, is_remote, join, publish_text, read_json, typed_storage_errors
 from pipeline.dataset.stored_settings import stored_settings
 from pipeline.method.named_files import named_file_digests
@@ -36,7 +37,7 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
         if made_with != wanted and settings_from == "dataset":
             settings = replace(stored_settings(made_with, join(root, SETTINGS_PATH)), run=settings.run)
         elif made_with != wanted and settings_from != "command":
-            changed = ", ".join(_changed(made_with, wanted))
+            changed = ", ".join(changed_settings(made_with, wanted))
             raise DatasetError(
                 f"{root} was made with other settings ({SETTINGS_PATH}: {changed}).",
                 remedy="Give another --out folder, or choose: --settings-from dataset goes on with the folder's, "
@@ -52,11 +53,11 @@ def prepare_folder(root: str, settings: Settings, settings_from: str | None = No
 
 
 @contextmanager
-def held(root: str) -> Iterator[RunLock]:
-    """The folder's lock; a folder that is no dataset is refused before anything is put into it."""
+def held(root: str, shard: ClipShard | None = None) -> Iterator[RunLock]:
+    """The folder's lock, or that of a shard; a folder that is no dataset is refused before anything is put into it."""
     if read_json(root, INFO_PATH) is None:
         _refuse_other_folder(root)
-    with RunLock(root) as lock:
+    with RunLock(root) if shard is None else ShardLock(root, shard) as lock:
         if lock.stale is not None:
             said = (
                 f"{root}: process {lock.stale.get('pid')} ended without finishing; going on where it stopped."
@@ -68,10 +69,10 @@ def held(root: str) -> Iterator[RunLock]:
 def _refuse_other_folder(root: str) -> None:
     """Raises DatasetError where a folder holds anything that an interrupted first run would not have left."""
     folder = Path(root)
-    ours = {SPOOL, "meta"}
+    ours, locks = {SPOOL, "meta"}, {Path(path).name for path in (LOCK_PATH, SHARED_LOCK_PATH, SHARDS_PATH)}
     if folder.is_dir() and (
         any(path.name not in ours for path in folder.iterdir())
-        or any(path.name != Path(LOCK_PATH).name for path in folder.glob("meta/*"))
+        or any(path.name not in locks for path in folder.glob("meta/*"))
     ):
         raise DatasetError(f"{root} is not empty and not a dataset.", remedy="Give another --out folder.")
 
@@ -85,12 +86,13 @@ def storage_as_dataset_errors() -> Iterator[None]:
         raise DatasetError(error.message, remedy=error.remedy) from error
 
 
-def _changed(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+def changed_settings(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
+    """`section.field: before -> after` of every value that differs."""
     paths = []
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            paths += _changed(old, new, f"{prefix}{name}.")
+            paths += changed_settings(old, new, f"{prefix}{name}.")
         elif old != new:
             paths.append(f"{prefix}{name}: {old} -> {new}")
     return paths

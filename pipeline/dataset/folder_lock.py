@@ -1,4 +1,8 @@
-"""One run at a time on a dataset folder: a lock file that says who holds it and that dies with its holder."""
+"""One run at a time on a dataset folder, or one run a shard: lock files that say who holds them, and die with him.
+
+A whole run holds `meta/run.lock`. The run of a shard holds `meta/shards/I-of-N.lock`. Between them stands
+`meta/shards.lock`, which shards at work share, and which whoever puts the folder in order has for himself.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +13,35 @@ import socket
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
+from pipeline.dataset.clip_shards import SHARDS_PATH, ClipShard
+from pipeline.host.slurm import has_ended, job_facts
 from schemas.errors import DatasetError
 
 LOCK_PATH = "meta/run.lock"
+SHARED_LOCK_PATH = "meta/shards.lock"
+_LOOK_EVERY_S = 0.2
+_PATIENCE_S = 1800.0
+"""How long a shard waits for another one that writes the documents of their dataset."""
+_WAIT = "Wait for it, stop it, or give another --out folder."
 
 
-class RunLock:
-    """Holds a folder while used as a context. Raises DatasetError when another process holds it.
+class _HolderFile:
+    """A locked file that says who holds it. Raises DatasetError when another process does.
 
     The operating system gives the lock up when its holder ends, however it ends, so on one machine no clock and no
     process id decides whether a lock is stale. A lock that another machine left in a shared folder cannot be judged
-    from here: it is refused.
+    from here: it is refused, except where it is of a Slurm job that has ended.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        self._root = Path(root)
+    def __init__(self, root: str | Path, relative: str) -> None:
+        self._root, self._path = Path(root), Path(root) / relative
         self._descriptor = -1
         self.stale: dict[str, Any] | None = None
         """Who left the lock without releasing it, if anyone did."""
 
-    @property
-    def _path(self) -> Path:
-        return self._root / LOCK_PATH
-
-    def __enter__(self) -> RunLock:
+    def take(self) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._locked()
@@ -47,15 +54,9 @@ class RunLock:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        }
+        } | job_facts()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
     def release(self) -> None:
         """Gives the folder free. Releasing twice is fine."""
@@ -72,14 +73,14 @@ class RunLock:
             except BlockingIOError:
                 holder = _holder(descriptor)
                 os.close(descriptor)
-                raise self._refusal(holder, "Wait for it, stop it, or give another --out folder.") from None
+                raise _refusal(self._root, holder, _WAIT) from None
             if not self._is_current(descriptor):  # its holder removed it between our open and our lock
                 os.close(descriptor)
                 continue
             self.stale = _holder(descriptor)
-            if self.stale and self.stale.get("host") != socket.gethostname():
+            if self.stale and self.stale.get("host") != socket.gethostname() and not has_ended(self.stale):
                 os.close(descriptor)
-                raise self._refusal(self.stale, f"If that run has ended, delete {self._path}.")
+                raise _refusal(self._root, self.stale, f"If that run has ended, delete {self._path}.")
             return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
@@ -88,13 +89,127 @@ class RunLock:
         except FileNotFoundError:
             return False
 
-    def _refusal(self, holder: dict[str, Any] | None, remedy: str) -> DatasetError:
-        who = holder or {}
-        return DatasetError(
-            f"{self._root} is in use by process {who.get('pid', 'unknown')} on {who.get('host', 'unknown')} "
-            f"since {who.get('started', 'unknown')}.",
-            remedy=remedy,
-        )
+
+class RunLock:
+    """Holds a whole folder while used as a context. Raises DatasetError when another process is at work on it."""
+
+    alone = True
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root)
+        self._holder = _HolderFile(root, LOCK_PATH)
+        self._shared = -1
+
+    @property
+    def stale(self) -> dict[str, Any] | None:
+        """Who left the lock without releasing it, if anyone did."""
+        return self._holder.stale
+
+    def __enter__(self) -> Self:
+        self._holder.take()
+        self._shared = _opened(self._root / SHARED_LOCK_PATH, create=False)
+        if self._shared >= 0 and not _locked(self._shared, fcntl.LOCK_EX):
+            self.release()
+            raise DatasetError(f"{self._root} is in use by runs of shards.", remedy=_WAIT)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Gives the folder free. Releasing twice is fine."""
+        if self._shared >= 0:
+            os.close(self._shared)
+            self._shared = -1
+        self._holder.release()
+
+    def share(self) -> None:
+        """A whole run shares its folder with nobody."""
+
+    def regain(self) -> bool:
+        """Whether the folder is this run's alone: always."""
+        return True
+
+
+class ShardLock(RunLock):
+    """Holds one shard of a folder while used as a context, beside runs of other shards of the same dataset.
+
+    It begins alone where no other shard is at work: the folder can then be put in order. `share` lets the others in;
+    `regain` has the folder for itself again, if no other shard is at work.
+    """
+
+    def __init__(self, root: str | Path, shard: ClipShard) -> None:
+        super().__init__(root)
+        self._holder = _HolderFile(root, f"{SHARDS_PATH}/{shard.name}.lock")
+        self.alone = False
+
+    def __enter__(self) -> Self:
+        self._holder.take()
+        try:
+            self._shared = _opened(self._root / SHARED_LOCK_PATH, create=True)
+            if not self.regain():
+                self.share()
+            self._refuse_whole_run()
+        except BaseException:
+            self.release()
+            raise
+        return self
+
+    def share(self) -> None:
+        """Waits until nobody has the folder for himself. Raises DatasetError for a whole run, or after a long time."""
+        self.alone = False
+        begin_s = time.monotonic()
+        while not _locked(self._shared, fcntl.LOCK_SH):
+            self._refuse_whole_run()
+            if time.monotonic() - begin_s > _PATIENCE_S:
+                raise DatasetError(
+                    f"{self._root} has been put in order by another shard for {_PATIENCE_S / 60:.0f} minutes.",
+                    remedy="Run this shard again once that one is done.",
+                )
+            time.sleep(_LOOK_EVERY_S)
+
+    def regain(self) -> bool:
+        """Whether no other shard is at work: then none begins before `share` or the end."""
+        self.alone = _locked(self._shared, fcntl.LOCK_EX)
+        return self.alone
+
+    def _refuse_whole_run(self) -> None:
+        descriptor = _opened(self._root / LOCK_PATH, create=False)
+        if descriptor < 0:
+            return
+        try:
+            if not _locked(descriptor, fcntl.LOCK_SH):
+                raise _refusal(self._root, _holder(descriptor), _WAIT)
+        finally:
+            os.close(descriptor)
+
+
+def _opened(path: Path, *, create: bool) -> int:
+    """A descriptor of a lock file; -1 where there is none and none is to be made."""
+    try:
+        return os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError:
+        return -1
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    """Whether the lock is of this kind now. Where it is not, the one that was held before is gone too."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _refusal(root: Path, holder: dict[str, Any] | None, remedy: str) -> DatasetError:
+    who = holder or {}
+    return DatasetError(
+        f"{root} is in use by process {who.get('pid', 'unknown')} on {who.get('host', 'unknown')} "
+        f"since {who.get('started', 'unknown')}.",
+        remedy=remedy,
+    )
 
 
 def _holder(descriptor: int) -> dict[str, Any] | None:

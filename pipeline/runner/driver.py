@@ -11,6 +11,7 @@ from dataclasses import replace
 from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.dataset.card import publish_documents
+from pipeline.dataset.clip_shards import ClipShard, forget_shard_notes, write_shard_note
 from pipeline.dataset.compaction import settle
 from pipeline.dataset.folder import held, prepare_folder, storage_as_dataset_errors
 from pipeline.dataset.folder_lock import RunLock
@@ -26,11 +27,18 @@ from pipeline.method.resources import Resources, shared_resources
 from pipeline.records import ClipRef
 from pipeline.rendering import resolve_backend
 from pipeline.runner.engines import Engine, make_engine
+from pipeline.runner.joined_summary import summary_of_shards
 from pipeline.runner.progress import ProgressDisplay, read_note
 from pipeline.runner.steps import Steps
 from pipeline.runner.stop_signals import stop_signals
 from pipeline.runner.subprocesses import close_idle
-from pipeline.runner.summary import RunSummary, summary_of, with_focal_lengths, write_summary
+from pipeline.runner.summary import (
+    RunSummary,
+    summary_facts,
+    summary_of,
+    with_focal_lengths,
+    write_summary,
+)
 from pipeline.runner.tally import Tally
 from pipeline.runner.units import STOP_NOTE, UnitWork
 from pipeline.video.source import checked_id
@@ -48,6 +56,7 @@ def run(
     retry: str | None = None,
     isolated: bool = False,
     settings_from: str | None = None,
+    shard: ClipShard | None = None,
     make_resources: Callable[[Settings], Resources] = shared_resources,
     engine: Engine | None = None,
 ) -> RunSummary:
@@ -55,8 +64,9 @@ def run(
 
     `retry` names a reason whose failed units are tried again (empty: every reason). `isolated` does the work in child
     processes, which can be ended at the time limit and may crash. `settings_from` decides where a folder was made with
-    other settings: `dataset` goes on with the folder's, `command` remakes it with these. `engine` carries it
-    out; without one Beam does, with `workers` or `beam_args`.
+    other settings: `dataset` goes on with the folder's, `command` remakes it with these. With a `shard` only the clips
+    that fall to it are done; runs of other shards may write into the folder meanwhile, and whichever ends last makes
+    the documents. `engine` carries it out; without one Beam does, with `workers` or `beam_args`.
 
     Raises SettingsError, AssetError or DatasetError before any work is done when it cannot succeed, and SourceError for
     an id that may not become part of a file's name.
@@ -68,19 +78,29 @@ def run(
     settings = resolve(settings)
     engine = engine or make_engine("beam", workers=workers, arguments=beam_args)
     local = not is_remote(root)
-    with held(root) if local else nullcontext() as lock:
+    clips = clips if shard is None else shard.clips(clips)
+    with held(root, shard) if local else nullcontext() as lock:
+        if lock is not None and not lock.alone and settings_from == "command":
+            settings_from = None  # would change the settings of shards at work
         settings = prepare_folder(root, settings, settings_from)
-        if local:
-            settle(root)
+        if lock is not None:
+            forget_shard_notes(root, shard)
+            if lock.alone:
+                settle(root)
+            lock.share()
             clips = without_forgotten(clips, root)
         work = UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources)
         tally = _carry_out(clips, engine, Steps(work=work, isolated=isolated), lock)
         summary = summary_of(tally, time.monotonic() - begin_s)
-        if local:
+        if lock is not None:
             with storage_as_dataset_errors(), typed_storage_errors(root):
+                if shard is not None:
+                    write_shard_note(root, shard, len(clips), summary_facts(summary))
+                if not lock.regain():
+                    return summary
                 settle(root)
                 summary = with_focal_lengths(summary, root)
-                write_summary(summary, root)
+                write_summary(summary if shard is None else summary_of_shards(root, shard.count), root)
                 publish_documents(root)
                 spool_folder(root).rmdir()
     return summary

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from pipeline.dataset.folder_lock import RunLock
-from pipeline.dataset.storage import is_remote, spool_folder
+from pipeline.dataset.storage import spool_folder
 from pipeline.host.process_family import end_descendants
 
 
@@ -29,7 +29,7 @@ def stop_signals(root: str, lock: RunLock | None, temporary: Path) -> Iterator[N
 
     def stop(number: int, frame: FrameType | None) -> None:
         end_descendants()
-        if not is_remote(root):
+        if lock is not None and lock.alone:  # what runs of shards leave is found by the next one
             shutil.rmtree(spool_folder(root), ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:

@@ -114,11 +114,15 @@ def with_focal_lengths(summary: RunSummary, root: str) -> RunSummary:
     return replace(summary, clips_read=len(assumed), clips_with_assumed_focal=sum(assumed.values()))
 
 
-def write_summary(summary: RunSummary, root: str) -> None:
-    """`meta/summary.json`: nothing in it names a source."""
+def summary_facts(summary: RunSummary) -> dict[str, Any]:
+    """A summary as plain data: nothing in it names a source."""
     facts: dict[str, Any] = asdict(summary)
-    facts |= {"stages": stage_rows(summary)} | (facts.pop("costs") or {})
-    publish_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", root, SUMMARY_PATH)
+    return facts | {"stages": stage_rows(summary)} | (facts.pop("costs") or {})
+
+
+def write_summary(summary: RunSummary, root: str) -> None:
+    """`summary_facts` as `meta/summary.json`."""
+    publish_text(json.dumps(summary_facts(summary), indent=1, sort_keys=True) + "\n", root, SUMMARY_PATH)
 
 
 def stage_rows(summary: RunSummary) -> list[dict[str, Any]]:

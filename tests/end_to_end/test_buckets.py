@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from pipeline.config import preset
-from pipeline.runner.driver import run
+from pipeline.runner.driver import resolve, run
+from pipeline.runner.paper_costs import CLIP_REQUESTS, UNIT_REQUESTS
+from pipeline.runner.units import UnitWork, cut_clip, render_unit, track_unit
 from pipeline.video.source import clips_from_arguments
 from schemas.settings import with_overrides
 from tests.end_to_end.conftest import FAST
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 
 class FolderBucket(LocalFileSystem):
@@ -75,3 +81,38 @@ def test_a_run_from_bucket_to_bucket_gives_the_same_samples(
     assert made[0].read_bytes() == (dataset / "samples" / made[0].name).read_bytes()
     again = run([there, gone], f"folder:/{tmp_path}/out", settings)
     assert again.units_skipped == 1
+
+
+def test_requests_of_a_clip_and_a_unit_are_those_that_plan_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One clip of one unit, from bucket to bucket: what `plan --price-per-core-hour` multiplies."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> Callable[..., Any]:
+        function = getattr(FolderBucket, name)
+
+        def call(self: FolderBucket, *arguments: Any, **named: Any) -> Any:
+            calls[name] += 1
+            return function(self, *arguments, **named)
+
+        return call
+
+    for name in ("open", "exists", "create", "rename", "delete"):
+        monkeypatch.setattr(FolderBucket, name, counted(name))
+    (clip,) = clips_from_arguments([str(write_clips(tmp_path / "clips", ["a"]))])
+    work = UnitWork(
+        settings=resolve(fast_settings()), root=f"folder:/{tmp_path}/out", make_resources=fast_resources
+    )
+    cut = cut_clip(work, replace(clip, uri=f"folder:/{clip.uri}"))
+    (segment,) = cut.todo
+    render_unit(work, track_unit(work, segment)[0])
+    expected = {
+        name: getattr(CLIP_REQUESTS, name) + getattr(UNIT_REQUESTS, name)
+        for name in ("reads", "writes", "deletes")
+    }
+    assert {
+        "reads": calls["open"] + calls["exists"],
+        "writes": calls["create"] + calls["rename"],  # a rename is a copy and a deletion
+        "deletes": calls["rename"] + calls["delete"],
+    } == expected, calls
