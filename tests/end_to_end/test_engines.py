@@ -43,11 +43,14 @@ def by_loop(films: list[Path], tmp_path_factory: pytest.TempPathFactory) -> str:
     return content(root)
 
 
-def test_two_workers_of_beam(films: list[Path], by_loop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_of_beam(films: list[Path], by_loop: str, tmp_path: Path, workers: int) -> None:
     clips = clips_from_arguments([str(film) for film in films])
-    summary = run(clips, str(tmp_path / "out"), fast_settings(), make_resources=fast_resources, workers=2)
+    summary = run(
+        clips, str(tmp_path / "out"), fast_settings(), make_resources=fast_resources, workers=workers
+    )
     assert summary.costs is not None
-    assert summary.costs.workers == 2
+    assert summary.costs.workers == workers
     assert content(tmp_path / "out") == by_loop
 
 
