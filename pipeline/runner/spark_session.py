@@ -94,6 +94,7 @@ def spark_context(master: str, given: Mapping[str, str], *, is_local: bool) -> I
         try:
             yield context
         finally:
+            context.setLogLevel("OFF")  # executors that still speak while all ends are no news
             context.stop()
     finally:
         for name in (name for name, value in before.items() if value is None):

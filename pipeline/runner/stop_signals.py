@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from types import FrameType
 from pipeline.dataset.folder_lock import RunLock
 from pipeline.dataset.storage import spool_folder
 from pipeline.host.process_family import end_descendants
+from pipeline.runner.subprocesses import end_calls
 
 
 @contextmanager
@@ -27,7 +29,11 @@ def stop_signals(root: str, lock: RunLock | None, temporary: Path) -> Iterator[N
         yield
         return
 
+    terminal = sys.stderr
+
     def stop(number: int, frame: FrameType | None) -> None:
+        sys.stderr = io.StringIO()  # threads complain of children that are gone
+        end_calls()
         end_descendants()
         if lock is not None and lock.alone:  # what runs of shards leave is found by the next one
             shutil.rmtree(spool_folder(root), ignore_errors=True)
@@ -37,7 +43,7 @@ def stop_signals(root: str, lock: RunLock | None, temporary: Path) -> Iterator[N
         name = signal.Signals(number).name
         print(
             f"stopped by {name}: finished units are kept, run the same command again to go on.",
-            file=sys.stderr,
+            file=terminal,
             flush=True,
         )
         os._exit(128 + number)

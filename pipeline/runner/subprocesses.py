@@ -6,6 +6,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -48,6 +49,7 @@ class IsolatedProcess:
             self._pipe = None
 
     def _start(self) -> None:
+        _stand_still_at_the_end()
         self.close()
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -68,6 +70,7 @@ class IsolatedProcess:
                 )
             kind, value, text = self._pipe.recv()
         except (EOFError, ConnectionError, BrokenPipeError):
+            _stand_still_at_the_end()
             self._process.join(5.0)
             code = self._process.exitcode
             self.close()
@@ -83,6 +86,17 @@ class IsolatedProcess:
 
 
 _IDLE: list[IsolatedProcess] = []
+_ENDING = threading.Event()
+
+
+def end_calls() -> None:
+    """From now on no call returns: this process is about to end, and a child that dies now is nobody's crash."""
+    _ENDING.set()
+
+
+def _stand_still_at_the_end() -> None:
+    if _ENDING.is_set():
+        threading.Event().wait()
 
 
 def call_isolated(function: Callable[..., Any], *arguments: Any, limit_s: float) -> Any:

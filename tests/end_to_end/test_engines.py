@@ -10,7 +10,7 @@ from pipeline.runner.driver import run
 from pipeline.runner.engines import make_engine
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
-from tests.cluster import Unavailable, portable, spark
+from tests.cluster import Unavailable, first_unit, portable, spark
 from tests.support.fast_units import STARTS, fast_command, fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
@@ -43,11 +43,14 @@ def by_loop(films: list[Path], tmp_path_factory: pytest.TempPathFactory) -> str:
     return content(root)
 
 
-def test_two_workers_of_beam(films: list[Path], by_loop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_of_beam(films: list[Path], by_loop: str, tmp_path: Path, workers: int) -> None:
     clips = clips_from_arguments([str(film) for film in films])
-    summary = run(clips, str(tmp_path / "out"), fast_settings(), make_resources=fast_resources, workers=2)
+    summary = run(
+        clips, str(tmp_path / "out"), fast_settings(), make_resources=fast_resources, workers=workers
+    )
     assert summary.costs is not None
-    assert summary.costs.workers == 2
+    assert summary.costs.workers == workers
     assert content(tmp_path / "out") == by_loop
 
 
@@ -69,3 +72,8 @@ def test_spark_and_a_killed_executor(
     assert content(root) == by_loop
     begun = (tmp_path / "starts").read_text().split()
     assert len(IDS) <= len(begun) <= len(IDS) + 1  # an executor has one core, so it loses one unit
+
+
+def test_the_first_unit_of_many_clips_is_finished_while_the_others_wait(tmp_path: Path) -> None:
+    found = first_unit.measure(tmp_path, rows=3000)
+    assert found.clips_cut <= 2 * 2  # of each worker the one it was at, and the next
