@@ -8,7 +8,8 @@
 # make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
 # make memory peak memory of a worker by a film's size, rate and length; fails above 1 GB (build/memory.json)
-# make cluster  the same dataset by every engine: loop, workers, Beam, Spark, Slurm, S3 (installs Debian's slurm-wlm)
+# make cluster  the same dataset by every engine: loop, workers, Beam, Spark, Slurm, S3 (installs Debian's slurm-wlm;
+#             WITHOUT="spark s3" leaves ways out)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash

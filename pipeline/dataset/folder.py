@@ -13,7 +13,8 @@ from typing import Any
 from pipeline.config import Settings
 from pipeline.dataset.clip_shards import SHARDS_PATH, ClipShard
 from pipeline.dataset.fingerprint import row_settings
-from pipeline.dataset.folder_lock import LOCK_PATH, SHARED_LOCK_PATH, RunLock, ShardLock
+from pipeline.dataset.folder_lock import LOCK_PATH, SHARED_LOCK_PATH, RunLock
+from pipeline.dataset.shard_lock import ShardLock
 from pipeline.dataset.storage import SPOOL, is_remote, join, publish_text, read_json, typed_storage_errors
 from pipeline.dataset.stored_settings import stored_settings
 from pipeline.method.named_files import named_file_digests

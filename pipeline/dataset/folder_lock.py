@@ -1,7 +1,7 @@
 """One run at a time on a dataset folder, or one run a shard: lock files that say who holds them, and die with him.
 
-A whole run holds `meta/run.lock`. The run of a shard holds `meta/shards/I-of-N.lock`. Between them stands
-`meta/shards.lock`, which shards at work share, and which whoever puts the folder in order has for himself.
+A whole run holds `meta/run.lock`. The run of a shard holds `meta/shards/I-of-N.lock` (`shard_lock.py`). Between them
+stands `meta/shards.lock`, which shards at work share, and which whoever puts the folder in order has for himself.
 """
 
 from __future__ import annotations
@@ -15,19 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.dataset.clip_shards import SHARDS_PATH, ClipShard
 from pipeline.host.slurm import has_ended, job_facts
 from schemas.errors import DatasetError
 
 LOCK_PATH = "meta/run.lock"
 SHARED_LOCK_PATH = "meta/shards.lock"
-_LOOK_EVERY_S = 0.2
-_PATIENCE_S = 1800.0
-"""How long a shard waits for another one that writes the documents of their dataset."""
-_WAIT = "Wait for it, stop it, or give another --out folder."
+WAIT = "Wait for it, stop it, or give another --out folder."
 
 
-class _HolderFile:
+class HolderFile:
     """A locked file that says who holds it. Raises DatasetError when another process does.
 
     The operating system gives the lock up when its holder ends, however it ends, so on one machine no clock and no
@@ -42,6 +38,7 @@ class _HolderFile:
         """Who left the lock without releasing it, if anyone did."""
 
     def take(self) -> None:
+        """Takes the lock, or raises DatasetError."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._locked()
@@ -71,16 +68,16 @@ class _HolderFile:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = _holder(descriptor)
+                holder = holder_of(descriptor)
                 os.close(descriptor)
-                raise _refusal(self._root, holder, _WAIT) from None
+                raise refusal(self._root, holder, WAIT) from None
             if not self._is_current(descriptor):  # its holder removed it between our open and our lock
                 os.close(descriptor)
                 continue
-            self.stale = _holder(descriptor)
+            self.stale = holder_of(descriptor)
             if self.stale and self.stale.get("host") != socket.gethostname() and not has_ended(self.stale):
                 os.close(descriptor)
-                raise _refusal(self._root, self.stale, f"If that run has ended, delete {self._path}.")
+                raise refusal(self._root, self.stale, f"If that run has ended, delete {self._path}.")
             return descriptor
 
     def _is_current(self, descriptor: int) -> bool:
@@ -97,7 +94,7 @@ class RunLock:
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
-        self._holder = _HolderFile(root, LOCK_PATH)
+        self._holder = HolderFile(root, LOCK_PATH)
         self._shared = -1
 
     @property
@@ -107,10 +104,10 @@ class RunLock:
 
     def __enter__(self) -> Self:
         self._holder.take()
-        self._shared = _opened(self._root / SHARED_LOCK_PATH, create=False)
-        if self._shared >= 0 and not _locked(self._shared, fcntl.LOCK_EX):
+        self._shared = opened(self._root / SHARED_LOCK_PATH, create=False)
+        if self._shared >= 0 and not locked(self._shared, fcntl.LOCK_EX):
             self.release()
-            raise DatasetError(f"{self._root} is in use by runs of shards.", remedy=_WAIT)
+            raise DatasetError(f"{self._root} is in use by runs of shards.", remedy=WAIT)
         return self
 
     def __exit__(
@@ -133,60 +130,7 @@ class RunLock:
         return True
 
 
-class ShardLock(RunLock):
-    """Holds one shard of a folder while used as a context, beside runs of other shards of the same dataset.
-
-    It begins alone where no other shard is at work: the folder can then be put in order. `share` lets the others in;
-    `regain` has the folder for itself again, if no other shard is at work.
-    """
-
-    def __init__(self, root: str | Path, shard: ClipShard) -> None:
-        super().__init__(root)
-        self._holder = _HolderFile(root, f"{SHARDS_PATH}/{shard.name}.lock")
-        self.alone = False
-
-    def __enter__(self) -> Self:
-        self._holder.take()
-        try:
-            self._shared = _opened(self._root / SHARED_LOCK_PATH, create=True)
-            if not self.regain():
-                self.share()
-            self._refuse_whole_run()
-        except BaseException:
-            self.release()
-            raise
-        return self
-
-    def share(self) -> None:
-        """Waits until nobody has the folder for himself. Raises DatasetError for a whole run, or after a long time."""
-        self.alone = False
-        begin_s = time.monotonic()
-        while not _locked(self._shared, fcntl.LOCK_SH):
-            self._refuse_whole_run()
-            if time.monotonic() - begin_s > _PATIENCE_S:
-                raise DatasetError(
-                    f"{self._root} has been put in order by another shard for {_PATIENCE_S / 60:.0f} minutes.",
-                    remedy="Run this shard again once that one is done.",
-                )
-            time.sleep(_LOOK_EVERY_S)
-
-    def regain(self) -> bool:
-        """Whether no other shard is at work: then none begins before `share` or the end."""
-        self.alone = _locked(self._shared, fcntl.LOCK_EX)
-        return self.alone
-
-    def _refuse_whole_run(self) -> None:
-        descriptor = _opened(self._root / LOCK_PATH, create=False)
-        if descriptor < 0:
-            return
-        try:
-            if not _locked(descriptor, fcntl.LOCK_SH):
-                raise _refusal(self._root, _holder(descriptor), _WAIT)
-        finally:
-            os.close(descriptor)
-
-
-def _opened(path: Path, *, create: bool) -> int:
+def opened(path: Path, *, create: bool) -> int:
     """A descriptor of a lock file; -1 where there is none and none is to be made."""
     try:
         return os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_CLOEXEC, 0o644)
@@ -194,7 +138,7 @@ def _opened(path: Path, *, create: bool) -> int:
         return -1
 
 
-def _locked(descriptor: int, kind: int) -> bool:
+def locked(descriptor: int, kind: int) -> bool:
     """Whether the lock is of this kind now. Where it is not, the one that was held before is gone too."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -203,7 +147,8 @@ def _locked(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _refusal(root: Path, holder: dict[str, Any] | None, remedy: str) -> DatasetError:
+def refusal(root: Path, holder: dict[str, Any] | None, remedy: str) -> DatasetError:
+    """The error of a folder that this holder of a lock is at work on."""
     who = holder or {}
     return DatasetError(
         f"{root} is in use by process {who.get('pid', 'unknown')} on {who.get('host', 'unknown')} "
@@ -212,7 +157,8 @@ def _refusal(root: Path, holder: dict[str, Any] | None, remedy: str) -> DatasetE
     )
 
 
-def _holder(descriptor: int) -> dict[str, Any] | None:
+def holder_of(descriptor: int) -> dict[str, Any] | None:
+    """What a lock file says of its holder; None where it says nothing."""
     try:
         values = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:

@@ -82,7 +82,7 @@ def test_a_killed_task_is_tried_again_and_the_shards_are_merged(tmp_path: Path) 
         comments = cluster.ask("squeue", "--noheader", "--format", "%k").split()
         assert comments == ["through"] * len(comments)
         assert comments
-        cluster.wait(300)
+        cluster.wait(600)
     said = logs(out)
     assert (tmp_path / "killed").exists(), said
     assert "ended without finishing; going on where it stopped" in said, said

@@ -21,7 +21,8 @@ from pipeline.dataset.clip_shards import (
     write_shard_note,
 )
 from pipeline.dataset.folder import prepare_folder
-from pipeline.dataset.folder_lock import LOCK_PATH, RunLock, ShardLock
+from pipeline.dataset.folder_lock import LOCK_PATH, RunLock
+from pipeline.dataset.shard_lock import ShardLock
 from pipeline.host.slurm import has_ended
 from pipeline.records import ClipRef
 from schemas.errors import DatasetError, SettingsError

@@ -265,10 +265,12 @@ def test_killed_and_resumed_is_the_same_dataset(whole: Path, tmp_path: Path) -> 
         assert left == before
     (sources[0] / "meta/records/x-7-s000-w000.json").unlink()  # the source is another one now
     expected = set(os.listdir(sources[0] / "meta/records")) | set(os.listdir(sources[1] / "meta/records"))
+    undisturbed = merge(list(map(str, sources)), str(tmp_path / "undisturbed"))
     code = _killed_merge(sources, out, lambda: not sources[0].exists(), "--move")
     made = merge(list(map(str, sources)), str(out), move=True)
     assert code in (0, -signal.SIGKILL)
     assert made.units == 119
+    assert made.content_hash == undisturbed.content_hash
     assert set(os.listdir(out / "meta/records")) == expected
-    assert {path.name for path in tmp_path.iterdir()} == {"merged"}
+    assert {path.name for path in tmp_path.iterdir()} == {"merged", "undisturbed"}
     assert verify(str(out), render=0).problems == []

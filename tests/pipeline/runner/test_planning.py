@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.records import ClipRef
+from pipeline.runner import planning
 from pipeline.runner.clip_plans import clip_plans, sample_of, total_of
 from pipeline.runner.paper_costs import CLIP_REQUESTS, STAGE_SHARES, UNIT_REQUESTS, bill
 from pipeline.runner.planning import BUILT_IN, plan, print_plan
@@ -88,6 +89,16 @@ def test_a_plan_of_a_sample_says_how_sure_it_is(
     said = capsys.readouterr().out
     assert f"price {million.bill.price:.2f}" in said
     assert "refining bodies" in said
+
+
+def test_what_probing_many_clips_costs_is_said_before(
+    clips: list[ClipRef], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_MANY_CLIPS", 2)
+    plan(clips[:3], Settings(), out=None, like=None)
+    assert "probing 3 of 3 clips takes about" in capsys.readouterr().err
+    plan(clips[:3], Settings(), out=None, like=None, sample=2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_bill_is_linear_and_its_stages_add_up() -> None:
