@@ -16,12 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.addresses import filesystem_of, is_remote, reaching
 from schemas.errors import DatasetError
 from schemas.table import TableSpec
 
 REMAKE = "Run the pipeline again with the same clips and the same --out: units whose files are damaged are made again."
 ARROW_ERRORS = (OSError, pa.ArrowException, UnicodeDecodeError)
 """What Arrow and its codecs raise for bytes that are damaged. Anything else is a bug and keeps its traceback."""
+_ROWS_FOR_THREADS = 10_000
 _TAIL = 8
 _MAGIC = b"PAR1"
 
@@ -49,10 +51,8 @@ class Shard:
     def __init__(self, spec: TableSpec, path: str | Path, *, memory_map: bool = False) -> None:
         self.path = str(path)
         self._spec = spec
-        try:
-            self._file = pq.ParquetFile(path, memory_map=memory_map, page_checksum_verification=True)
-        except ARROW_ERRORS as error:
-            raise self._unreadable(short(error)) from error
+        self._memory_map = memory_map
+        self._file = self._opened()
         try:
             self._check()
         except BaseException:
@@ -79,11 +79,39 @@ class Shard:
     def table(self, columns: Sequence[str] | None = None, *, dictionaries: Sequence[str] = ()) -> pa.Table:
         """All rows; the text columns named by `dictionaries` as dictionaries."""
         with naming(self.path):
+            if (
+                dictionaries and self.rows <= _ROWS_FOR_THREADS
+            ):  # opening it again would cost more than it saves
+                read = self._sound(self._all(self._file, columns), self.rows)
+                for name in dictionaries:
+                    at = read.schema.get_field_index(name)
+                    read = read.set_column(at, name, read[name].dictionary_encode())
+                return read
             if dictionaries:
-                options = {"page_checksum_verification": True, "read_dictionary": list(dictionaries)}
-                with pq.ParquetFile(self.path, **options) as file:
-                    return self._sound(file.read(columns=_listed(columns)), self.rows)
-            return self._sound(self._file.read(columns=_listed(columns)), self.rows)
+                with self._opened(dictionaries) as file:
+                    return self._sound(self._all(file, columns), self.rows)
+            return self._sound(self._all(self._file, columns), self.rows)
+
+    def _all(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+        """Small files by this thread: handing them to others costs more than reading them."""
+        return file.read(columns=_listed(columns), use_threads=self.rows > _ROWS_FOR_THREADS)
+
+    def _opened(self, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+        source: Any = self.path
+        if is_remote(self.path):
+            with reaching(self.path):
+                filesystem, path = filesystem_of(self.path)
+                source = filesystem.open_input_file(path)
+        try:
+            return pq.ParquetFile(
+                source,
+                memory_map=self._memory_map,
+                pre_buffer=is_remote(self.path),
+                read_dictionary=list(dictionaries),
+                page_checksum_verification=True,
+            )
+        except ARROW_ERRORS as error:
+            raise self._unreadable(short(error)) from error
 
     def filtered(self, columns: Sequence[str], condition: pc.Expression) -> pa.Table:
         """Rows for which a condition holds; row groups that their statistics rule out are not opened.
@@ -92,9 +120,11 @@ class Shard:
         """
         self._spec.arrow_schema().empty_table().filter(condition)
         with naming(self.path):
+            filesystem, path = self._place()
             read = pq.read_table(
-                self.path,
+                path,
                 columns=list(columns),
+                filesystem=filesystem,
                 filters=condition,
                 partitioning=None,
                 page_checksum_verification=True,
@@ -109,8 +139,13 @@ class Shard:
         import pyarrow.dataset as arrow_dataset
 
         with naming(self.path):
-            (fragment,) = arrow_dataset.dataset(self.path, format="parquet").get_fragments()
+            filesystem, path = self._place()
+            found = arrow_dataset.dataset(path, format="parquet", filesystem=filesystem)
+            (fragment,) = found.get_fragments()
             return [part.row_groups[0].id for part in fragment.split_by_row_group(condition)]
+
+    def _place(self) -> tuple[Any, str]:
+        return filesystem_of(self.path) if is_remote(self.path) else (None, self.path)
 
     def decoded(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Decoded rows in order, one row group in memory at a time."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from schemas.addresses import is_remote
 from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
@@ -29,7 +30,6 @@ from trainer.augment import drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
 from trainer.colour import ColourDraw
 from trainer.config import DataSettings
-from trainer.remote import RemoteDataset, is_remote
 
 CACHED_BYTES = 256 * 2**20
 """Row groups kept in memory by each loading process."""
@@ -56,7 +56,7 @@ class SampleRef:
 
 
 def read_index(
-    dataset: Dataset | RemoteDataset,
+    dataset: Dataset,
     where: str | None = None,
     number: int = 0,
     *,
@@ -66,7 +66,7 @@ def read_index(
 
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
-    left = _selected(dataset, selection) if selection else None
+    left = selected_references(dataset, Selection.load(dataset.name, selection)) if selection else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
     stored = ["sample_id", "source_id", "track_id", "reference_count", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
@@ -86,18 +86,9 @@ def read_index(
         why = f"no sample for which {where!r} holds" if where else "no samples"
         why += f" in the selection {selection!r}" if selection else ""
         raise DatasetError(
-            f"{dataset.root} holds {why}.", remedy="See what was dropped: python -m pipeline audit."
+            f"{dataset.name} holds {why}.", remedy="See what was dropped: python -m pipeline audit."
         )
     return found
-
-
-def _selected(dataset: Dataset | RemoteDataset, name: str) -> dict[str, tuple[int, ...]]:
-    if isinstance(dataset, RemoteDataset):
-        raise SettingsError(
-            f"selection {name!r} of {dataset.root}: selections are read from local folders only.",
-            remedy="Copy the dataset, or use data.where.",
-        )
-    return selected_references(dataset, Selection.load(dataset.root, name))
 
 
 def split(index: Sequence[SampleRef], settings: DataSettings) -> tuple[list[SampleRef], list[SampleRef]]:

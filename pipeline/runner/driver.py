@@ -15,12 +15,13 @@ from apache_beam.runners.runner import PipelineResult
 from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.dataset.card import publish_documents
-from pipeline.dataset.compaction import settle
 from pipeline.dataset.folder import held, prepare_folder, storage_as_dataset_errors
 from pipeline.dataset.folder_lock import RunLock
 from pipeline.dataset.forgetting import without_forgotten
+from pipeline.dataset.run_packing import packing
+from pipeline.dataset.settling import settle
 from pipeline.dataset.storage import (
-    is_remote,
+    is_readable,
     spool_folder,
     typed_storage_errors,
 )
@@ -38,6 +39,7 @@ from pipeline.runner.subprocesses import close_idle
 from pipeline.runner.summary import RunSummary, with_focal_lengths, write_summary
 from pipeline.runner.units import STOP_NOTE, UnitWork
 from pipeline.video.source import checked_id
+from schemas.addresses import check_reachable, is_remote
 from schemas.errors import DatasetError
 from schemas.settings import with_overrides
 
@@ -70,27 +72,32 @@ def run(
     settings = resolve(settings)
     options = pipeline_options(workers, beam_args)
     local = not is_remote(root)
+    check_reachable(root)
     with held(root) if local else nullcontext() as lock:
         settings = prepare_folder(root, settings, settings_from)
         if local:
             settle(root)
+        if is_readable(root):
             clips = without_forgotten(clips, root)
-        result = _carry_out(
-            clips,
-            options,
-            UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources),
-            lock=lock,
-            beam_args=beam_args,
-            isolated=isolated and not beam_args,
-        )
+        with packing(root, settings.run.pack_every_units) if local else nullcontext():
+            result = _carry_out(
+                clips,
+                options,
+                UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources),
+                lock=lock,
+                beam_args=beam_args,
+                isolated=isolated and not beam_args,
+            )
         summary = summary_of(result, costs_of(result, time.monotonic() - begin_s, workers))
-        if local:
+        if is_readable(root):
             with storage_as_dataset_errors(), typed_storage_errors(root):
-                settle(root)
+                if local:
+                    settle(root)
                 summary = with_focal_lengths(summary, root)
                 write_summary(summary, root)
                 publish_documents(root)
-                spool_folder(root).rmdir()
+                if local:
+                    spool_folder(root).rmdir()
     return summary
 
 
