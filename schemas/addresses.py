@@ -65,7 +65,7 @@ def check_reachable(root: str) -> None:
     with reaching(root):
         begin_s = time.monotonic()
         try:
-            found = _s3(bucket, _endpoint(), os.getpid(), attempts=4).get_file_info(bucket)
+            found = _s3(bucket, _endpoint(), os.getpid(), attempts=3).get_file_info(bucket)
         except OSError as error:
             said = str(error) or f"no answer within {time.monotonic() - begin_s:.0f} s"
             raise OSError(said) from error

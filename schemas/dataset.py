@@ -181,8 +181,8 @@ class Dataset:
         except ValueError as error:
             raise damaged(self.files.place(relative), error, remedy=document_remedy(relative)) from error
 
-    def shards(self, table: str) -> list[str]:
-        """Paths or addresses of the files that hold a table, ordered by unit.
+    def shards(self, table: str) -> list[Path | str]:
+        """Paths or addresses of the files that hold a table, ordered by their first unit.
 
         Raises DatasetError if one is missing, or if its size or its footer is not what its record says. Pages have
         checksums of their own, which are checked when they are read. Where files have been put together since the
@@ -195,7 +195,8 @@ class Dataset:
             sizes = self._sizes(files)
         for file, size in zip(files, sizes):
             self._check(file, size)
-        return [self.files.place(file.path) for file in files]
+        places = [self.files.place(file.path) for file in files]
+        return list(places if self.files.is_remote else map(Path, places))
 
     def _files_of(self, table: str) -> list[Pack]:
         files = [shard.file for record in self.records for shard in record.shards if shard.table == table]
@@ -206,12 +207,12 @@ class Dataset:
             return self.files.sizes([file.path for file in files])
 
     def _is_moved(self) -> bool:
-        """Whether the same rows lie in other files now, which `records` then names."""
-        before = self.content_hash()
-        now = Dataset(self.files, tuple(read_records(self.files, [])))
-        if now.content_hash() != before:
+        """Whether the rows lie in other files now; then `records` are as they are now, with units finished since."""
+        now = {record.unit_id: record for record in read_records(self.files, [])}
+        moved = [now.get(record.unit_id) for record in self.records]
+        if any(new is None or not new.has_rows_of(old) for old, new in zip(self.records, moved)):
             return False
-        self.records = now.records
+        self.records = tuple(now.values())
         return True
 
     def _check(self, file: Pack, size: int) -> None:
@@ -233,10 +234,20 @@ class Dataset:
             )
 
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Decoded rows of a table in unit order."""
+        """Decoded rows of a table, file by file, in the order of units in each."""
         for path in self.shards(table):
             with Shard(TABLES[table], path) as shard:
                 yield from shard.decoded(columns)
+
+    def unit_starts(self, table: str) -> dict[str, list[tuple[int, int]]]:
+        """Where units begin in the files of a table: (row, the unit's place in the dataset), by row, by file."""
+        starts: dict[str, list[tuple[int, int]]] = {}
+        for place, record in enumerate(self.records):
+            for shard in record.shards:
+                if shard.table == table:
+                    file = self.files.place(shard.file.path)
+                    starts.setdefault(file, []).append((shard.first_row, place))
+        return {file: sorted(units) for file, units in starts.items()}
 
     def row_count(self, table: str) -> int:
         """How many rows the finished shards of a table hold."""

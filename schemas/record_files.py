@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -72,9 +72,8 @@ def read_records(
     journal = read_journal(files)
     for record in journal.records if journal else ():
         before = records.get(record.unit_id)
-        if before is not None and _is_same_work(
-            before, record
-        ):  # the files of both are there until it is done
+        # The files of both are there until it is done.
+        if before is not None and record.has_rows_of(before):
             records[record.unit_id] = record
     return list(records.values())
 
@@ -142,11 +141,3 @@ def _written_ns(files: Files) -> int | None:
         return None
     folder, _, name = INDEX_PATH.rpartition("/")
     return next((file.changed_ns for file in files.listed(folder, ".jsonl") if file.name == name), None)
-
-
-def _is_same_work(before: WorkRecord, after: WorkRecord) -> bool:
-    return before.fingerprint == after.fingerprint and _hashes(before) == _hashes(after)
-
-
-def _hashes(record: WorkRecord) -> Mapping[str, str]:
-    return {shard.path: shard.sha256 for shard in record.shards}

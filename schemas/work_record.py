@@ -108,6 +108,13 @@ class WorkRecord:
     attempts: int = 1
     """How often the unit has been tried with this fingerprint."""
 
+    def has_rows_of(self, other: WorkRecord) -> bool:
+        """Whether it records the same rows of the same work, wherever they lie."""
+        return self.fingerprint == other.fingerprint and self._rows() == other._rows()
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [(shard.path, shard.sha256) for shard in self.shards]
+
     def to_json(self) -> str:
         """Deterministic JSON, with its own hash."""
         values = asdict(self)

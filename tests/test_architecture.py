@@ -34,7 +34,7 @@ ONLY_IN = {
         "pipeline/runner/beam_flags.py",
         "pipeline/runner/beam_options.py",
         "pipeline/runner/costs.py",
-        "pipeline/dataset/storage.py",
+        "pipeline/dataset/buckets.py",
     ),
     "argparse": (
         "pipeline/commands/",

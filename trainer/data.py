@@ -7,10 +7,13 @@ any number of workers sees the same, and a run goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -62,18 +65,23 @@ def read_index(
     *,
     selection: str | None = None,
 ) -> list[SampleRef]:
-    """Every sample for which `where` holds and that a selection keeps, in the dataset's order; scalar columns only.
+    """Every sample for which `where` holds and that a selection keeps; scalar columns only.
 
+    In the order of units, whatever files they lie in: putting files together changes no training.
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
     left = selected_references(dataset, Selection.load(dataset.name, selection)) if selection else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
     stored = ["sample_id", "source_id", "track_id", "reference_count", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
-    found: list[SampleRef] = []
-    for path in dataset.shards("samples"):
+    ordered: list[tuple[int, SampleRef]] = []
+    shards = dataset.shards("samples")
+    starts = dataset.unit_starts("samples")
+    for path in shards:
         with Shard(SAMPLES, path) as shard:
             tables = [(group, shard.group(group, names)) for group in shard.groups(condition)]
+            firsts = [0, *accumulate(shard.group_rows)]
+        units = starts[str(path)]
         for group, table in tables:
             rows = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
             if condition is not None:
@@ -81,7 +89,12 @@ def read_index(
             for facts in rows.select([*stored, "row"]).to_pylist():
                 if left is None or facts["sample_id"] in left:
                     facts["references"] = left[facts["sample_id"]] if left is not None else None
-                    found.append(SampleRef(path=str(path), row_group=group, dataset=number, **facts))
+                    unit = units[
+                        bisect_right(units, (firsts[group] + facts["row"], len(dataset.records))) - 1
+                    ]
+                    ref = SampleRef(path=str(path), row_group=group, dataset=number, **facts)
+                    ordered.append((unit[1], ref))
+    found = [ref for _, ref in sorted(ordered, key=itemgetter(0))]
     if not found:
         why = f"no sample for which {where!r} holds" if where else "no samples"
         why += f" in the selection {selection!r}" if selection else ""

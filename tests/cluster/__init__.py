@@ -1,0 +1,1 @@
+"""The same dataset from every engine: `make cluster`."""
