@@ -8,6 +8,7 @@
 # make locks  requirements.lock and docker/*.lock, resolved again from the ranges in pyproject.toml
 # make images the Dockerfiles, linted and carried out in fresh environments, without Docker
 # make memory peak memory of a worker by a film's size, rate and length; fails above 1 GB (build/memory.json)
+# make growth what a dataset costs by its units: 100, 1,000 and 10,000 (an hour; build/growth.json)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash
@@ -27,7 +28,7 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy docs images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean install
+.PHONY: accuracy docs growth images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean install
 
 install: $(STAMP)
 
@@ -84,6 +85,9 @@ images: $(STAMP)
 
 memory: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.soak.memory
+
+growth: fetch
+	@$(ONE_THREAD) $(BIN)/python -m tests.growth
 
 soak: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.soak

@@ -79,11 +79,12 @@ def reaching(root: str, doing: str = "read") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-        why, remedy = _explained(root, error)
+        why, remedy = explained(root, error)
         raise DatasetError(f"{root} cannot be {doing}: {why}.", remedy=remedy) from error
 
 
-def _explained(root: str, error: Exception) -> tuple[str, str]:
+def explained(root: str, error: Exception) -> tuple[str, str]:
+    """Why a place cannot be reached, from what its file system said, and what to do about it."""
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if root.startswith("s3://"):
         endpoint = _endpoint()

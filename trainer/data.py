@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import itemgetter
+from os.path import exists
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -173,6 +175,9 @@ class Samples(TorchDataset[Batch]):
         Raises DatasetError naming file and row when it is damaged.
         """
         ref = self._index[position]
+        if (ref.path, ref.row_group) not in self._groups and not is_remote(ref.path) and not exists(ref.path):
+            self._find_again(ref)
+            ref = self._index[position]
         with naming(ref):
             cells = self._row_group(ref.path, ref.row_group).slice(ref.row, 1).to_pylist()[0]
             references = cells["references"]
@@ -182,6 +187,17 @@ class Samples(TorchDataset[Batch]):
                 references = [references[at] for at in choose(len(references))]
             cells["references"] = references
             return SAMPLES.decode_row(cells)
+
+    def _find_again(self, missing: SampleRef) -> None:
+        """Where the samples of a dataset lie now: a run or `dataset compact` has put its files together meanwhile."""
+        root = Path(missing.path).parents[1]
+        now = {ref.sample_id: ref for ref in read_index(Dataset.open(root), number=missing.dataset)}
+        self._index = [
+            replace(old, path=new.path, row_group=new.row_group, row=new.row)
+            if Path(old.path).parents[1] == root and (new := now.get(old.sample_id)) is not None
+            else old
+            for old in self._index
+        ]
 
     def _row_group(self, path: str, group: int) -> pa.Table:
         key = (path, group)

@@ -9,17 +9,17 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pipeline.dataset.buckets import bucket_of
 from pipeline.host.temporary import owned_folder
 from pipeline.video.address import is_web, local_path
-from schemas.addresses import is_for_arrow, is_remote, reaching
+from schemas.addresses import explained, is_for_arrow, is_remote, reaching
 from schemas.dataset import document_remedy
 from schemas.documents import damaged, json_object
-from schemas.errors import DatasetError, SourceError, StorageError
+from schemas.errors import SourceError, StorageError
 from schemas.escaping import unescaped
 from schemas.places import made_parent
 from schemas.table import TableSpec
@@ -135,13 +135,11 @@ def local_copy(uri: str) -> Iterator[str]:
 def typed_storage_errors(root: str) -> Iterator[None]:
     """Turns what a disk or a bucket says when it cannot be written into a StorageError with a remedy."""
     try:
-        with reaching(root, "written") if is_remote(root) and is_for_arrow(root) else nullcontext():
-            yield
-    except DatasetError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        raise StorageError(error.message, remedy=f"{error.remedy} {_GO_ON}") from error
+        yield
     except OSError as error:
+        if is_remote(root) and is_for_arrow(root):
+            why, remedy = explained(root, error)
+            raise StorageError(f"{root} cannot be written: {why}.", remedy=f"{remedy} {_GO_ON}") from error
         if error.errno not in _REMEDIES and "No space left" not in str(error):
             raise
         raise StorageError(

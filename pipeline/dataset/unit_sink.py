@@ -126,15 +126,21 @@ def finished_record(root: str, unit_id: str, fingerprint: str) -> WorkRecord | N
 def read_record(root: str, unit_id: str) -> WorkRecord | None:
     """The unit's completion record, whatever it says; None where there is none or it is damaged."""
     try:
-        with typed_storage_errors(root):
-            record = WorkRecord.from_json(_record_bytes(root, unit_id))
+        with _bucket_errors(root):
+            content = _record_bytes(root, unit_id)
+        record = WorkRecord.from_json(content)
     except (OSError, ValueError):
         return None
     return record if record.unit_id == unit_id else None
 
 
+def _bucket_errors(root: str) -> AbstractContextManager[None]:
+    """A bucket that does not answer ends a run; a disk that cannot read a unit's files makes it again."""
+    return typed_storage_errors(root) if is_remote(root) else nullcontext()
+
+
 def _record_bytes(root: str, unit_id: str) -> bytes:
-    """ "" where there is none, which is no record either: a bucket that does not answer is another matter."""
+    """Nothing where there is none, which is no record either: a bucket that does not answer is another matter."""
     try:
         return read_bytes(join(root, record_path(unit_id)))
     except FileNotFoundError:
@@ -144,7 +150,8 @@ def _record_bytes(root: str, unit_id: str) -> bytes:
 def _agrees(root: str, file: Pack) -> bool:
     path = join(root, file.path)
     if is_remote(root):
-        return bucket_of(path).size(path) == file.bytes
+        with _bucket_errors(root):
+            return bucket_of(path).size(path) == file.bytes
     try:
         facts = os.stat(path)
     except OSError:
