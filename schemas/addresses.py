@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
 
 from schemas.errors import DatasetError
 
+T = TypeVar("T")
 SCHEMES = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss", "hf", "file")
 """What Arrow reads and writes itself."""
 ATTEMPTS = 8
@@ -81,6 +83,30 @@ def reaching(root: str, doing: str = "read") -> Iterator[None]:
     except (OSError, ValueError, ImportError, pa.ArrowException) as error:
         why, remedy = explained(root, error)
         raise DatasetError(f"{root} cannot be {doing}: {why}.", remedy=remedy) from error
+
+
+def persistently(address: str, call: Callable[[], T]) -> T:
+    """What a call gives that reads or writes an address, made again where an answer broke off: s3:// clients try
+    requests again, but not answers that they have begun to read.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return call()
+        except OSError as error:
+            if attempt == ATTEMPTS - 1 or not _is_broken_answer(address, error):
+                raise
+        time.sleep(min(2.0, 0.05 * 2**attempt))
+    raise AssertionError("unreachable")
+
+
+def _is_broken_answer(address: str, error: OSError) -> bool:
+    said = str(error)
+    return (
+        address.startswith("s3://")
+        and "AWS Error" in said
+        and not isinstance(error, FileNotFoundError)
+        and not any(word in said for word in (*_CREDENTIALS, *_NETWORK, *_NO_BUCKET))
+    )
 
 
 def explained(root: str, error: Exception) -> tuple[str, str]:

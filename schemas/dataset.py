@@ -224,8 +224,7 @@ class Dataset:
         if not file.footer_sha256:
             return
         try:
-            with self.files.open(file.path) as opened:
-                found = footer_sha256(opened)
+            found = self.files.reading(file.path, footer_sha256)
         except OSError as error:
             raise DatasetError(f"{path} cannot be read: {short(error)}.", remedy=REMAKE) from error
         if found != file.footer_sha256:
@@ -287,8 +286,7 @@ class Dataset:
         try:
             with Shard(TABLES[table], place) as shard:
                 found = shard.rows
-            with self.files.open(path) as opened:
-                is_same = sha256_of(opened) == sha256
+            is_same = self.files.reading(path, sha256_of) == sha256
         except DatasetError as error:
             return str(error)
         except OSError as error:

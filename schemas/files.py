@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from pyarrow import fs
 
-from schemas.addresses import filesystem_of, is_remote
+from schemas.addresses import filesystem_of, is_remote, persistently
 
+T = TypeVar("T")
 _AT_A_TIME = 16
 """Requests to a bucket; a request is waiting, not work."""
 
@@ -46,8 +47,16 @@ class Files:
 
     def read(self, relative: str) -> bytes:
         """A file's content. Raises FileNotFoundError, or another OSError."""
-        with self.open(relative) as file:
-            return bytes(file.read())
+        return self.reading(relative, lambda file: bytes(file.read()))
+
+    def reading(self, relative: str, read: Callable[[Any], T]) -> T:
+        """What a function reads from an open file; from its beginning again where a bucket's answer broke off."""
+
+        def once() -> T:
+            with self.open(relative) as file:
+                return read(file)
+
+        return persistently(self.root, once)
 
     def open(self, relative: str) -> BinaryIO | Any:
         """A file, opened for reading at any place."""
@@ -62,7 +71,8 @@ class Files:
     def sizes(self, paths: Sequence[str]) -> list[int]:
         """Bytes of files; -1 where there is none."""
         if self._filesystem is not None:
-            found = self._filesystem.get_file_info([f"{self._path}/{path}" for path in paths])
+            filesystem, whole = self._filesystem, [f"{self._path}/{path}" for path in paths]
+            found = persistently(self.root, lambda: filesystem.get_file_info(whole))
             return [info.size if info.type == fs.FileType.File else -1 for info in found]
         return [_local_size(self.place(path)) for path in paths]
 
@@ -86,9 +96,10 @@ class Files:
             return error
 
     def _listed_remote(self, folder: str) -> Iterator[FileFacts]:
-        assert self._filesystem is not None
+        filesystem = self._filesystem
+        assert filesystem is not None
         selector = fs.FileSelector(f"{self._path}/{folder}", allow_not_found=True)
-        for info in self._filesystem.get_file_info(selector):
+        for info in persistently(self.root, lambda: filesystem.get_file_info(selector)):
             if info.type == fs.FileType.File:
                 yield FileFacts(name=info.base_name, bytes=info.size, changed_ns=info.mtime_ns or 0)
 

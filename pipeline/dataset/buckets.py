@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pyarrow import fs
 
-from schemas.addresses import filesystem_of, is_for_arrow
+from schemas.addresses import filesystem_of, is_for_arrow, persistently
 
 WHOLE_AT_ONCE = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
 UNCOMPRESSED = "uncompressed"
@@ -52,7 +52,7 @@ class ArrowBucket:
         """See `Bucket`."""
         filesystem, path = filesystem_of(address)
         if address.startswith(WHOLE_AT_ONCE):
-            self._write(filesystem, local, path)
+            persistently(address, lambda: self._write(filesystem, local, path))
             return
         folder, _, name = path.rpartition("/")
         filesystem.create_dir(folder, recursive=True)
@@ -70,26 +70,34 @@ class ArrowBucket:
     def get(self, address: str, local: Path) -> None:
         """See `Bucket`."""
         filesystem, path = filesystem_of(address)
-        with filesystem.open_input_file(path) as source, open(local, "wb") as sink:
-            shutil.copyfileobj(source, sink, _PART_BYTES)
+
+        def once() -> None:
+            with filesystem.open_input_file(path) as source, open(local, "wb") as sink:
+                shutil.copyfileobj(source, sink, _PART_BYTES)
+
+        persistently(address, once)
 
     def read(self, address: str) -> bytes:
         """See `Bucket`."""
         filesystem, path = filesystem_of(address)
-        with filesystem.open_input_file(path) as file:
-            return bytes(file.read())
+
+        def once() -> bytes:
+            with filesystem.open_input_file(path) as file:
+                return bytes(file.read())
+
+        return persistently(address, once)
 
     def size(self, address: str) -> int:
         """See `Bucket`."""
         filesystem, path = filesystem_of(address)
-        found = filesystem.get_file_info(path)
+        found = persistently(address, lambda: filesystem.get_file_info(path))
         return int(found.size) if found.type == fs.FileType.File else -1
 
     def delete(self, address: str) -> None:
         """See `Bucket`."""
         filesystem, path = filesystem_of(address)
         with suppress(FileNotFoundError):
-            filesystem.delete_file(path)
+            persistently(address, lambda: filesystem.delete_file(path))
 
 
 class BeamBucket:
