@@ -13,13 +13,18 @@ from pipeline.runner.driver import run
 from pipeline.video.source import clips_from_arguments
 from schemas.addresses import filesystem_of
 from tests.support.fast_units import fast_resources, fast_settings
-from tests.support.s3_server import environment, make_bucket, s3_server
+from tests.support.s3_server import MISSING, environment, is_installed, make_bucket, s3_server
 
 BUCKET = "datasets"
 
 
 def run_dataset(clips: Sequence[Path], folder: Path) -> Path:
-    """Makes the dataset of the clips in a bucket and gives the folder it was copied to."""
+    """Makes the dataset of the clips in a bucket and gives the folder it was copied to.
+
+    Raises RuntimeError where the server is not installed.
+    """
+    if not is_installed():
+        raise RuntimeError(MISSING)
     with s3_server() as endpoint, variables(environment(endpoint)):
         make_bucket(endpoint, BUCKET)
         address = f"s3://{BUCKET}/dataset"
