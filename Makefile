@@ -10,6 +10,7 @@
 # make memory peak memory of a worker by a film's size, rate and length; fails above 1 GB (build/memory.json)
 # make cluster  the same dataset by every engine: loop, workers, Beam, Spark, Slurm, S3 (installs Debian's slurm-wlm;
 #             WITHOUT="spark s3" leaves ways out)
+# make growth what a dataset costs by its units: 100, 1,000 and 10,000 (an hour; build/growth.json)
 # make soak   kill -9 at 20 random moments of a run, resume each time, compare (half an hour)
 
 SHELL := /bin/bash
@@ -30,7 +31,8 @@ DEMO := build/demo
 FIT_MINUTES ?= 3
 FUZZ_MUTANTS ?= 500
 
-.PHONY: accuracy cluster docs images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean install
+.PHONY: accuracy cluster docs growth images locks memory soak demo test lint typecheck unit fuzz bench profile fetch clean \
+	install
 
 install: $(STAMP)
 
@@ -92,6 +94,9 @@ cluster: fetch
 	@command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || $(AS_ROOT) apt-get install --yes --quiet slurm-wlm
 	@$(ONE_THREAD) $(BIN)/python -m pytest tests/cluster
 	@$(ONE_THREAD) $(BIN)/python -m tests.cluster $(if $(WITHOUT),$(addprefix --without ,$(WITHOUT)))
+
+growth: fetch
+	@$(ONE_THREAD) $(BIN)/python -m tests.growth
 
 soak: fetch
 	@$(ONE_THREAD) $(BIN)/python -m tests.soak

@@ -6,12 +6,13 @@
     meta/settings.json           resolved settings of the run that made it
     meta/files.json              SHA-256 of the body and the network that the settings name, by setting
     meta/records/<unit>.json     one completion record per unit of work, written last
+    meta/units.jsonl             what the records say, in one file; made anew where it is missing
     meta/cuts/<clip>.json        where a clip was cut, so that a resumed run need not look again
     meta/tombstones/<id>.json    sources that were forgotten and never come back
     meta/summary.json            what came of the last run, and where its time went
     meta/manifest.json           every data file with its rows, bytes and SHA-256, as of the end of the last run
     <table>/<unit>.parquet       one shard per unit and table
-    <table>/pack-<hash>.parquet  the shards of many units in one file, after `compact`
+    <table>/pack-<hash>.parquet  the shards of many units in one file, after a run of many units or `compact`
 
 A shard counts only if a completion record names it with its size and SHA-256: nothing half-written is ever read.
 """
@@ -25,25 +26,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from schemas.documents import abbreviated, damaged, read_document, text_of
+from schemas.addresses import check_reachable, is_remote, reaching
+from schemas.documents import abbreviated, damaged, json_object, read_document
 from schemas.errors import DatasetError
-from schemas.shard import REMAKE, footer_sha256, read_rows, row_count, short
+from schemas.files import Files
+from schemas.record_files import JOURNAL_PATH as JOURNAL_PATH
+from schemas.record_files import JOURNAL_REMEDY, read_records
+from schemas.record_files import RECORDS_PATH as RECORDS_PATH
+from schemas.record_files import record_path as record_path
+from schemas.shard import REMAKE, Shard, footer_sha256, short
 from schemas.tables import TABLES
-from schemas.work_record import Pack, WorkRecord, file_sha256
+from schemas.tombstones import TOMBSTONES_PATH as TOMBSTONES_PATH
+from schemas.tombstones import read_tombstone as read_tombstone
+from schemas.tombstones import tombstone_path as tombstone_path
+from schemas.tombstones import tombstoned_sources as tombstoned_sources
+from schemas.work_record import Pack, WorkRecord, sha256_of
 
 FORMAT_VERSION = 1
 INFO_PATH = "meta/info.json"
 SETTINGS_PATH = "meta/settings.json"
 FILES_PATH = "meta/files.json"
-RECORDS_PATH = "meta/records"
 CUTS_PATH = "meta/cuts"
-TOMBSTONES_PATH = "meta/tombstones"
 SUMMARY_PATH = "meta/summary.json"
 MANIFEST_PATH = "meta/manifest.json"
 CROISSANT_PATH = "croissant.json"
 SPLITS_PATH = "meta/splits.json"
-JOURNAL_PATH = "meta/compaction.json"
-"""There only while `compact` replaces shards: what has to be done to finish it."""
 INFO_REMEDY = (
     "It is the same in every dataset of one version: copy it from another one, or make one with `run`."
 )
@@ -53,7 +60,7 @@ _REMEDIES = {
     INFO_PATH: INFO_REMEDY,
     SETTINGS_PATH: SETTINGS_REMEDY,
     SPLITS_PATH: SPLITS_REMEDY,
-    JOURNAL_PATH: "Delete it and compact again: no row is lost, files go only when every record is written.",
+    JOURNAL_PATH: JOURNAL_REMEDY,
 }
 
 
@@ -65,11 +72,6 @@ def document_remedy(relative: str) -> str:
 def shard_path(table: str, unit_id: str) -> str:
     """Where a unit's shard of a table lies, relative to the root."""
     return f"{table}/{unit_id}.parquet"
-
-
-def record_path(unit_id: str) -> str:
-    """Where a unit's completion record lies, relative to the root."""
-    return f"{RECORDS_PATH}/{unit_id}.json"
 
 
 def dataset_info() -> dict[str, Any]:
@@ -98,72 +100,153 @@ def check_info(root: str | Path, info: Any) -> None:
         )
 
 
-def check_dataset(root: Path) -> None:
-    """Raises DatasetError unless a folder is a dataset of this format and version, finished or not."""
-    if not (root / INFO_PATH).is_file():
-        raise DatasetError(
-            f"{root} is not a dataset: it has no {INFO_PATH}.",
-            remedy="Give the folder that `pipeline run --out` made.",
-        )
-    check_info(root, read_document(root / INFO_PATH, remedy=INFO_REMEDY))
+def check_dataset(root: str | Path) -> None:
+    """Raises DatasetError unless a place holds a dataset of this format and version, finished or not."""
+    if is_remote(root):
+        with reaching(str(root)):
+            try:
+                content = Files(root).read(INFO_PATH)
+            except FileNotFoundError:
+                raise OSError(f"it has no {INFO_PATH}") from None
+        try:
+            info = json_object(content)
+        except ValueError as error:
+            raise damaged(f"{str(root).rstrip('/')}/{INFO_PATH}", error, remedy=INFO_REMEDY) from error
+    else:
+        path = Path(root) / INFO_PATH
+        if not path.is_file():
+            raise DatasetError(
+                f"{root} is not a dataset: it has no {INFO_PATH}.",
+                remedy="Give the folder that `pipeline run --out` made.",
+            )
+        info = read_document(path, remedy=INFO_REMEDY)
+    check_info(root, info)
 
 
 class Dataset:
-    """A dataset opened for reading: finished shards only."""
+    """A dataset opened for reading, in a folder or a bucket: finished shards only."""
 
-    def __init__(self, root: Path, records: tuple[WorkRecord, ...]) -> None:
-        self.root = root
+    def __init__(self, files: Files, records: tuple[WorkRecord, ...]) -> None:
+        self.files = files
         self.records = records
 
     @classmethod
-    def open(cls, root: str | Path, *, faults: list[DatasetError] | None = None) -> Dataset:
-        """Reads the folder's metadata. Raises DatasetError when it is not a dataset, damaged, or of another version.
+    def open(
+        cls, root: str | Path, *, faults: list[DatasetError] | None = None, trust_index: bool = True
+    ) -> Dataset:
+        """Reads the metadata. Raises DatasetError when it is not a dataset, damaged, or of another version.
 
-        With `faults`, damaged completion records are put there, and their units left out.
+        With `faults`, damaged completion records are put there, and their units left out. Without `trust_index`
+        records are read one by one, as a check of the dataset has to.
         """
-        root = Path(root)
-        check_dataset(root)
-        if (root / JOURNAL_PATH).exists():
-            raise DatasetError(
-                f"{root}: compaction of its shards was interrupted.",
-                remedy="Finish it: python -m pipeline dataset compact.",
-            )
-        return cls(root, tuple(read_records(root, faults)))
+        if not is_remote(root):
+            check_dataset(root)
+            files = Files(root)
+            return cls(files, tuple(read_records(files, faults, trust_index=trust_index)))
+        check_reachable(str(root))
+        with reaching(str(root)):
+            check_dataset(root)
+            files = Files(root)
+            return cls(files, tuple(read_records(files, faults, trust_index=trust_index)))
 
-    def shards(self, table: str) -> list[Path]:
-        """Paths of the files that hold a table, ordered by unit.
+    @property
+    def root(self) -> Path:
+        """The folder of a local dataset."""
+        if self.files.is_remote:
+            raise DatasetError(
+                f"{self.files.root} is not in a local folder, which this needs.",
+                remedy="Copy the dataset to a disk first.",
+            )
+        return Path(self.files.root)
+
+    @property
+    def name(self) -> str:
+        """Its folder or address, for messages."""
+        return self.files.root
+
+    def document(self, relative: str) -> bytes | None:
+        """What a file of its metadata holds; None where there is none. Raises DatasetError."""
+        try:
+            return self.files.read(relative)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise damaged(self.files.place(relative), error, remedy=document_remedy(relative)) from error
+
+    def json_document(self, relative: str) -> dict[str, Any] | None:
+        """`document` as a JSON object. Raises DatasetError."""
+        content = self.document(relative)
+        try:
+            return None if content is None else json_object(content)
+        except ValueError as error:
+            raise damaged(self.files.place(relative), error, remedy=document_remedy(relative)) from error
+
+    def shards(self, table: str) -> list[Path | str]:
+        """Paths or addresses of the files that hold a table, ordered by their first unit.
 
         Raises DatasetError if one is missing, or if its size or its footer is not what its record says. Pages have
-        checksums of their own, which are checked when they are read.
+        checksums of their own, which are checked when they are read. Where files have been put together since the
+        dataset was opened, its records are read again first.
         """
-        files = [shard.file for record in self.records for shard in record.shards if shard.table == table]
-        return [self._checked(file) for file in dict.fromkeys(files)]
+        files = self._files_of(table)
+        sizes = self._sizes(files)
+        if -1 in sizes and self._is_moved():
+            files = self._files_of(table)
+            sizes = self._sizes(files)
+        for file, size in zip(files, sizes):
+            self._check(file, size)
+        places = [self.files.place(file.path) for file in files]
+        return list(places if self.files.is_remote else map(Path, places))
 
-    def _checked(self, file: Pack) -> Path:
-        path = self.root / file.path
-        try:
-            size = path.stat().st_size if path.is_file() else -1
-            if size == file.bytes and file.footer_sha256:
-                with open(path, "rb") as opened:
-                    found = footer_sha256(opened)
-            else:
-                found = file.footer_sha256
-        except OSError as error:
-            raise DatasetError(f"{path} cannot be read: {short(error)}.", remedy=REMAKE) from error
+    def _files_of(self, table: str) -> list[Pack]:
+        files = [shard.file for record in self.records for shard in record.shards if shard.table == table]
+        return list(dict.fromkeys(files))
+
+    def _sizes(self, files: list[Pack]) -> list[int]:
+        with reaching(self.name):
+            return self.files.sizes([file.path for file in files])
+
+    def _is_moved(self) -> bool:
+        """Whether the rows lie in other files now; then `records` are as they are now, with units finished since."""
+        now = {record.unit_id: record for record in read_records(self.files, [])}
+        moved = [now.get(record.unit_id) for record in self.records]
+        if any(new is None or not new.has_rows_of(old) for old, new in zip(self.records, moved)):
+            return False
+        self.records = tuple(now.values())
+        return True
+
+    def _check(self, file: Pack, size: int) -> None:
+        path = self.files.place(file.path)
         if size != file.bytes:
             raise DatasetError(
                 f"{path} is missing or not {file.bytes} bytes long, as its record says.", remedy=REMAKE
             )
+        if not file.footer_sha256:
+            return
+        try:
+            found = self.files.reading(file.path, footer_sha256)
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read: {short(error)}.", remedy=REMAKE) from error
         if found != file.footer_sha256:
             raise DatasetError(
                 f"{path} is damaged: its footer is not the one that was written.", remedy=REMAKE
             )
-        return path
 
     def rows(self, table: str, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Decoded rows of a table in unit order."""
+        """Decoded rows of a table, file by file, in the order of units in each."""
         for path in self.shards(table):
-            yield from read_rows(TABLES[table], path, columns)
+            with Shard(TABLES[table], path) as shard:
+                yield from shard.decoded(columns)
+
+    def unit_starts(self, table: str) -> dict[str, list[tuple[int, int]]]:
+        """Where units begin in the files of a table: (row, the unit's place in the dataset), by row, by file."""
+        starts: dict[str, list[tuple[int, int]]] = {}
+        for place, record in enumerate(self.records):
+            for shard in record.shards:
+                if shard.table == table:
+                    file = self.files.place(shard.file.path)
+                    starts.setdefault(file, []).append((shard.first_row, place))
+        return {file: sorted(units) for file, units in starts.items()}
 
     def row_count(self, table: str) -> int:
         """How many rows the finished shards of a table hold."""
@@ -196,71 +279,18 @@ class Dataset:
 
     def verify(self) -> list[str]:
         """Rehashes every file and checks its schema and row count; returns what is wrong, one line each."""
-        problems = []
-        for file in self.manifest()["files"]:
-            path = self.root / file["path"]
-            try:
-                found = row_count(TABLES[file["table"]], path)
-                is_same = file_sha256(path) == file["sha256"]
-            except DatasetError as error:
-                problems.append(str(error))
-            except OSError as error:
-                problems.append(f"{path} cannot be read: {short(error)}. {REMAKE}")
-            else:
-                if not is_same:
-                    problems.append(f"{path}: content differs from its record's SHA-256. {REMAKE}")
-                elif found != file["rows"]:
-                    problems.append(f"{path}: holds {found} rows, its records say {file['rows']}. {REMAKE}")
-        return problems
+        return [problem for file in self.manifest()["files"] if (problem := self._problem(**file))]
 
-
-def tombstoned_sources(root: Path) -> set[str]:
-    """Ids of the sources that were forgotten. Raises DatasetError for a damaged tombstone."""
-    return {read_tombstone(path) for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))}
-
-
-def read_tombstone(path: Path) -> str:
-    """The source that a tombstone is of. Raises DatasetError."""
-    remedy = 'Write {"source_id": ID} into it, with the forgotten source\'s id: its rows must not come back.'
-    try:
-        source_id = text_of(read_document(path, remedy=remedy).get("source_id"), "source_id")
-        if Path(tombstone_path(source_id)).name != path.name:
-            raise ValueError(f"its name is not that of source {abbreviated(source_id)}")
-    except ValueError as error:
-        raise damaged(path, error, remedy=remedy) from error
-    return source_id
-
-
-def tombstone_path(source_id: str) -> str:
-    """Where a source's tombstone lies, relative to the root: any id makes a safe file name."""
-    return f"{TOMBSTONES_PATH}/{hashlib.sha256(source_id.encode()).hexdigest()[:16]}.json"
-
-
-def read_records(root: Path, faults: list[DatasetError] | None = None) -> list[WorkRecord]:
-    """All completion records of a folder, ordered by unit id.
-
-    Raises DatasetError naming the first damaged one, or puts them all into `faults` and leaves them out.
-    """
-    records, found = [], []
-    for path in sorted((root / RECORDS_PATH).glob("*.json")):
+    def _problem(self, *, table: str, rows: int, path: str, sha256: str, **facts: object) -> str | None:
+        place = self.files.place(path)
         try:
-            record = WorkRecord.from_json(path.read_bytes())
-            if record.unit_id != path.stem:
-                raise ValueError(f"it is of unit {record.unit_id!r}")
-        except (OSError, ValueError) as error:
-            found.append(record_fault(path, error))
-        else:
-            records.append(record)
-    if faults is not None:
-        faults += found
-    elif found:
-        raise found[0]
-    return records
-
-
-def record_fault(path: Path | str, error: Exception) -> DatasetError:
-    """The error of a damaged completion record."""
-    return DatasetError(
-        f"completion record {path} is damaged ({short(error)}).",
-        remedy="Delete it and run the pipeline again with the same clips: that makes the unit again.",
-    )
+            with Shard(TABLES[table], place) as shard:
+                found = shard.rows
+            is_same = self.files.reading(path, sha256_of) == sha256
+        except DatasetError as error:
+            return str(error)
+        except OSError as error:
+            return f"{place} cannot be read: {short(error)}. {REMAKE}"
+        if not is_same:
+            return f"{place}: content differs from its record's SHA-256. {REMAKE}"
+        return None if found == rows else f"{place}: holds {found} rows, its records say {rows}. {REMAKE}"

@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.dataset import Dataset
-from schemas.documents import abbreviated, damaged, read_document, text_of
+from schemas.documents import abbreviated, damaged, json_object, text_of
 from schemas.errors import DatasetError, SettingsError
+from schemas.files import Files
 from schemas.pair_facts import PAIR_FACTS, pair_facts, read_columns
 from schemas.tables import PAIRS, SAMPLES
 from schemas.where import applying, holds, stored_part, where_expression
@@ -74,16 +75,17 @@ class Selection:
     @classmethod
     def load(cls, root: str | Path, name: str) -> Selection:
         """The selection of that name. Raises DatasetError when there is none or it is damaged."""
-        folder = _folder_of(Path(root), name)
+        files = Files(root)
+        folder = _folder_of(files, name)
         if folder is None:
             known = ", ".join(selection_names(root)) or "none"
             raise DatasetError(
                 f"{root} has no selection {name!r}; it has: {known}.",
                 remedy="Make one: python -m pipeline audit DATASET --where EXPR --save-selection NAME.",
             )
-        path = Path(root) / folder / f"{name}.json"
-        values = read_document(path, remedy=_REMEDY)
+        path = files.place(f"{folder}/{name}.json")
         try:
+            values = json_object(files.read(f"{folder}/{name}.json"))
             if (values.pop("format", None), values.pop("version", None)) != (_FORMATS[folder], 1):
                 raise ValueError("it is not a selection of version 1")
             unknown = values.keys() - {"name", "pairs", "samples"}
@@ -94,7 +96,7 @@ class Selection:
                 pairs=_text_or_none(values.get("pairs"), "pairs"),
                 samples=_text_or_none(values.get("samples"), "samples"),
             )
-        except (ValueError, SettingsError) as error:
+        except (OSError, ValueError, SettingsError) as error:
             raise damaged(path, error, remedy=_REMEDY) from error
 
 
@@ -109,15 +111,16 @@ def selection_path(name: str) -> str:
 
 def selection_names(root: str | Path) -> list[str]:
     """Names of the dataset's selections, sorted."""
-    names = {path.stem for folder in _FORMATS for path in (Path(root) / folder).glob("*.json")}
+    files = Files(root)
+    names = {Path(file.name).stem for folder in _FORMATS for file in files.listed(folder, ".json")}
     return sorted(name for name in names if _NAME.fullmatch(name))
 
 
-def _folder_of(root: Path, name: str) -> str | None:
+def _folder_of(files: Files, name: str) -> str | None:
     """The folder that holds the selection of that name; None where there is none, or where it names no file."""
     if not _NAME.fullmatch(name):
         return None
-    return next((folder for folder in _FORMATS if (root / folder / f"{name}.json").is_file()), None)
+    return next((folder for folder in _FORMATS if files.exists(f"{folder}/{name}.json")), None)
 
 
 def selected_references(dataset: Dataset, selection: Selection) -> dict[str, tuple[int, ...]]:

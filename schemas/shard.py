@@ -7,21 +7,25 @@ Nothing else in the project opens a Parquet file of a dataset. Pages carry check
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.addresses import explained, filesystem_of, is_remote, persistently, reaching
 from schemas.errors import DatasetError
 from schemas.table import TableSpec
 
 REMAKE = "Run the pipeline again with the same clips and the same --out: units whose files are damaged are made again."
 ARROW_ERRORS = (OSError, pa.ArrowException, UnicodeDecodeError)
 """What Arrow and its codecs raise for bytes that are damaged. Anything else is a bug and keeps its traceback."""
+T = TypeVar("T")
+_ROWS_FOR_THREADS, _BYTES_FOR_THREADS = 10_000, 2**20
+"""Less is read by the thread that asks: handing it to others costs more than reading it."""
 _TAIL = 8
 _MAGIC = b"PAR1"
 
@@ -34,6 +38,9 @@ def naming(place: str) -> Iterator[None]:
     except DatasetError as error:
         raise DatasetError(f"{place} is damaged: {error.message}", remedy=REMAKE) from error
     except ARROW_ERRORS as error:
+        if is_remote(place) and "AWS Error" in str(error):  # the file may be as sound as ever
+            why, remedy = explained(place, error)
+            raise DatasetError(f"{place} cannot be read: {why}.", remedy=remedy) from error
         raise DatasetError(f"{place} is damaged: {short(error)}.", remedy=REMAKE) from error
 
 
@@ -49,10 +56,8 @@ class Shard:
     def __init__(self, spec: TableSpec, path: str | Path, *, memory_map: bool = False) -> None:
         self.path = str(path)
         self._spec = spec
-        try:
-            self._file = pq.ParquetFile(path, memory_map=memory_map, page_checksum_verification=True)
-        except ARROW_ERRORS as error:
-            raise self._unreadable(short(error)) from error
+        self._memory_map = memory_map
+        self._file = self._opened()
         try:
             self._check()
         except BaseException:
@@ -73,17 +78,51 @@ class Shard:
     def group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A row group, all of its columns or some."""
         with naming(f"{self.path}, row group {number},"):
-            read = self._file.read_row_group(number, columns=_listed(columns))
+            threads = self._file.metadata.row_group(number).total_byte_size > _BYTES_FOR_THREADS
+            read = self._tried(
+                lambda: self._file.read_row_group(number, columns=_listed(columns), use_threads=threads)
+            )
             return self._sound(read, self.group_rows[number])
 
     def table(self, columns: Sequence[str] | None = None, *, dictionaries: Sequence[str] = ()) -> pa.Table:
         """All rows; the text columns named by `dictionaries` as dictionaries."""
         with naming(self.path):
+            if dictionaries and self.rows <= _ROWS_FOR_THREADS:  # opening it again costs more than it saves
+                read = self._sound(self._all(self._file, columns), self.rows)
+                for name in dictionaries:
+                    at = read.schema.get_field_index(name)
+                    read = read.set_column(at, name, read[name].dictionary_encode())
+                return read
             if dictionaries:
-                options = {"page_checksum_verification": True, "read_dictionary": list(dictionaries)}
-                with pq.ParquetFile(self.path, **options) as file:
-                    return self._sound(file.read(columns=_listed(columns)), self.rows)
-            return self._sound(self._file.read(columns=_listed(columns)), self.rows)
+                with self._opened(dictionaries) as file:
+                    return self._sound(self._all(file, columns), self.rows)
+            return self._sound(self._all(self._file, columns), self.rows)
+
+    def _all(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
+        threads = self.rows > _ROWS_FOR_THREADS
+        return self._tried(lambda: file.read(columns=_listed(columns), use_threads=threads))
+
+    def _tried(self, read: Callable[[], T]) -> T:
+        return persistently(self.path, read)
+
+    def _opened(self, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+        source: Any = self.path
+        if is_remote(self.path):
+            with reaching(self.path):
+                filesystem, path = filesystem_of(self.path)
+                source = self._tried(lambda: filesystem.open_input_file(path))
+        try:
+            return self._tried(
+                lambda: pq.ParquetFile(
+                    source,
+                    memory_map=self._memory_map,
+                    pre_buffer=is_remote(self.path),
+                    read_dictionary=list(dictionaries),
+                    page_checksum_verification=True,
+                )
+            )
+        except ARROW_ERRORS as error:
+            raise self._unreadable(short(error)) from error
 
     def filtered(self, columns: Sequence[str], condition: pc.Expression) -> pa.Table:
         """Rows for which a condition holds; row groups that their statistics rule out are not opened.
@@ -92,12 +131,16 @@ class Shard:
         """
         self._spec.arrow_schema().empty_table().filter(condition)
         with naming(self.path):
-            read = pq.read_table(
-                self.path,
-                columns=list(columns),
-                filters=condition,
-                partitioning=None,
-                page_checksum_verification=True,
+            filesystem, path = self._place()
+            read = self._tried(
+                lambda: pq.read_table(
+                    path,
+                    columns=list(columns),
+                    filesystem=filesystem,
+                    filters=condition,
+                    partitioning=None,
+                    page_checksum_verification=True,
+                )
             )
             return self._sound(read)
 
@@ -109,8 +152,17 @@ class Shard:
         import pyarrow.dataset as arrow_dataset
 
         with naming(self.path):
-            (fragment,) = arrow_dataset.dataset(self.path, format="parquet").get_fragments()
-            return [part.row_groups[0].id for part in fragment.split_by_row_group(condition)]
+            filesystem, path = self._place()
+
+            def left() -> list[int]:
+                found = arrow_dataset.dataset(path, format="parquet", filesystem=filesystem)
+                (fragment,) = found.get_fragments()
+                return [part.row_groups[0].id for part in fragment.split_by_row_group(condition)]
+
+            return self._tried(left)
+
+    def _place(self) -> tuple[Any, str]:
+        return filesystem_of(self.path) if is_remote(self.path) else (None, self.path)
 
     def decoded(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Decoded rows in order, one row group in memory at a time."""

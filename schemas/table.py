@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -27,10 +28,18 @@ class TableSpec:
 
     def column(self, name: str) -> Column:
         """The column of that name; KeyError when there is none."""
-        return {column.name: column for column in self.columns}[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
 
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema, with the table's name and version in its metadata."""
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
         facts = {
             "humandepth.table": self.name,
             "humandepth.version": str(self.version),
@@ -82,6 +91,7 @@ class TableWriter:
         self._spec = spec
         self._schema = spec.arrow_schema()
         self._batch: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
         self._batch_bytes = 0
         self._writer = pq.ParquetWriter(
             sink,
@@ -105,17 +115,27 @@ class TableWriter:
         if self._batch_bytes >= ROW_GROUP_BYTES:
             self.flush()
 
+    def add_table(self, rows: pa.Table) -> None:
+        """`add_cells` for many rows at once, as they were read from another file of the table."""
+        if self._batch_bytes + rows.nbytes > ROW_GROUP_BYTES and (self._tables or self._batch):
+            self.flush()
+        self._tables.append(rows)
+        self._batch_bytes += rows.nbytes
+        self.rows += rows.num_rows
+
     def close(self) -> None:
         """Writes what is buffered and the footer."""
-        if self._batch or not self.rows:
+        if self._batch or self._tables or not self.rows:
             self.flush()
         self._writer.close()
 
     def flush(self) -> None:
         """Ends the row group."""
         table = pa.Table.from_pylist(self._batch, schema=self._schema)
-        self._writer.write_table(table, row_group_size=max(1, len(self._batch)))
-        self._batch, self._batch_bytes = [], 0
+        if self._tables:
+            table = pa.concat_tables([*self._tables, table])
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._batch, self._tables, self._batch_bytes = [], [], 0
 
     def __enter__(self) -> TableWriter:
         return self

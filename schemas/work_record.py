@@ -17,7 +17,7 @@ from schemas.tables import TABLES
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
     """A file that holds the shards of several units, one after the other."""
 
@@ -45,7 +45,7 @@ class Pack:
         return cls(**_file_facts(_mapping(values, "a file")))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFacts:
     """A finished unit's rows of one table: the file it wrote, and where that lies since `compact`."""
 
@@ -69,9 +69,12 @@ class ShardFacts:
     @property
     def file(self) -> Pack:
         """The file on disk: the pack, or the unit's own."""
-        return self.pack or Pack(
-            path=self.path, bytes=self.bytes, sha256=self.sha256, footer_sha256=self.footer_sha256
-        )
+        return self.pack or self.own_file
+
+    @property
+    def own_file(self) -> Pack:
+        """The file that the unit wrote, whether it is still there or not."""
+        return Pack(path=self.path, bytes=self.bytes, sha256=self.sha256, footer_sha256=self.footer_sha256)
 
     @classmethod
     def from_values(cls, values: Any) -> ShardFacts:
@@ -92,7 +95,7 @@ class ShardFacts:
         return facts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkRecord:
     """A finished unit of work: what it was made from and the files it left."""
 
@@ -104,6 +107,13 @@ class WorkRecord:
     shards: tuple[ShardFacts, ...]
     attempts: int = 1
     """How often the unit has been tried with this fingerprint."""
+
+    def has_rows_of(self, other: WorkRecord) -> bool:
+        """Whether it records the same rows of the same work, wherever they lie."""
+        return self.fingerprint == other.fingerprint and self._rows() == other._rows()
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [(shard.path, shard.sha256) for shard in self.shards]
 
     def to_json(self) -> str:
         """Deterministic JSON, with its own hash."""
@@ -133,7 +143,12 @@ class WorkRecord:
 def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file, streamed."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(file)
+
+
+def sha256_of(file: Any) -> str:
+    """SHA-256 of an open binary file, Python's or Arrow's, from where it stands to its end."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checked_path(value: Any) -> str:

@@ -34,7 +34,7 @@ ONLY_IN = {
         "pipeline/runner/beam_flags.py",
         "pipeline/runner/beam_options.py",
         "pipeline/runner/beam_service.py",
-        "pipeline/dataset/storage.py",
+        "pipeline/dataset/buckets.py",
     ),
     "grpc": ("pipeline/runner/beam_options.py", "pipeline/runner/beam_service.py"),
     "pyspark": ("pipeline/runner/spark_",),

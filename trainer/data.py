@@ -7,10 +7,15 @@ any number of workers sees the same, and a run goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import itemgetter
+from os.path import exists
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +23,7 @@ import pyarrow as pa
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from schemas.addresses import is_remote
 from schemas.conventions import MAP_PX
 from schemas.dataset import Dataset
 from schemas.errors import DatasetError, SettingsError
@@ -29,7 +35,6 @@ from trainer.augment import drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
 from trainer.colour import ColourDraw
 from trainer.config import DataSettings
-from trainer.remote import RemoteDataset, is_remote
 
 CACHED_BYTES = 256 * 2**20
 """Row groups kept in memory by each loading process."""
@@ -56,24 +61,29 @@ class SampleRef:
 
 
 def read_index(
-    dataset: Dataset | RemoteDataset,
+    dataset: Dataset,
     where: str | None = None,
     number: int = 0,
     *,
     selection: str | None = None,
 ) -> list[SampleRef]:
-    """Every sample for which `where` holds and that a selection keeps, in the dataset's order; scalar columns only.
+    """Every sample for which `where` holds and that a selection keeps; scalar columns only.
 
+    In the order of units, whatever files they lie in: putting files together changes no training.
     Row groups that the statistics rule out are not opened. Raises DatasetError when nothing is left.
     """
-    left = _selected(dataset, selection) if selection else None
+    left = selected_references(dataset, Selection.load(dataset.name, selection)) if selection else None
     condition, used = where_expression(where, SAMPLES) if where else (None, [])
     stored = ["sample_id", "source_id", "track_id", "reference_count", "mean_baseline_m", "valid_fraction"]
     names = list(dict.fromkeys([*stored, *used]))
-    found: list[SampleRef] = []
-    for path in dataset.shards("samples"):
+    ordered: list[tuple[int, SampleRef]] = []
+    shards = dataset.shards("samples")
+    starts = dataset.unit_starts("samples")
+    for path in shards:
         with Shard(SAMPLES, path) as shard:
             tables = [(group, shard.group(group, names)) for group in shard.groups(condition)]
+            firsts = [0, *accumulate(shard.group_rows)]
+        units = starts[str(path)]
         for group, table in tables:
             rows = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
             if condition is not None:
@@ -81,23 +91,19 @@ def read_index(
             for facts in rows.select([*stored, "row"]).to_pylist():
                 if left is None or facts["sample_id"] in left:
                     facts["references"] = left[facts["sample_id"]] if left is not None else None
-                    found.append(SampleRef(path=str(path), row_group=group, dataset=number, **facts))
+                    unit = units[
+                        bisect_right(units, (firsts[group] + facts["row"], len(dataset.records))) - 1
+                    ]
+                    ref = SampleRef(path=str(path), row_group=group, dataset=number, **facts)
+                    ordered.append((unit[1], ref))
+    found = [ref for _, ref in sorted(ordered, key=itemgetter(0))]
     if not found:
         why = f"no sample for which {where!r} holds" if where else "no samples"
         why += f" in the selection {selection!r}" if selection else ""
         raise DatasetError(
-            f"{dataset.root} holds {why}.", remedy="See what was dropped: python -m pipeline audit."
+            f"{dataset.name} holds {why}.", remedy="See what was dropped: python -m pipeline audit."
         )
     return found
-
-
-def _selected(dataset: Dataset | RemoteDataset, name: str) -> dict[str, tuple[int, ...]]:
-    if isinstance(dataset, RemoteDataset):
-        raise SettingsError(
-            f"selection {name!r} of {dataset.root}: selections are read from local folders only.",
-            remedy="Copy the dataset, or use data.where.",
-        )
-    return selected_references(dataset, Selection.load(dataset.root, name))
 
 
 def split(index: Sequence[SampleRef], settings: DataSettings) -> tuple[list[SampleRef], list[SampleRef]]:
@@ -169,6 +175,9 @@ class Samples(TorchDataset[Batch]):
         Raises DatasetError naming file and row when it is damaged.
         """
         ref = self._index[position]
+        if (ref.path, ref.row_group) not in self._groups and not is_remote(ref.path) and not exists(ref.path):
+            self._find_again(ref)
+            ref = self._index[position]
         with naming(ref):
             cells = self._row_group(ref.path, ref.row_group).slice(ref.row, 1).to_pylist()[0]
             references = cells["references"]
@@ -178,6 +187,17 @@ class Samples(TorchDataset[Batch]):
                 references = [references[at] for at in choose(len(references))]
             cells["references"] = references
             return SAMPLES.decode_row(cells)
+
+    def _find_again(self, missing: SampleRef) -> None:
+        """Where the samples of a dataset lie now: a run or `dataset compact` has put its files together meanwhile."""
+        root = Path(missing.path).parents[1]
+        now = {ref.sample_id: ref for ref in read_index(Dataset.open(root), number=missing.dataset)}
+        self._index = [
+            replace(old, path=new.path, row_group=new.row_group, row=new.row)
+            if Path(old.path).parents[1] == root and (new := now.get(old.sample_id)) is not None
+            else old
+            for old in self._index
+        ]
 
     def _row_group(self, path: str, group: int) -> pa.Table:
         key = (path, group)

@@ -11,12 +11,11 @@ from schemas.documents import damaged, json_object
 from schemas.errors import SettingsError
 from schemas.recipe import BODIES, NAMED_FILES, SURFACE, Recipe
 from schemas.work_record import file_sha256
-from trainer.remote import RemoteDataset
 
 _REMEDY = "Run the pipeline again on this folder."
 
 
-def recipe_of(dataset: Dataset | RemoteDataset) -> Recipe | None:
+def recipe_of(dataset: Dataset) -> Recipe | None:
     """What the dataset's `meta/` says; None where it says nothing. Raises DatasetError where that is damaged.
 
     Files are known by `meta/files.json`; a dataset made before there was one is asked for the files themselves.
@@ -32,12 +31,12 @@ def recipe_of(dataset: Dataset | RemoteDataset) -> Recipe | None:
             if name not in digests and recipe.get(name) and Path(str(recipe.get(name))).is_file()
         }
     except (ValueError, TypeError, AttributeError) as error:
-        raise damaged(f"{dataset.root}/{SETTINGS_PATH} or {FILES_PATH}", error, remedy=_REMEDY) from error
+        raise damaged(f"{dataset.name}/{SETTINGS_PATH} or {FILES_PATH}", error, remedy=_REMEDY) from error
     return Recipe.of(values, {**digests, **found})
 
 
 def common_recipe(
-    datasets: Sequence[Dataset | RemoteDataset], *, allow_unlike: bool, warn: Callable[[str], None]
+    datasets: Sequence[Dataset], *, allow_unlike: bool, warn: Callable[[str], None]
 ) -> Recipe | None:
     """The recipe of all datasets: that of the first that has one.
 
@@ -52,22 +51,18 @@ def common_recipe(
         unlike = [*recipe.differences(theirs, SURFACE), *recipe.file_differences(theirs)]
         if unlike and not allow_unlike:
             raise SettingsError(
-                f"the base depths of {first.root} and {other.root} were made differently: {'; '.join(unlike)}.",
+                f"the base depths of {first.name} and {other.name} were made differently: {'; '.join(unlike)}.",
                 remedy="Train on one of them, make the other again with the same settings, or accept it: "
                 "--set data.allow_unlike_recipes=true.",
             )
         for line in [*unlike, *recipe.differences(theirs, BODIES)]:
-            warn(f"{first.root} and {other.root}: {line}; predictions follow the first")
+            warn(f"{first.name} and {other.name}: {line}; predictions follow the first")
     return recipe
 
 
-def _document(dataset: Dataset | RemoteDataset, relative: str) -> dict[str, Any] | None:
+def _document(dataset: Dataset, relative: str) -> dict[str, Any] | None:
     try:
-        if isinstance(dataset, RemoteDataset):
-            content = dataset.content(relative)
-        else:
-            path = dataset.root / relative
-            content = path.read_bytes() if path.exists() else None
+        content = dataset.document(relative)
         return None if content is None else json_object(content)
     except (OSError, ValueError) as error:
-        raise damaged(f"{dataset.root}/{relative}", error, remedy=_REMEDY) from error
+        raise damaged(f"{dataset.name}/{relative}", error, remedy=_REMEDY) from error

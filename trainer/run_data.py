@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.dataset import Dataset
 from schemas.errors import SettingsError
 from schemas.recipe import Recipe
 from schemas.selections import Selection
@@ -13,7 +14,6 @@ from trainer.data import SampleRef, read_index, split
 from trainer.order import Mix
 from trainer.progress import warn
 from trainer.recipes import common_recipe
-from trainer.remote import open_dataset
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +37,7 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
             f"{len(settings.weights)} weights for {len(roots)} datasets.",
             remedy="Give one for each (--weights).",
         )
-    datasets = [open_dataset(root) for root in roots]
+    datasets = [Dataset.open(root) for root in roots]
     recipe = common_recipe(datasets, allow_unlike=settings.allow_unlike_recipes, warn=warn)
     index = [
         ref

@@ -18,7 +18,6 @@ from schemas.tables import FRAMES
 from trainer.batch import decode_image
 from trainer.config import DataSettings
 from trainer.data import SampleRef, Samples, naming, read_index
-from trainer.remote import RemoteDataset, open_dataset
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +45,7 @@ def subjects_of_dataset(
     root: str, sample_ids: Sequence[str] = (), per_track: int | None = None
 ) -> Iterator[Subject]:
     """Samples by id, or `per_track` evenly spread over every track, or all of them; people of one frame together."""
-    dataset = open_dataset(root)
+    dataset = Dataset.open(root)
     index = read_index(dataset)
     chosen = chosen_positions(index, sample_ids, per_track)
     refs = sorted((index[at] for at in chosen), key=_by_frame)
@@ -98,10 +97,8 @@ def chosen_positions(
     return sorted(chosen)
 
 
-def _placements(dataset: Dataset | RemoteDataset, tracks: set[str]) -> dict[tuple[str, int], Placement]:
-    """By track and frame, from `frames` and `clips`; empty where those are not on this machine."""
-    if isinstance(dataset, RemoteDataset):
-        return {}
+def _placements(dataset: Dataset, tracks: set[str]) -> dict[tuple[str, int], Placement]:
+    """By track and frame, from `frames` and `clips`."""
     sizes = {
         row["clip_id"]: (row["height_px"], row["width_px"])
         for row in dataset.rows("clips", ["clip_id", "height_px", "width_px"])

@@ -42,12 +42,12 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
     chosen = choose_samples(dataset, folder, per_track)
     if not chosen and folder is not None:
         raise DatasetError(
-            f"{folder} holds no prediction of a sample of {dataset.root}.",
+            f"{folder} holds no prediction of a sample of {dataset.name}.",
             remedy="Give the folder of `python -m trainer predict --dataset`.",
         )
     if not chosen:
         raise DatasetError(
-            f"{dataset.root} holds no sample to show.", remedy="Run the pipeline on clips with people first."
+            f"{dataset.name} holds no sample to show.", remedy="Run the pipeline on clips with people first."
         )
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     cells = SampleCells(dataset)
@@ -55,7 +55,7 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
     if Path(out).suffix.lower() in (".jpg", ".jpeg", ".png"):
         Path(out).write_bytes(_sheet([panels for _, panels in frames], Path(out).suffix.lower()))
     else:
-        Path(out).write_text(_page(shown(dataset.root.name), frames), encoding="utf-8")
+        Path(out).write_text(_page(shown(Path(dataset.name).name), frames), encoding="utf-8")
     return len(chosen)
 
 

@@ -19,7 +19,7 @@ class SampleCells:
     """Rows of `samples` by their place in the dataset's order. Keeps the last row group in memory."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self._places: list[tuple[Path, int]] = []
+        self._places: list[tuple[Path | str, int]] = []
         starts = [0]
         for path in dataset.shards("samples"):
             with Shard(SAMPLES, path) as shard:

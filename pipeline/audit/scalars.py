@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
-from schemas.documents import damaged, read_document
+from schemas.documents import damaged
 from schemas.errors import DatasetError
 from schemas.escaping import shown
 from schemas.pair_facts import PAIR_FACTS, pair_facts, read_columns
@@ -157,10 +158,10 @@ def read_tables(dataset: Dataset, selection: Selection | None = None) -> AuditTa
     """Everything figures need. Raises DatasetError for a folder without any finished unit."""
     if not dataset.records:
         raise DatasetError(
-            f"{dataset.root} holds no finished unit.", remedy="Run the pipeline into it first."
+            f"{dataset.name} holds no finished unit.", remedy="Run the pipeline into it first."
         )
     tables = AuditTables(
-        name=shown(dataset.root.resolve().name),
+        name=shown(os.path.basename(os.path.realpath(dataset.name))),
         dataset=dataset,
         clips=read_columns(dataset, "clips", _CLIPS),
         frames=read_columns(dataset, "frames", _FRAMES),
@@ -194,12 +195,11 @@ def text_counts(table: pa.Table, name: str, mask: np.ndarray | None = None) -> d
 
 
 def _thresholds(dataset: Dataset) -> dict[str, float]:
-    path = dataset.root / SETTINGS_PATH
-    settings = read_document(path, remedy=SETTINGS_REMEDY) if path.exists() else {}
+    settings = dataset.json_document(SETTINGS_PATH) or {}
     try:
         return {
             name: float(settings.get(section, {}).get(key, usual))
             for name, (section, key, usual) in _THRESHOLDS.items()
         }
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise damaged(path, error, remedy=SETTINGS_REMEDY) from error
+        raise damaged(dataset.files.place(SETTINGS_PATH), error, remedy=SETTINGS_REMEDY) from error

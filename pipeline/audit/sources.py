@@ -146,7 +146,7 @@ def duplicate(how: str, members: list[str], sources: list[str], split_of: dict[s
 
 def read_splits(tables: AuditTables, path: str | None) -> tuple[Splits, dict[str, list[str]]]:
     """The recorded splits (a file, or `meta/splits.json`), and the splits of every source."""
-    file = Path(path) if path else tables.dataset.root / SPLITS_PATH
+    file = Path(path or tables.dataset.files.place(SPLITS_PATH))
     if not path and not file.is_file():
         return Splits(recorded=False, counts={}, in_several={}), {}
     values = read_document(file, remedy=SPLITS_REMEDY)

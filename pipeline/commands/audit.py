@@ -98,7 +98,7 @@ def _audit(options: argparse.Namespace) -> int:
         raise SettingsError(f"--pictures cannot be {options.pictures}.", remedy="Give 0 or more.")
     given = _given_selection(options)
     dataset = Dataset.open(options.dataset)
-    selections = [*given, *(Selection.load(dataset.root, name) for name in options.selection)]
+    selections = [*given, *(Selection.load(dataset.name, name) for name in options.selection)]
     whole = read_tables(dataset)
     tables = whole.seen_through(selections[0]) if selections else whole
     sides = []

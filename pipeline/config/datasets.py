@@ -109,6 +109,8 @@ class RunSettings:
     retried."""
     max_failed_share: float = 1.0
     """A run of whose units more failed ends with exit code 5."""
+    pack_every_units: int = 500
+    """Each time so many more units are finished, their files below 8 MB are put together (count; 0: never)."""
     accelerator: str | None = None
     """Beam resource hint of the tracking step, for example `type:nvidia-tesla-t4;count:1;install-nvidia-driver`."""
     tracking_ram: str = "4GB"
@@ -120,6 +122,12 @@ class RunSettings:
             "run.unit_time_limit_s",
             self.unit_time_limit_s,
             "Give seconds above 0.",
+        )
+        require(
+            self.pack_every_units == 0 or self.pack_every_units > 1,
+            "run.pack_every_units",
+            self.pack_every_units,
+            "Give 2 or more, or 0 for never.",
         )
         require(
             0 <= self.max_failed_share <= 1, "run.max_failed_share", self.max_failed_share, "Give 0 to 1."

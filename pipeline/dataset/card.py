@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pipeline.dataset.croissant import croissant_metadata
 from pipeline.dataset.storage import publish_text
 from schemas.column import Column
 from schemas.dataset import CROISSANT_PATH, MANIFEST_PATH, Dataset
+from schemas.files import Files
+from schemas.pair_facts import read_columns
+from schemas.record_files import new_index
+from schemas.record_index import INDEX_PATH
 from schemas.tables import TABLES
 
 
 def publish_documents(root: str) -> None:
-    """Writes the card, the manifest and the Croissant metadata of a local dataset as it is now."""
+    """Writes the index, the card, the manifest and the Croissant metadata of a dataset as it is now."""
+    publish_text(new_index(Files(root)), root, INDEX_PATH)
     dataset = Dataset.open(root)
+    licences = licences_of(dataset)
     publish_text(json.dumps(dataset.manifest(), indent=1) + "\n", root, MANIFEST_PATH)
-    publish_text(dataset_card(dataset), root, "README.md")
-    publish_text(json.dumps(croissant_metadata(dataset), indent=1) + "\n", root, CROISSANT_PATH)
+    publish_text(dataset_card(dataset, licences), root, "README.md")
+    publish_text(json.dumps(croissant_metadata(dataset, licences), indent=1) + "\n", root, CROISSANT_PATH)
 
 
-def dataset_card(dataset: Dataset) -> str:
+def licences_of(dataset: Dataset) -> list[str]:
+    """Licences of the sources, sorted."""
+    stated = read_columns(dataset, "clips", ["licence"])["licence"].unique().to_pylist()
+    return sorted({licence or "not stated" for licence in stated})
+
+
+def dataset_card(dataset: Dataset, licences: Sequence[str]) -> str:
     """Markdown for the dataset's README.md; the same dataset gives the same text."""
-    licences = sorted({row["licence"] or "not stated" for row in dataset.rows("clips", ["licence"])})
     counts = "\n".join(
         f"| `{name}` | {dataset.row_count(name)} | {table.doc} |" for name, table in TABLES.items()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from schemas.column import Column
@@ -57,13 +58,12 @@ _TYPES = {
 }
 
 
-def croissant_metadata(dataset: Dataset) -> dict[str, Any]:
+def croissant_metadata(dataset: Dataset, licences: Sequence[str]) -> dict[str, Any]:
     """JSON-LD of the tables that have rows; the same dataset gives the same text.
 
     No `url` and no `datePublished`: a folder on a disk has neither, and whoever publishes it knows both.
     """
     tables = [table for name, table in TABLES.items() if dataset.row_count(name)]
-    licences = sorted({row["licence"] or "not stated" for row in dataset.rows("clips", ["licence"])})
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",

@@ -11,12 +11,16 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.host.slurm import has_ended, job_facts
+from schemas.addresses import is_remote
 from schemas.errors import DatasetError
+from schemas.record_files import RECORDS_PATH
 
 LOCK_PATH = "meta/run.lock"
 SHARED_LOCK_PATH = "meta/shards.lock"
@@ -155,6 +159,35 @@ def refusal(root: Path, holder: dict[str, Any] | None, remedy: str) -> DatasetEr
         f"since {who.get('started', 'unknown')}.",
         remedy=remedy,
     )
+
+
+def require_local(root: str) -> None:
+    """Raises DatasetError for a bucket: nothing there can be locked, and another run may be writing into it."""
+    if is_remote(root):
+        raise DatasetError(
+            f"{root} is in a bucket, where files are neither put together nor taken out.",
+            remedy="Copy the dataset to a disk, do it there, and copy the result back.",
+        )
+
+
+@contextmanager
+def publishing(root: str | Path, *, alone: bool = False) -> Iterator[None]:
+    """While records of units are written: many processes at a time, or one `alone`, which the others wait for.
+
+    Where a file system has no such locks nothing is held, and OSError is raised for the one that has to be alone.
+    """
+    folder = Path(root) / RECORDS_PATH
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        except OSError:
+            if alone:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def holder_of(descriptor: int) -> dict[str, Any] | None:

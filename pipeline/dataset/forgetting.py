@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.dataset.card import publish_documents
-from pipeline.dataset.compaction import settle, unit_origin
-from pipeline.dataset.folder_lock import RunLock
+from pipeline.dataset.folder_lock import RunLock, require_local
+from pipeline.dataset.origins import unit_origins
+from pipeline.dataset.settling import settle
 from pipeline.dataset.storage import publish_text, spool_folder
 from pipeline.records import ClipRef
 from schemas.dataset import Dataset, record_path, tombstone_path, tombstoned_sources
@@ -22,14 +22,15 @@ def forget(root: str, source_id: str) -> int:
 
     The tombstone comes first: interrupted anywhere, the next run, `compact` or `forget` finishes the removal.
     """
+    require_local(root)
     Dataset.open(root)
     with RunLock(root):
         settle(root, heal=False)
-        records = Dataset.open(root).records
-        origins = [unit_origin(root, record) for record in records]
-        _refuse_unknown_origins(root, [unit for unit, origin in zip(records, origins) if origin is None])
-        sources = [origin[0] for origin in origins if origin is not None]
-        if source_id not in sources and source_id not in tombstoned_sources(Path(root)):
+        dataset = Dataset.open(root)
+        origins = unit_origins(dataset.files, dataset.records)
+        _refuse_unknown_origins(root, [unit for unit in dataset.records if unit.unit_id not in origins])
+        sources = [source for source, _ in origins.values()]
+        if source_id not in sources and source_id not in tombstoned_sources(root):
             raise DatasetError(
                 f"{root} holds no source {source_id!r}.",
                 remedy=f"Known: {', '.join(sorted(set(sources))[:20]) or 'none'}.",
@@ -55,5 +56,5 @@ def _refuse_unknown_origins(root: str, units: Sequence[WorkRecord]) -> None:
 
 def without_forgotten(clips: Sequence[ClipRef], root: str) -> list[ClipRef]:
     """The clips whose source has no tombstone in this dataset."""
-    forgotten = tombstoned_sources(Path(root))
+    forgotten = tombstoned_sources(root)
     return [clip for clip in clips if clip.source_id not in forgotten]

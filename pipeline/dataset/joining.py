@@ -17,7 +17,8 @@ from typing import Any
 
 from pipeline.dataset.clip_shards import finished_shards, missing_shards
 from pipeline.dataset.folder import changed_settings
-from pipeline.dataset.storage import is_remote, read_json, spool_folder
+from pipeline.dataset.storage import read_json, spool_folder
+from schemas.addresses import is_remote
 from schemas.dataset import (
     CUTS_PATH,
     FILES_PATH,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from pipeline.dataset.storage import publish_file, spool_folder
 from schemas.errors import DatasetError
@@ -22,19 +23,20 @@ class UnreadableRowsError(DatasetError):
 
 
 def groups_to_pack(
-    records: list[WorkRecord], table: str, pack_bytes: int
+    records: Iterable[WorkRecord], table: str, pack_bytes: int, takes: Callable[[ShardFacts], bool]
 ) -> Iterator[list[tuple[str, ShardFacts]]]:
-    """Runs of units whose files are to become one. A file that is large enough stays, and so does a lonely one."""
+    """Runs of units whose files are to become one of about `pack_bytes`: of the shards that `takes` wants.
+
+    A lonely file stays as it is.
+    """
     owners: dict[Pack, list[tuple[str, ShardFacts]]] = {}
     for record in records:
         for shard in record.shards:
-            if shard.table == table:
+            if shard.table == table and takes(shard):
                 owners.setdefault(shard.file, []).append((record.unit_id, shard))
     group: list[tuple[str, ShardFacts]] = []
     files, size = 0, 0
     for file, shards in owners.items():
-        if file.bytes >= pack_bytes:
-            continue
         if files and size + file.bytes > pack_bytes:
             if files > 1:
                 yield group
@@ -58,26 +60,27 @@ def write_pack(
     spool_folder(root).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spool_folder(root)) as spool:
         local, first_rows = Path(spool) / "pack.parquet", []
-        with TableWriter(TABLES[table], local) as writer:
+        with TableWriter(TABLES[table], local) as writer, PackedRows(root) as packed:
             for _, shard in group:
                 first_rows.append(writer.rows)
-                for cells in _cells(root, shard):
-                    writer.add_cells(cells)
+                for rows in packed.of(shard):
+                    writer.add_table(rows)
         pack = Pack.of(local, relative)
         publish_file(local, root, relative)
     for (unit_id, shard), first_row in zip(group, first_rows):
         yield unit_id, replace(shard, pack=pack, first_row=first_row)
 
 
-def unpack(root: str, shard: ShardFacts) -> ShardFacts:
+def unpack(root: str, shard: ShardFacts, packed: PackedRows) -> ShardFacts:
     """Writes a unit's own file again, byte for byte as it was."""
     spool_folder(root).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=spool_folder(root)) as spool:
         local = Path(spool) / "shard.parquet"
         with TableWriter(TABLES[shard.table], local) as writer:
             try:
-                for cells in _cells(root, shard):
-                    writer.add_cells(cells)
+                for rows in packed.of(shard):
+                    for cells in rows.to_pylist():
+                        writer.add_cells(cells)
             except DatasetError as error:
                 raise UnreadableRowsError(error.message, remedy=error.remedy) from error
         if file_sha256(local) != shard.sha256:
@@ -89,24 +92,58 @@ def unpack(root: str, shard: ShardFacts) -> ShardFacts:
     return replace(shard, pack=None, first_row=0)
 
 
-def _cells(root: str, shard: ShardFacts) -> Iterator[dict[str, Any]]:
-    """The encoded rows of one unit, one row group in memory at a time."""
-    start, stop, at = shard.first_row, shard.first_row + shard.rows, 0
-    with Shard(TABLES[shard.table], Path(root) / shard.file.path) as file:
+class PackedRows:
+    """The encoded rows of units, a row group in memory at a time; units that follow each other share what was read."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._file: tuple[str, Shard] | None = None
+        self._group: tuple[str, int, pa.Table] | None = None
+
+    def __enter__(self) -> PackedRows:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._file is not None:
+            self._file[1].__exit__()
+
+    def of(self, shard: ShardFacts) -> Iterator[pa.Table]:
+        """A unit's rows of one table. Raises DatasetError where they cannot be read."""
+        start, stop, at = shard.first_row, shard.first_row + shard.rows, 0
+        file = self._opened(shard)
         for group, count in enumerate(file.group_rows):
             low, high = max(start, at), min(stop, at + count)
             if low < high:
-                yield from file.group(group).slice(low - at, high - low).to_pylist()
+                yield self._read(file, group).slice(low - at, high - low)
             at += count
-    if at < stop:
-        raise DatasetError(
-            f"{file.path} is damaged: it holds {at} rows, {shard.path} needs {stop}.", remedy=REMAKE
-        )
+        if at < stop:
+            raise DatasetError(
+                f"{file.path} is damaged: it holds {at} rows, {shard.path} needs {stop}.", remedy=REMAKE
+            )
+
+    def _opened(self, shard: ShardFacts) -> Shard:
+        path = str(Path(self._root) / shard.file.path)
+        if self._file is None or self._file[0] != path:
+            opened = Shard(TABLES[shard.table], path)
+            self.__exit__()
+            self._file = (path, opened)
+        return self._file[1]
+
+    def _read(self, file: Shard, group: int) -> pa.Table:
+        if self._group is None or self._group[:2] != (file.path, group):
+            self._group = (file.path, group, file.group(group))
+        return self._group[2]
+
+
+def is_as_recorded(root: str, file: Pack) -> bool:
+    """Whether a file has the bytes that its record names."""
+    path = Path(root) / file.path
+    return path.is_file() and file_sha256(path) == file.sha256
 
 
 def _compare(root: str, file: Pack) -> None:
-    path = Path(root) / file.path
-    if not path.is_file() or file_sha256(path) != file.sha256:
+    if not is_as_recorded(root, file):
         raise DatasetError(
-            f"{path} is damaged or missing: it is not the file its record names.", remedy=REMAKE
+            f"{Path(root) / file.path} is damaged or missing: it is not the file its record names.",
+            remedy=REMAKE,
         )

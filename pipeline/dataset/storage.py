@@ -1,22 +1,22 @@
 """Files of a dataset on a disk or in a bucket: they bear their names once they are whole, or never.
 
-Works on local folders and, through Beam's FileSystems, on any bucket Beam can write to.
+Works on local folders and on buckets (`buckets.py`).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.dataset.buckets import bucket_of
 from pipeline.host.temporary import owned_folder
 from pipeline.video.address import is_web, local_path
+from schemas.addresses import explained, is_for_arrow, is_remote, reaching
 from schemas.dataset import document_remedy
 from schemas.documents import damaged, json_object
 from schemas.errors import SourceError, StorageError
@@ -25,7 +25,9 @@ from schemas.places import made_parent
 from schemas.table import TableSpec
 
 SPOOL = ".spool"
-UNCOMPRESSED = "uncompressed"
+_SYNCED_ONE_BY_ONE = 32
+"""More files than that reach the disk sooner with everything else that waits for it."""
+_GO_ON = "Finished units are kept; run the same command again to go on."
 _FREE_SPACE = "Free some space on that disk."
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
@@ -37,16 +39,9 @@ _REMEDIES = {
 }
 
 
-def bucket_files() -> Any:
-    """Beam's FileSystems, loaded with the first bucket: a worker on local files does without their 95 MB."""
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
-
-
-def is_remote(root: str) -> bool:
-    """Whether a dataset root is a bucket rather than a folder."""
-    return "://" in root
+def is_readable(root: str) -> bool:
+    """Whether a finished dataset can be read back from there: a folder, or a bucket that Arrow knows."""
+    return not is_remote(root) or is_for_arrow(root)
 
 
 def join(root: str, relative: str) -> str:
@@ -62,18 +57,10 @@ def spool_folder(root: str) -> Path:
 def publish_file(local: Path, root: str, relative: str) -> None:
     """Moves a complete local file to its final name: the name exists with all bytes, or not at all."""
     final = join(root, relative)
-    folder, _, name = final.rpartition("/")
     if is_remote(root):
-        temporary, buckets = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp", bucket_files()
-        with (
-            open(local, "rb") as source,
-            buckets.create(temporary, compression_type=UNCOMPRESSED) as sink,
-        ):
-            shutil.copyfileobj(source, sink)
-        if buckets.exists(final):
-            buckets.delete([final])
-        buckets.rename([temporary], [final])
+        bucket_of(final).put(local, final)
         return
+    folder = os.path.dirname(final)
     os.makedirs(folder, exist_ok=True)
     with open(local, "rb") as written:
         os.fsync(written.fileno())
@@ -90,6 +77,24 @@ def publish_text(text: str, root: str, relative: str) -> None:
         local = Path(folder) / "text"
         local.write_text(text, encoding="utf-8")
         publish_file(local, root, relative)
+
+
+def publish_texts(texts: Mapping[str, str], root: str) -> None:
+    """`publish_text` for many files of a local dataset, which reach the disk together."""
+    spool_folder(root).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=spool_folder(root)) as folder:
+        for number, text in enumerate(texts.values()):
+            (Path(folder) / str(number)).write_text(text, encoding="utf-8")
+        if len(texts) > _SYNCED_ONE_BY_ONE:
+            os.sync()
+        for number, relative in enumerate(texts):
+            local = Path(folder) / str(number)
+            if len(texts) > _SYNCED_ONE_BY_ONE:
+                os.replace(local, made_parent(Path(root) / relative))
+            else:
+                publish_file(local, root, relative)
+    for folder in {os.path.dirname(relative) for relative in texts}:
+        _sync_folder(join(root, folder))
 
 
 def write_table(table: TableSpec, rows: Iterable[Mapping[str, Any]], path: Path) -> int:
@@ -116,40 +121,47 @@ def local_copy(uri: str) -> Iterator[str]:
     with owned_folder("clip") as spool:
         path = spool / Path(address).name
         try:
-            with (
-                bucket_files().open(address, compression_type=UNCOMPRESSED) as source,
-                open(path, "wb") as sink,
-            ):
-                shutil.copyfileobj(source, sink)
+            bucket_of(address).get(address, path)
         except (OSError, ValueError) as error:  # BeamIOError is an OSError
             raise SourceError(
                 f"{uri} cannot be read: {error}.",
-                remedy="Check the address and the rights; buckets need Beam's extra, for example apache-beam[gcp].",
+                remedy="Check the address and the rights; other buckets than s3://, gs:// and hdfs:// need "
+                "Beam's extra for them.",
             ) from error
         yield str(path)
 
 
 @contextmanager
 def typed_storage_errors(root: str) -> Iterator[None]:
-    """Turns what a disk says when it cannot be written into a StorageError with a remedy."""
+    """Turns what a disk or a bucket says when it cannot be written into a StorageError with a remedy."""
     try:
         yield
     except OSError as error:
+        if is_remote(root) and is_for_arrow(root):
+            why, remedy = explained(root, error)
+            raise StorageError(f"{root} cannot be written: {why}.", remedy=f"{remedy} {_GO_ON}") from error
         if error.errno not in _REMEDIES and "No space left" not in str(error):
             raise
         raise StorageError(
             f"{root} cannot be written: {error.strerror or error}.",
-            remedy=_REMEDIES.get(error.errno or errno.ENOSPC, _FREE_SPACE)
-            + " Finished units are kept; run the same command again to go on.",
+            remedy=_REMEDIES.get(error.errno or errno.ENOSPC, _FREE_SPACE) + f" {_GO_ON}",
         ) from error
 
 
 def read_json(root: str, relative: str) -> dict[str, Any] | None:
-    """A JSON file below the root, or None when it is not there. Raises DatasetError when it is damaged."""
+    """A JSON file below the root, or None when it is not there. Raises DatasetError when it is damaged.
+
+    Of a bucket that does not answer nobody can say what is not there: that is a DatasetError too.
+    """
     path = join(root, relative)
     try:
         return json_object(read_bytes(path))
-    except OSError:
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if is_remote(root) and is_for_arrow(root):
+            with reaching(path):
+                raise error
         return None
     except ValueError as error:
         raise damaged(path, error, remedy=document_remedy(relative)) from error
@@ -158,8 +170,7 @@ def read_json(root: str, relative: str) -> dict[str, Any] | None:
 def read_bytes(path: str) -> bytes:
     if not is_remote(path):
         return Path(path).read_bytes()
-    with bucket_files().open(path, compression_type=UNCOMPRESSED) as file:
-        return bytes(file.read())
+    return bucket_of(path).read(path)
 
 
 def _sync_folder(folder: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.config import Settings
 from pipeline.rendering import resolve_backend
 from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
-from schemas.documents import damaged, read_document
+from schemas.documents import damaged
 from schemas.errors import SettingsError
 from schemas.settings import from_dict, with_overrides
 
@@ -23,8 +23,10 @@ def settings_of(dataset: Dataset) -> Settings:
 
 def made_with(dataset: Dataset) -> Settings:
     """The settings a dataset was made with. Raises DatasetError."""
-    path = dataset.root / SETTINGS_PATH
-    return stored_settings(read_document(path, remedy=SETTINGS_REMEDY), path)
+    values, path = dataset.json_document(SETTINGS_PATH), dataset.files.place(SETTINGS_PATH)
+    if values is None:
+        raise damaged(path, "there is no such file", remedy=SETTINGS_REMEDY)
+    return stored_settings(values, path)
 
 
 def stored_settings(values: dict[str, Any], path: Path | str) -> Settings:

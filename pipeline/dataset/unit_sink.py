@@ -1,6 +1,6 @@
 """Finished or absent: shards are written under a temporary name, synced, renamed, and only then recorded.
 
-Works on local folders and, through Beam's FileSystems, on any bucket Beam can write to. A unit is finished only if
+Works on local folders and on buckets. A unit is finished only if
 its completion record, its fingerprint and its files agree; everything else is made again.
 """
 
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline.dataset.buckets import bucket_of
+from pipeline.dataset.folder_lock import publishing
 from pipeline.dataset.storage import (
-    bucket_files,
     is_remote,
     join,
     publish_file,
@@ -90,22 +91,26 @@ class UnitSink:
     ) -> None:
         try:
             if kind is None:
-                with typed_storage_errors(self._root):
+                with typed_storage_errors(self._root), publishing_in(self._root):
                     self._publish()
         finally:
             self._tidying.close()
 
 
+def publishing_in(root: str) -> AbstractContextManager[None]:
+    """`folder_lock.publishing` of a local dataset; nothing for a bucket, whose files are never put together."""
+    return nullcontext() if is_remote(root) else publishing(root)
+
+
 def discard_unit(root: str, unit_id: str) -> None:
     """Removes a unit: its record first, so that no shard is ever missing from a record that still stands.
 
-    Rows that lie in a pack stay there until `compaction.settle`, which every run begins and ends with.
+    Rows that lie in a pack stay there until `settling.settle`, which every run begins and ends with.
     """
     for relative in (record_path(unit_id), *(shard_path(table, unit_id) for table in TABLES)):
         path = join(root, relative)
         if is_remote(root):
-            if bucket_files().exists(path):
-                bucket_files().delete([path])
+            bucket_of(path).delete(path)
         else:
             Path(path).unlink(missing_ok=True)
 
@@ -121,17 +126,32 @@ def finished_record(root: str, unit_id: str, fingerprint: str) -> WorkRecord | N
 def read_record(root: str, unit_id: str) -> WorkRecord | None:
     """The unit's completion record, whatever it says; None where there is none or it is damaged."""
     try:
-        record = WorkRecord.from_json(read_bytes(join(root, record_path(unit_id))))
+        with _bucket_errors(root):
+            content = _record_bytes(root, unit_id)
+        record = WorkRecord.from_json(content)
     except (OSError, ValueError):
         return None
     return record if record.unit_id == unit_id else None
 
 
+def _bucket_errors(root: str) -> AbstractContextManager[None]:
+    """A bucket that does not answer ends a run; a disk that cannot read a unit's files makes it again."""
+    return typed_storage_errors(root) if is_remote(root) else nullcontext()
+
+
+def _record_bytes(root: str, unit_id: str) -> bytes:
+    """Nothing where there is none, which is no record either: a bucket that does not answer is another matter."""
+    try:
+        return read_bytes(join(root, record_path(unit_id)))
+    except FileNotFoundError:
+        return b""
+
+
 def _agrees(root: str, file: Pack) -> bool:
     path = join(root, file.path)
     if is_remote(root):
-        buckets = bucket_files()
-        return buckets.exists(path) and buckets.match([path])[0].metadata_list[0].size_in_bytes == file.bytes
+        with _bucket_errors(root):
+            return bucket_of(path).size(path) == file.bytes
     try:
         facts = os.stat(path)
     except OSError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from pipeline.dataset.references import listed
+from pipeline.dataset.references import reference_problems as reference_problems
 from pipeline.dataset.stored_settings import made_with, settings_of
 from pipeline.geometry.camera import Camera
 from pipeline.method.rendered_frames import body_from_vector
@@ -16,18 +17,16 @@ from pipeline.method.resources import Resources
 from pipeline.rendering import render
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.dataset import (
-    RECORDS_PATH,
+    CUTS_PATH,
     SETTINGS_PATH,
     TOMBSTONES_PATH,
     Dataset,
     document_remedy,
     read_tombstone,
 )
-from schemas.documents import read_document
+from schemas.documents import damaged, json_object
 from schemas.errors import DatasetError
 from schemas.selections import (
-    SELECTIONS_PATH,
-    VIEWS_PATH,
     Selection,
     selected_references,
     selection_names,
@@ -39,7 +38,6 @@ DEPTH_TOLERANCE_M = 0.001
 """Stored depths are rounded to a tenth of a millimetre, stored bodies to float32."""
 MAX_DIFFERING_SHARE = 0.01
 """Pixels that may differ by more: another rasteriser decides otherwise on a silhouette."""
-_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +61,7 @@ def verify(root: str, *, render: int = 8, selection: str | None = None) -> Verif
     With a selection only samples that it keeps are drawn, and it has to keep some, with references that they hold.
     """
     faults: list[DatasetError] = []
-    dataset = Dataset.open(root, faults=faults)
+    dataset = Dataset.open(root, faults=faults, trust_index=False)
     faults += document_faults(dataset)
     problems = [*map(str, faults), *dataset.verify()]
     rendered, note = 0, "none asked for"
@@ -95,16 +93,17 @@ def verify(root: str, *, render: int = 8, selection: str | None = None) -> Verif
 
 def document_faults(dataset: Dataset) -> Iterator[DatasetError]:
     """Every JSON file of `meta/` that is damaged, save completion records: settings, selections, cuts, ..."""
-    root = dataset.root
-    folders = {RECORDS_PATH, TOMBSTONES_PATH, SELECTIONS_PATH, VIEWS_PATH}
-    reads: list[Callable[[], object]] = [
-        partial(read_document, path, remedy=document_remedy(path.relative_to(root).as_posix()))
-        for path in sorted((root / "meta").rglob("*.json"))
-        if path.parent.relative_to(root).as_posix() not in folders
+    files = dataset.files
+    plain = [
+        f"{folder}/{file.name}" for folder in ("meta", CUTS_PATH) for file in files.listed(folder, ".json")
     ]
-    reads += [partial(Selection.load, root, name) for name in selection_names(root)]
-    reads += [partial(read_tombstone, path) for path in sorted((root / TOMBSTONES_PATH).glob("*.json"))]
-    if (root / SETTINGS_PATH).exists():
+    reads: list[Callable[[], object]] = [
+        partial(_check_document, files.place(path), content, document_remedy(path))
+        for path, content in zip(plain, files.read_many(plain))
+    ]
+    reads += [partial(Selection.load, dataset.name, name) for name in selection_names(dataset.name)]
+    reads += [partial(read_tombstone, files, file.name) for file in files.listed(TOMBSTONES_PATH, ".json")]
+    if files.exists(SETTINGS_PATH):
         reads.append(partial(made_with, dataset))
     found: dict[str, DatasetError] = {}
     for read in reads:
@@ -113,6 +112,15 @@ def document_faults(dataset: Dataset) -> Iterator[DatasetError]:
         except DatasetError as error:
             found.setdefault(str(error), error)
     yield from found.values()
+
+
+def _check_document(place: str, content: bytes | OSError, remedy: str) -> None:
+    try:
+        if isinstance(content, OSError):
+            raise content
+        json_object(content)
+    except (OSError, ValueError) as error:
+        raise damaged(place, error, remedy=remedy) from error
 
 
 def selection_problems(dataset: Dataset, selection: str, seen: dict[str, tuple[int, ...]]) -> Iterator[str]:
@@ -126,41 +134,7 @@ def selection_problems(dataset: Dataset, selection: str, seen: dict[str, tuple[i
         for reference in seen.get(sample_id, ())
         if (track, frame, reference) not in stored
     ]
-    yield from _listed(f"selection {selection!r} keeps a reference that its sample does not hold", missing)
-
-
-def reference_problems(dataset: Dataset) -> Iterator[str]:
-    """What tables say of each other: clips <- frames <- kept pairs <-> references of samples; ids are unique."""
-    clips = set(_keys(dataset, "clips", "source_id", "clip_id"))
-    units = list(_keys(dataset, "clips", "unit_id"))
-    frames = list(_keys(dataset, "frames", "track_id", "frame_index", "kept"))
-    usable = {(track, frame) for track, frame, kept in frames if kept}
-    pairs = list(_keys(dataset, "pairs", "track_id", "target_frame", "reference_frame", "kept"))
-    kept_pairs = {pair[:3] for pair in pairs if pair[3]}
-    samples = list(_keys(dataset, "samples", "sample_id"))
-    stored = set(_stored_pairs(dataset))
-    failed = set(_keys(dataset, "failures", "unit_id"))
-    outcomes = dict(_keys(dataset, "clips", "unit_id", "outcome"))
-
-    yield from _repeated("clips.unit_id", units)
-    yield from _repeated("samples.sample_id", samples)
-    yield from _repeated("frames (track, frame)", [frame[:2] for frame in frames])
-    yield from _repeated("pairs (track, target, reference)", [pair[:3] for pair in pairs])
-    for table in ("samples", "frames", "pairs", "failures"):
-        named = set(_keys(dataset, table, "source_id", "clip_id"))
-        yield from _listed(f"{table} names a clip that `clips` does not hold", named - clips)
-    ends = {(track, frame) for track, *both in kept_pairs for frame in both}
-    yield from _listed("a kept pair uses a frame that `frames` does not hold as kept", ends - usable)
-    yield from _listed("samples holds a reference that is no kept pair", stored - kept_pairs)
-    yield from _listed("a kept pair is in no sample", kept_pairs - stored)
-    unexplained = {unit for unit, outcome in outcomes.items() if outcome != "kept" and (unit,) not in failed}
-    yield from _listed("a unit failed but `failures` does not hold it", unexplained)
-    recorded = {
-        (record.unit_id,)
-        for record in dataset.records
-        if any(shard.table == "clips" for shard in record.shards)
-    }
-    yield from _listed("`clips` and the completion records disagree about a unit", recorded ^ set(units))
+    yield from listed(f"selection {selection!r} keeps a reference that its sample does not hold", missing)
 
 
 def _keys(dataset: Dataset, table: str, *columns: str) -> Iterator[tuple]:
@@ -180,18 +154,6 @@ def _stored_pairs(dataset: Dataset) -> Iterator[tuple[str, int, int]]:
                 yield row["track_id"], row["frame_index"], reference["frame_index"]
 
 
-def _repeated(what: str, keys: Iterable[tuple]) -> Iterator[str]:
-    repeated = [key for key, count in Counter(keys).items() if count > 1]
-    yield from _listed(f"{what} is not unique", repeated)
-
-
-def _listed(what: str, keys: Iterable) -> Iterator[str]:
-    found = sorted(map(str, keys))
-    if found:
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        yield f"{what}: {', '.join(found[:_SHOWN])}{more}."
-
-
 def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, float]:
     """Share of body pixels whose base depth differs from the stored one, by sample."""
     resources = Resources(settings_of(dataset))
@@ -202,7 +164,7 @@ def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -
         body = bodies.get((row["track_id"], row["frame_index"]))
         if body is None:
             raise DatasetError(
-                f"{dataset.root}: `frames` holds no row for {sample_id}.",
+                f"{dataset.name}: `frames` holds no row for {sample_id}.",
                 remedy="Run the pipeline again on this folder.",
             )
         vector, K = body

@@ -76,7 +76,7 @@ class SceneReader:
         """The sample in the middle of the dataset. Raises DatasetError where there is none."""
         if not self._targets:
             raise DatasetError(
-                f"{self._dataset.root} holds no sample to show.",
+                f"{self._dataset.name} holds no sample to show.",
                 remedy="Name a frame, TRACK/FRAME: tracks are in the audit's table `People`.",
             )
         track_id, frame = list(self._targets)[len(self._targets) // 2]
@@ -120,7 +120,7 @@ class SceneReader:
             frames = sorted(rows)
             has = f"it has frames {frames[0]} to {frames[-1]}" if frames else "there is no such track"
             raise DatasetError(
-                f"{self._dataset.root} holds no frame {frame} of track {track_id!r}: {has}.",
+                f"{self._dataset.name} holds no frame {frame} of track {track_id!r}: {has}.",
                 remedy="Write TRACK/FRAME as the table `frames` has them.",
             )
         camera = Camera(found["K"], (IMAGE_PX, IMAGE_PX))

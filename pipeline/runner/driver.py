@@ -12,12 +12,13 @@ from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.dataset.card import publish_documents
 from pipeline.dataset.clip_shards import ClipShard, forget_shard_notes, write_shard_note
-from pipeline.dataset.compaction import settle
 from pipeline.dataset.folder import held, prepare_folder, storage_as_dataset_errors
 from pipeline.dataset.folder_lock import RunLock
 from pipeline.dataset.forgetting import without_forgotten
+from pipeline.dataset.run_packing import packing
+from pipeline.dataset.settling import settle
 from pipeline.dataset.storage import (
-    is_remote,
+    is_readable,
     spool_folder,
     typed_storage_errors,
 )
@@ -42,6 +43,7 @@ from pipeline.runner.summary import (
 from pipeline.runner.tally import Tally
 from pipeline.runner.units import STOP_NOTE, UnitWork
 from pipeline.video.source import checked_id
+from schemas.addresses import check_reachable, is_remote
 from schemas.errors import DatasetError
 from schemas.settings import with_overrides
 
@@ -78,6 +80,7 @@ def run(
     settings = resolve(settings)
     engine = engine or make_engine("beam", workers=workers, arguments=beam_args)
     local = not is_remote(root)
+    check_reachable(root)
     clips = clips if shard is None else shard.clips(clips)
     with held(root, shard) if local else nullcontext() as lock:
         if lock is not None and not lock.alone and settings_from == "command":
@@ -88,20 +91,27 @@ def run(
             if lock.alone:
                 settle(root)
             lock.share()
+        if is_readable(root):
             clips = without_forgotten(clips, root)
         work = UnitWork(settings=settings, root=root, retry=retry, make_resources=make_resources)
-        tally = _carry_out(clips, engine, Steps(work=work, isolated=isolated), lock)
+        with packing(root, settings.run.pack_every_units) if local and shard is None else nullcontext():
+            tally = _carry_out(clips, engine, Steps(work=work, isolated=isolated), lock)
         summary = summary_of(tally, time.monotonic() - begin_s)
-        if lock is not None:
-            with storage_as_dataset_errors(), typed_storage_errors(root):
+        if not is_readable(root):
+            return summary
+        with storage_as_dataset_errors(), typed_storage_errors(root):
+            if lock is not None:
                 if shard is not None:
                     write_shard_note(root, shard, len(clips), summary_facts(summary))
                 if not lock.regain():
                     return summary
                 settle(root)
-                summary = with_focal_lengths(summary, root)
-                write_summary(summary if shard is None else summary_of_shards(root, shard.count), root)
-                publish_documents(root)
+            summary = with_focal_lengths(summary, root)
+            write_summary(
+                summary_of_shards(root, shard.count) if shard is not None and local else summary, root
+            )
+            publish_documents(root)
+            if local:
                 spool_folder(root).rmdir()
     return summary
 

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.dataset.card import publish_documents
-from pipeline.dataset.compaction import settle
 from pipeline.dataset.folder import storage_as_dataset_errors
 from pipeline.dataset.folder_lock import RunLock
 from pipeline.dataset.joining import Placed, opened_sources, place_files, sync_folder
+from pipeline.dataset.settling import settle
 from pipeline.dataset.storage import (
     SPOOL,
-    is_remote,
     publish_text,
     read_json,
     spool_folder,
@@ -32,6 +31,7 @@ from pipeline.dataset.storage import (
 from pipeline.dataset.verification import verify
 from pipeline.runner.joined_summary import joined_summary
 from pipeline.runner.summary import with_focal_lengths, write_summary
+from schemas.addresses import is_remote
 from schemas.dataset import CROISSANT_PATH, INFO_PATH, SPLITS_PATH, SUMMARY_PATH, Dataset, dataset_info
 from schemas.errors import DatasetError
 from schemas.tables import TABLES

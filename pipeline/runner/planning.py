@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.config import Settings
-from pipeline.dataset.storage import is_remote, read_json
+from pipeline.dataset.storage import is_readable, read_json
 from pipeline.records import ClipRef
 from pipeline.runner.clip_plans import PROBE_S, ClipPlan, Total, clip_plans, sample_of, total_of, usable_cores
 from pipeline.runner.paper_costs import STAGE_SHARES, Bill, bill
 from pipeline.runner.progress import duration
 from pipeline.runner.summary import STAGES
-from schemas.dataset import SUMMARY_PATH, Dataset, document_remedy
+from schemas.addresses import check_reachable
+from schemas.dataset import INFO_PATH, SUMMARY_PATH, Dataset, document_remedy
 from schemas.documents import abbreviated, damaged
 from schemas.errors import DatasetError
 from schemas.escaping import shown
@@ -207,7 +208,7 @@ def _print_bill(console: Console, found: Bill) -> None:
 
 def _rates(out: str | None, like: str | None) -> Rates:
     for root in filter(None, (like, out)):
-        summary = None if is_remote(root) else read_json(root, SUMMARY_PATH)
+        summary = None if not is_readable(root) else read_json(root, SUMMARY_PATH)
         if summary and _number(root, summary, "frames_read"):
             return _measured(root, summary)
         if root == like:
@@ -245,6 +246,9 @@ def _number(root: str, values: dict[str, Any], name: str) -> float:
 
 
 def _finished_units(out: str | None) -> set[str]:
-    if out is None or is_remote(out) or not (Path(out) / "meta").is_dir():
+    if out is None or not is_readable(out):
+        return set()
+    check_reachable(out)
+    if read_json(out, INFO_PATH) is None and not (Path(out) / "meta").is_dir():
         return set()
     return {record.unit_id for record in Dataset.open(out).records}

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.dataset.storage import is_remote, publish_text
+from pipeline.dataset.storage import is_readable, publish_text
 from pipeline.host.memory import peak_mb
 from pipeline.runner.progress import duration
 from pipeline.runner.tally import FAILED_PREFIX, STAGE_PREFIX, Tally
@@ -164,7 +164,7 @@ def print_run(summary: RunSummary, root: str) -> None:
             f"focal length assumed for {summary.clips_with_assumed_focal} of {summary.clips_read} clip(s): depths and "
             "baselines scale with it. Where it is known give --focal-px, or focal_px in the manifest."
         )
-    if is_remote(root):
+    if not is_readable(root):
         return
     dataset = Dataset.open(root)
     for number, row in enumerate(dataset.rows("failures")):

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import lru_cache
 
 from pipeline.config import Settings
 from pipeline.dataset.cuts import read_cuts, write_cuts
 from pipeline.dataset.fingerprint import fingerprint
-from pipeline.dataset.storage import is_remote, local_copy, typed_storage_errors
+from pipeline.dataset.storage import is_readable, local_copy, typed_storage_errors
 from pipeline.dataset.unit_sink import UnitSink, discard_unit, finished_record, read_record
 from pipeline.method.resources import Resources, shared_resources
 from pipeline.method.segment import failed_clip, probe_unit_id, render_segment, track_segment
@@ -26,9 +26,13 @@ from pipeline.video.shots import segments_of
 from schemas.dataset import RECORDS_PATH
 from schemas.errors import HumandepthError, StorageError
 from schemas.escaping import escaped
+from schemas.files import Files
 
 STOP_NOTE = "stop.note"
 """In the progress folder: why a worker stopped the whole run, for the driver to say."""
+
+
+_UNIT_NAME = re.compile(r"(.+)-s\d{3,}-w\d{3,}\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +72,12 @@ def cut_clip(work: UnitWork, clip: ClipRef) -> CutClip:
         return CutClip(todo=(), finished=(), failed=counts, spent=clock.spent("cut"))
     with _stopping(work):
         discard_unit(work.root, probe_unit_id(clip))
-        _discard_strays(work.root, clip, {segment.unit_id for segment in segments})
+        for unit_id in _units_before(work, clip) - {segment.unit_id for segment in segments}:
+            discard_unit(work.root, unit_id)  # it, or the settings, have changed: it is cut elsewhere now
     todo, finished = [], []
     for segment in segments:
-        record = finished_record(work.root, segment.unit_id, work.fingerprint(segment))
+        with _stopping(work):
+            record = finished_record(work.root, segment.unit_id, work.fingerprint(segment))
         if record is None or _to_retry(record.outcome, work.retry):
             todo.append(segment)
         else:
@@ -170,14 +176,24 @@ def _segments(work: UnitWork, clip: ClipRef, path: str) -> list[Segment]:
     return found
 
 
-def _discard_strays(root: str, clip: ClipRef, expected: set[str]) -> None:
-    """Units of this clip that it is no longer cut into, because it or the settings have changed."""
-    if is_remote(root):
-        return
-    pattern = re.compile(re.escape(clip.clip_id) + r"-s\d{3,}-w\d{3,}")
-    for path in (Path(root) / RECORDS_PATH).glob(f"{clip.clip_id}-s*.json"):
-        if pattern.fullmatch(path.stem) and path.stem not in expected:
-            discard_unit(root, path.stem)
+def _units_before(work: UnitWork, clip: ClipRef) -> set[str]:
+    """Units of a clip that earlier runs have finished."""
+    if not is_readable(work.root):
+        return set()
+    found = _recorded_units if work.progress_folder else _recorded_units.__wrapped__
+    with typed_storage_errors(work.root):
+        return set(found(work.root, work.progress_folder).get(clip.clip_id, ()))
+
+
+@lru_cache(maxsize=1)
+def _recorded_units(root: str, run: str | None) -> dict[str, list[str]]:
+    """Finished units by clip, listed once a process and run: a clip's own are from earlier runs until it is cut."""
+    found: dict[str, list[str]] = {}
+    for file in Files(root).listed(RECORDS_PATH, ".json"):
+        match = _UNIT_NAME.fullmatch(file.name)
+        if match:
+            found.setdefault(match[1], []).append(file.name.removesuffix(".json"))
+    return found
 
 
 def _to_retry(outcome: str, retry: str | None) -> bool:

@@ -41,7 +41,7 @@ def truth_of(dataset: Dataset, studio: Path) -> Iterator[tuple[str, Truth]]:
         side = sides.get((row["track_id"], row["frame_index"]))
         if side is None:
             raise DatasetError(
-                f"{dataset.root}: `frames` holds no row for {row['sample_id']}.",
+                f"{dataset.name}: `frames` holds no row for {row['sample_id']}.",
                 remedy="See what else is wrong: python -m pipeline dataset verify.",
             )
         assumed_px = row["K"][0, 0] * side / IMAGE_PX

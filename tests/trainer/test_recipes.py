@@ -17,7 +17,6 @@ from tests.support.sphere_scene import sphere_row
 from trainer.checkpoint import load_checkpoint
 from trainer.config import preset as trainer_preset
 from trainer.recipes import common_recipe, recipe_of
-from trainer.remote import open_dataset
 from trainer.train import fit
 
 
@@ -43,7 +42,7 @@ def test_a_recipe_is_what_the_dataset_says_local_or_not(tmp_path: Path, row: dic
     assert recipe.get("rendering.smoothing_passes") == 4
     assert recipe.sha256 == {"body.file": "ab" * 32}
     assert "pairs" not in recipe.settings
-    assert recipe_of(open_dataset(root.as_uri())) == recipe
+    assert recipe_of(Dataset.open(root.as_uri())) == recipe
     assert recipe_of(Dataset.open(write_dataset(tmp_path / "bare", [row]))) is None
     for damaged in ("{", "[]", '{"rendering": 3}'):
         (root / SETTINGS_PATH).write_text(damaged)

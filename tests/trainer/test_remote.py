@@ -16,7 +16,6 @@ from tests.support.sphere_scene import sphere_row
 from tests.trainer.test_runs import SETTINGS, difference
 from trainer.config import DataSettings
 from trainer.data import Samples, read_index
-from trainer.remote import RemoteDataset, open_dataset
 from trainer.subject import subjects_of_dataset
 from trainer.train import fit
 
@@ -39,8 +38,8 @@ def memory(root: Path) -> str:
 
 
 def test_a_bucket_holds_what_the_folder_holds(root: Path, memory: str) -> None:
-    dataset = open_dataset(memory + "/")
-    assert isinstance(dataset, RemoteDataset)
+    dataset = Dataset.open(memory + "/")
+    assert dataset.files.is_remote
     local, remote = read_index(Dataset.open(root)), read_index(dataset)
     assert [ref.sample_id for ref in remote] == [ref.sample_id for ref in local]
     assert all(ref.path.startswith(memory + "/samples/") for ref in remote)
@@ -75,21 +74,21 @@ def test_what_is_wrong_with_a_remote_dataset_is_named(memory: str) -> None:
         "fsspec+nosuch://bucket/d",
     ):
         with pytest.raises(DatasetError, match="cannot be read") as caught:
-            open_dataset(address)
+            Dataset.open(address)
         assert address in str(caught.value)
     shard = next(path for path in filesystem.find("/bucket/dataset/samples"))
     filesystem.pipe(shard, filesystem.cat(shard)[:-1])
     with pytest.raises(DatasetError, match="bytes long") as caught:
-        read_index(open_dataset(memory))
+        read_index(Dataset.open(memory))
     assert memory in str(caught.value)
     record = next(path for path in filesystem.find("/bucket/dataset/meta/records"))
     filesystem.pipe(record, b"{}")
     with pytest.raises(DatasetError, match="damaged"):
-        open_dataset(memory)
+        Dataset.open(memory)
     filesystem.pipe("/bucket/dataset/meta/info.json", b"{}")
     with pytest.raises(DatasetError, match="version None"):
-        open_dataset(memory)
+        Dataset.open(memory)
     for damaged in (b"[]", b"\xff", b"{", b"[" * 100_000):
         filesystem.pipe("/bucket/dataset/meta/info.json", damaged)
         with pytest.raises(DatasetError, match=r"meta/info.json cannot be read"):
-            open_dataset(memory)
+            Dataset.open(memory)

@@ -29,6 +29,7 @@ CLIP = ClipRef(clip_id="c", source_id="s", uri="c.mp4", licence="", focal_px=Non
 WITHOUT_NUMBERS = {
     "pipeline/assets.py": "the files' digests count",
     "pipeline/host": "memory, temporary folders and a place for kernels",
+    "schemas/addresses.py": "where files lie",
     "schemas/dataset.py": "names of files and documents",
     "schemas/documents.py": "names of files and documents",
     "schemas/places.py": "names of files and documents",

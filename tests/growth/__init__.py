@@ -1,0 +1,1 @@
+"""How reading, checking and changing a dataset grows with its number of units: `make growth`."""
