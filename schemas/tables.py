@@ -161,7 +161,7 @@ FRAMES = TableSpec(
 
 PAIRS = TableSpec(
     name="pairs",
-    version=2,
+    version=3,
     doc="Every candidate pair of frames, kept or dropped, with the numbers that decided.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -182,8 +182,22 @@ PAIRS = TableSpec(
             "photo_error", "mean |I_t - I_r warped by the base depth| over valid pixels", "1", nullable=True
         ),
         _real(
+            "textured_fraction",
+            "share of the common surface's patches whose texture fixes a place across the depth direction",
+            "1",
+            nullable=True,
+        ),
+        _real("matched_fraction", "share of those that the reference shows again", "1", nullable=True),
+        _real(
+            "across_px",
+            "median distance in map pixels from where the bodies say, across the depth direction: bodies' errors",
+            "px",
+            nullable=True,
+        ),
+        _real("along_px", "the same along it: depth to be learned, and bodies' errors", "px", nullable=True),
+        _real(
             "misalignment_px",
-            "distance in map pixels between bodies and pictures, by patches, not counting what depth explains",
+            "1.7456 across_px: median length in map pixels of the bodies' errors, not counting what depth explains",
             "px",
             nullable=True,
         ),

@@ -65,7 +65,7 @@ def pair_row(
         "target_depth_m": target_depth_m,
         "focal_px": focal_px,
         "photo_error": verdict.photo_error,
-        "misalignment_px": verdict.misalignment_px,
+        **asdict(verdict.misalignment),
         "kept": verdict.kept,
         "reason": verdict.reason,
     }
