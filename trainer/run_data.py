@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.dataset import Dataset
 from schemas.errors import SettingsError
 from schemas.recipe import Recipe
 from schemas.selections import Selection
@@ -13,7 +14,7 @@ from trainer.data import SampleRef, read_index, split
 from trainer.order import Mix
 from trainer.progress import warn
 from trainer.recipes import common_recipe
-from trainer.remote import open_dataset
+from trainer.remote import RemoteDataset, open_dataset
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +27,8 @@ class RunData:
     """How the datasets share what is seen."""
     recipe: Recipe | None
     """How their base depth was made, where one of them says so."""
+    datasets: list[Dataset | RemoteDataset]
+    """In the order of `SampleRef.dataset`."""
     selections: dict[str, Selection]
     """What `data.selection` said, by dataset; empty where no selection was asked for."""
 
@@ -56,5 +59,6 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
         held_out=held_out,
         mix=Mix.of(counts, settings.weights),
         recipe=recipe,
+        datasets=datasets,
         selections={root: Selection.load(root, name) for root in roots if (name := settings.selection)},
     )
