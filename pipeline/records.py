@@ -106,6 +106,16 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackSurface:
+    """A track's dressed shape: how far what all its frames show lies off the body's skin, along the normals. V."""
+
+    offset_m: np.ndarray
+    """(V,) outwards, at the body's vertices."""
+    sigma_m: np.ndarray
+    """(V,) standard deviations; `refine.offset_sigma_m` where no picture says anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Track:
     """One person through one segment: parameters, an outline, no pixels."""
 
@@ -136,6 +146,8 @@ class Track:
     person: tuple[bytes, ...] | None = None
     """(T,) the cells of each crop that show the person, by the segmentation, as `packed_person` packs them; None where
     the tracker has none. About 250 bytes a frame."""
+    surface: TrackSurface | None = None
+    """What refinement found beside the bodies; None where it was off or had too few frames."""
 
     def person_at(self, at: int) -> np.ndarray | None:
         """(PERSON_PX, PERSON_PX) uint8, 1 on the person, of the frame at a place; None where nothing is known."""

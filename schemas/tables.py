@@ -159,6 +159,34 @@ FRAMES = TableSpec(
     ),
 )
 
+SURFACES = TableSpec(
+    name="surfaces",
+    version=1,
+    doc="The dressed shape of every refined track: what all its frames show, along the normals of the body's skin.",
+    columns=(
+        _text("source_id", "source of the clip"),
+        _text("clip_id", "the clip"),
+        _text("track_id", "clip, shot and person, joined by '/'"),
+        _integer("frames", "kept frames that it is averaged over"),
+        _real("mean_sigma_m", "mean standard deviation over the vertices", "m"),
+        Column(
+            name="vertices",
+            codec="list",
+            dtype="struct",
+            fields=(
+                Column(name="offset_m", dtype="float32", unit="m", doc="how far outwards the surface lies"),
+                Column(
+                    name="sigma_m",
+                    dtype="float32",
+                    unit="m",
+                    doc="its standard deviation, the prior's at most",
+                ),
+            ),
+            doc="in the order of the body's vertices; slow over the surface (nodes every refine.node_spacing_m)",
+        ),
+    ),
+)
+
 PAIRS = TableSpec(
     name="pairs",
     version=3,
@@ -262,4 +290,6 @@ FAILURES = TableSpec(
     ),
 )
 
-TABLES: dict[str, TableSpec] = {table.name: table for table in (SAMPLES, FRAMES, PAIRS, CLIPS, FAILURES)}
+TABLES: dict[str, TableSpec] = {
+    table.name: table for table in (SAMPLES, FRAMES, SURFACES, PAIRS, CLIPS, FAILURES)
+}

@@ -144,9 +144,10 @@ def reference_problems(dataset: Dataset) -> Iterator[str]:
 
     yield from _repeated("clips.unit_id", units)
     yield from _repeated("samples.sample_id", samples)
+    yield from _repeated("surfaces.track_id", list(_keys(dataset, "surfaces", "track_id")))
     yield from _repeated("frames (track, frame)", [frame[:2] for frame in frames])
     yield from _repeated("pairs (track, target, reference)", [pair[:3] for pair in pairs])
-    for table in ("samples", "frames", "pairs", "failures"):
+    for table in ("samples", "frames", "surfaces", "pairs", "failures"):
         named = set(_keys(dataset, table, "source_id", "clip_id"))
         yield from _listed(f"{table} names a clip that `clips` does not hold", named - clips)
     ends = {(track, frame) for track, *both in kept_pairs for frame in both}

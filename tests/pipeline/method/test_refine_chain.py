@@ -15,6 +15,7 @@ from pipeline.method.segment import process_segment
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
+from schemas.tables import SURFACES
 from tests.support.clips import even_times, write_clip
 from tests.support.fast_units import FPS, SIDE_PX, fast_resources, fast_run, fast_settings, write_clips
 
@@ -24,7 +25,7 @@ REFINE = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "
 def rows_of(manifest: Path, *overrides: str) -> dict[str, list[dict[str, Any]]]:
     settings = fast_settings(*overrides)
     rows: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("frames", "pairs", "samples", "clips", "failures")
+        name: [] for name in ("frames", "surfaces", "pairs", "samples", "clips", "failures")
     }
     for clip in clips_from_arguments([str(manifest)]):
         for segment in segments_of(clip, settings.video):
@@ -90,6 +91,17 @@ def test_pairs_that_disagree_with_the_pictures_are_dropped_with_that_reason(sink
     assert len([row for row in gated["pairs"] if row["kept"]]) < len(
         [row for row in free["pairs"] if row["kept"]]
     )
+
+
+def test_every_refined_track_has_its_dressed_shape(refined, plain) -> None:
+    assert plain["surfaces"] == []
+    assert [row["track_id"] for row in refined["surfaces"]] == sorted(
+        {row["track_id"] for row in refined["frames"]}
+    )
+    (row,) = refined["surfaces"]
+    assert row["frames"] == sum(frame["kept"] for frame in refined["frames"])
+    decoded = SURFACES.decode_row(SURFACES.encode_row(row))
+    assert len(decoded["vertices"]) == len(fast_resources(fast_settings()).body.template)
 
 
 def test_the_fingerprint_knows_the_setting(manifest: Path) -> None:
