@@ -103,7 +103,7 @@ def conclusion(learned: Learned, data: RunData) -> tuple[dict[str, Any], list[st
             reasons = [f"unknown: {error}"]
         facts["reasons"] = reasons
         likeliest = "; ".join(reasons) or (
-            "none of the usual ones: train longer, lower losses.gamma_smooth, or see what `trainer probe` recovers"
+            "none of the usual ones: hold out more people, train longer, or lower losses.gamma_smooth"
         )
         lines.append(
             f"warning: nothing beyond a constant was learned that shows. The likeliest cause first: {likeliest}."

@@ -17,6 +17,8 @@ from trainer.objective import SampleErrors
 DRAWS = 2000
 """Resamplings of the bootstrap."""
 INTERVAL = (0.025, 0.975)
+MIN_GROUPS = 5
+"""Sources or tracks that an interval needs: of fewer, all may gain by chance (of two, in every fourth case)."""
 CONSTANT_M = 5e-4
 """Mean |offset - its mean| below which the offset is one constant for all that anybody can tell."""
 
@@ -44,8 +46,13 @@ class Learned:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the interval lies above zero."""
-        return self.low > 0
+        """Whether the interval lies above zero, over enough people."""
+        return self.low > 0 and self.is_enough
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether enough sources or tracks are held out to tell: frames of one track are too much alike."""
+        return self.groups >= MIN_GROUPS and self.grouped_by != "sample"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and JSON."""
@@ -60,6 +67,8 @@ class Learned:
         )
         if self.is_shown:
             return said
+        if self.low > 0:
+            return f"{said}; too few people are held out to tell ({MIN_GROUPS} sources or tracks are needed)"
         flat = f": the offset is one constant (spread {1000 * self.offset_spread_m:.2f} mm)"
         return f"{said}; no shape was learned that shows{flat if self.offset_spread_m < CONSTANT_M else ''}"
 
@@ -70,8 +79,8 @@ def learned_from(
     """What samples say; None without one that has a pixel that counts. `keys`: source and track, by a sample's id.
 
     With e the samples' summed errors over references, share = 1 - sum e_refined / sum e_constant. The interval is the
-    bootstrap's percentiles over sources; where all come from one source over its tracks, and where there is one track
-    over samples, which is too narrow: frames of a track are alike.
+    bootstrap's percentiles over sources; over tracks where those are fewer than MIN_GROUPS; over samples where both
+    are, which is too narrow to show anything: frames of a track are alike.
     """
     errors = [each for each in errors if each.references]
     if not errors:
@@ -104,10 +113,10 @@ def _share(constant: np.ndarray, refined: np.ndarray) -> np.ndarray:
 
 
 def _groups(keys: list[tuple[str, str]]) -> tuple[GroupedBy, list[str]]:
-    """What is resampled: the coarsest of which there are several."""
+    """What is resampled: the coarsest of which there are enough."""
     sources, tracks = [source for source, _ in keys], [track for _, track in keys]
-    if len(set(sources)) > 1:
+    if len(set(sources)) >= MIN_GROUPS:
         return "source", sources
-    if len(set(tracks)) > 1:
+    if len(set(tracks)) >= MIN_GROUPS:
         return "track", tracks
     return "sample", [str(at) for at in range(len(keys))]

@@ -70,13 +70,20 @@ def test_a_gain_of_every_source_is_shown_and_none_is_not() -> None:
     assert "no shape was learned" in same.sentence()
 
 
-def test_tracks_stand_in_for_sources_and_samples_for_tracks() -> None:
-    ones = np.ones(6)
-    found = [
-        learned_from(*errors(["a"] * 6, ones, ones), seed=0),
-        learned_from(*errors(["a"], ones[:1], ones[:1]), seed=0),
-    ]
-    assert [(each.grouped_by, each.groups) for each in found if each] == [("track", 2), ("sample", 1)]
+@pytest.mark.parametrize(
+    ("sources", "tracks", "grouped_by", "groups"),
+    [(5, 10, "source", 5), (3, 6, "track", 6), (1, 2, "sample", 30), (1, 1, "sample", 30)],
+)
+def test_too_few_people_show_nothing(sources: int, tracks: int, grouped_by: str, groups: int) -> None:
+    """Whatever all of their samples gain; what is resampled is the coarsest of which there are five."""
+    ones = np.ones(30)
+    found, _ = errors(["s"] * 30, ones, 0.5 * ones)
+    keys = {each.sample_id: (f"s{at % sources}", f"t{at % tracks}") for at, each in enumerate(found)}
+    learned = learned_from(found, keys, seed=0)
+    assert learned is not None
+    assert (learned.grouped_by, learned.groups) == (grouped_by, groups)
+    assert learned.is_shown == (grouped_by != "sample")
+    assert ("too few people" in learned.sentence()) != learned.is_shown
     assert learned_from([], {}, seed=0) is None
 
 
@@ -127,11 +134,10 @@ def test_fit_says_what_was_learned_and_why_not(tmp_path: Path, capsys: pytest.Ca
     fit(str(root), str(tmp_path / "out"), with_overrides(SETTINGS, ["train.max_steps=1"]))
     said = capsys.readouterr().err
     facts = json.loads((tmp_path / "out" / "checkpoint.json").read_text())["learned"]
-    assert (facts["grouped_by"], facts["samples"], facts["is_shown"]) == ("sample", 2, facts["low"] > 0)
+    assert (facts["grouped_by"], facts["samples"], facts["is_shown"]) == ("sample", 2, False)
     assert "beyond a constant" in said
-    assert ("warning: nothing beyond" in said) == (not facts["is_shown"])
-    if not facts["is_shown"]:
-        assert facts["reasons"][0].startswith("few people: 1 source")
+    assert "warning: nothing beyond a constant was learned that shows" in said
+    assert facts["reasons"][0].startswith("few people: 1 source")
 
 
 def test_evidence_is_that_of_the_kept_pairs_of_tracks_that_are_trained_on(tmp_path: Path) -> None:
@@ -180,8 +186,9 @@ def test_evaluate_gives_the_same_figures_for_predictions(
     assert main(["evaluate", str(folder), "--dataset", str(root), "--out", str(out)]) == 0
     assert "beyond a constant: -" in capsys.readouterr().out
     photo = json.loads(out.read_text())["photo"]
-    assert (photo["samples"], photo["grouped_by"], photo["groups"]) == (4, "track", 2)
-    assert photo["is_shown"]
+    assert (photo["samples"], photo["grouped_by"], photo["groups"]) == (4, "sample", 4)
+    assert photo["beyond_constant"] > 0
+    assert not photo["is_shown"]
     assert photo["photo_error"] < photo["constant_photo_error"] < photo["base_photo_error"]
     refs = read_index(Dataset.open(root))
     samples = Samples(refs, DataSettings(max_references=99), seed=0, training=False)
