@@ -106,6 +106,16 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackSurface:
+    """A track's dressed shape: how far what all its frames show lies off the body's skin, along the normals. V."""
+
+    offset_m: np.ndarray
+    """(V,) outwards, at the body's vertices."""
+    sigma_m: np.ndarray
+    """(V,) standard deviations; `refine.offset_sigma_m` where no picture says anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Track:
     """One person through one segment: parameters, an outline, no pixels."""
 
@@ -136,6 +146,8 @@ class Track:
     person: tuple[bytes, ...] | None = None
     """(T,) the cells of each crop that show the person, by the segmentation, as `packed_person` packs them; None where
     the tracker has none. About 250 bytes a frame."""
+    surface: TrackSurface | None = None
+    """What refinement found beside the bodies; None where it was off or had too few frames."""
 
     def person_at(self, at: int) -> np.ndarray | None:
         """(PERSON_PX, PERSON_PX) uint8, 1 on the person, of the frame at a place; None where nothing is known."""
@@ -168,6 +180,23 @@ class RenderedFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Misalignment:
+    """How far the bodies of a pair and its pictures disagree, by patches of the common surface; see
+    `pipeline.refine.misalignment`. None where too few patches tell."""
+
+    textured_fraction: float | None = None
+    """Share of the patches whose texture fixes a place across the depth direction."""
+    matched_fraction: float | None = None
+    """Share of those that the reference shows again."""
+    across_px: float | None = None
+    """Median distance from where the bodies say, across the depth direction: what only bodies can explain."""
+    along_px: float | None = None
+    """Along it: depth that is to be learned, and errors of the bodies."""
+    misalignment_px: float | None = None
+    """Median length of the bodies' errors, both components, as the one across tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What became of a candidate pair. A dropped pair is data."""
 
@@ -178,8 +207,8 @@ class Verdict:
     """Whether the numbers come from vertices because the pair was dropped before any map was made."""
     photo_error: float | None = None
     """Mean colour difference over valid pixels; None where there is none, or where no map was made."""
-    misalignment_px: float | None = None
-    """None where the pictures show too little to tell, or where no map was made."""
+    misalignment: Misalignment = Misalignment()
+    """Without numbers where no map was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

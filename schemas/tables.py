@@ -159,9 +159,37 @@ FRAMES = TableSpec(
     ),
 )
 
+SURFACES = TableSpec(
+    name="surfaces",
+    version=1,
+    doc="The dressed shape of every refined track: what all its frames show, along the normals of the body's skin.",
+    columns=(
+        _text("source_id", "source of the clip"),
+        _text("clip_id", "the clip"),
+        _text("track_id", "clip, shot and person, joined by '/'"),
+        _integer("frames", "kept frames that it is averaged over"),
+        _real("mean_sigma_m", "mean standard deviation over the vertices", "m"),
+        Column(
+            name="vertices",
+            codec="list",
+            dtype="struct",
+            fields=(
+                Column(name="offset_m", dtype="float32", unit="m", doc="how far outwards the surface lies"),
+                Column(
+                    name="sigma_m",
+                    dtype="float32",
+                    unit="m",
+                    doc="its standard deviation, the prior's at most",
+                ),
+            ),
+            doc="in the order of the body's vertices; slow over the surface (nodes every refine.node_spacing_m)",
+        ),
+    ),
+)
+
 PAIRS = TableSpec(
     name="pairs",
-    version=2,
+    version=3,
     doc="Every candidate pair of frames, kept or dropped, with the numbers that decided.",
     columns=(
         _text("source_id", "source of the clip"),
@@ -182,8 +210,22 @@ PAIRS = TableSpec(
             "photo_error", "mean |I_t - I_r warped by the base depth| over valid pixels", "1", nullable=True
         ),
         _real(
+            "textured_fraction",
+            "share of the common surface's patches whose texture fixes a place across the depth direction",
+            "1",
+            nullable=True,
+        ),
+        _real("matched_fraction", "share of those that the reference shows again", "1", nullable=True),
+        _real(
+            "across_px",
+            "median distance in map pixels from where the bodies say, across the depth direction: bodies' errors",
+            "px",
+            nullable=True,
+        ),
+        _real("along_px", "the same along it: depth to be learned, and bodies' errors", "px", nullable=True),
+        _real(
             "misalignment_px",
-            "distance in map pixels between bodies and pictures, by patches, not counting what depth explains",
+            "1.7456 across_px: median length in map pixels of the bodies' errors, not counting what depth explains",
             "px",
             nullable=True,
         ),
@@ -248,4 +290,6 @@ FAILURES = TableSpec(
     ),
 )
 
-TABLES: dict[str, TableSpec] = {table.name: table for table in (SAMPLES, FRAMES, PAIRS, CLIPS, FAILURES)}
+TABLES: dict[str, TableSpec] = {
+    table.name: table for table in (SAMPLES, FRAMES, SURFACES, PAIRS, CLIPS, FAILURES)
+}

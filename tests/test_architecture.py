@@ -52,6 +52,7 @@ ONLY_IN = {
         "pipeline/refine/appearance_kernels.py",
         "pipeline/refine/equation_kernels.py",
         "pipeline/refine/static_lighting_kernels.py",
+        "pipeline/refine/direction_kernel.py",
         "pipeline/refine/matching_kernel.py",
     ),
     "smplx": ("pipeline/body/smplx_check.py",),

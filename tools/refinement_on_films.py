@@ -29,7 +29,7 @@ from pipeline.method.resources import Resources
 from pipeline.method.segment import track_segment
 from pipeline.method.verdicts import drop_reason
 from pipeline.records import RenderedFrame, Track
-from pipeline.refine.misalignment import misalignment_px
+from pipeline.refine.misalignment import misalignment
 from pipeline.video.crops import crop_image, encode_jpeg
 from pipeline.video.decode import decode
 from pipeline.video.shots import segments_of
@@ -143,7 +143,7 @@ def warped_to(
         valid &= maps.valid
         source = np.nan_to_num(maps.warp_px).astype(np.float32) - np.float32(0.5)
         colours.append(cv2.remap(reference.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR))
-        found = misalignment_px(maps, target=frame, reference=reference)
+        found = misalignment(maps, target=frame, reference=reference).misalignment_px
         misaligned.append(np.nan if found is None else found)
     known = np.array(misaligned)[np.isfinite(misaligned)]
     return Warped(
@@ -166,10 +166,10 @@ def figures(target: np.ndarray, found: Warped, valid: np.ndarray) -> tuple[float
 def show(track: Track, rows: list[np.ndarray]) -> None:
     """A line for each version."""
     means = np.nanmean(rows, axis=0)
-    for name, (difference, sharpness, misalignment) in zip(("tracked", "refined"), means):
+    for name, (difference, sharpness, apart) in zip(("tracked", "refined"), means):
         print(
             f"{track.track_id} {name}: {len(rows)} targets, colour difference {difference:.4f}, "
-            f"sharpness {sharpness:.2f}, misalignment {misalignment:.2f} px"
+            f"sharpness {sharpness:.2f}, misalignment {apart:.2f} px"
         )
 
 

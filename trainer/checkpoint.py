@@ -119,11 +119,13 @@ def save_checkpoint(
     corrections: dict[str, Tensor] | None = None,
     extent: dict[str, Any] | None = None,
     recipe: Recipe | None = None,
+    learned: dict[str, Any] | None = None,
 ) -> None:
     """Writes or replaces the checkpoint in a folder.
 
     `average` is the network with averaged weights, `corrections` what `CorrectionTable.tensors` gives, `extent` how
-    much of its plan the run has done, `recipe` how the base depth it was trained on was made.
+    much of its plan the run has done, `recipe` how the base depth it was trained on was made, `learned` what the run
+    found beyond a constant (`Learned.as_dict`), at its end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {
@@ -142,6 +144,7 @@ def save_checkpoint(
         "recipe": recipe.as_dict() if recipe is not None else None,
         "validation": validation,
         "progress": asdict(progress or Progress()),
+        "learned": learned,
         "settings": as_dict(settings),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }

@@ -10,10 +10,10 @@ Ground truth is a folder with one NAME.npz per prediction of the same name, plai
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +155,9 @@ def evaluation_text(results: Mapping[str, ImageErrors]) -> str:
     return "\n\n".join(blocks)
 
 
-def write_evaluation(path: Path, results: Mapping[str, ImageErrors]) -> None:
-    """JSON: the means, by part, by pose, and every image."""
-    content = {
+def evaluation_content(results: Mapping[str, ImageErrors]) -> dict[str, Any]:
+    """For JSON: the means, by part, by pose, and every image."""
+    return {
         "images": len(results),
         "means": {name: asdict(each) for name, each in means(results).items()},
         "mae_mm_by_part": mae_by_part(results),
@@ -167,5 +167,3 @@ def write_evaluation(path: Path, results: Mapping[str, ImageErrors]) -> None:
             for image, found in results.items()
         },
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")

@@ -15,6 +15,7 @@ from schemas.errors import SettingsError
 from trainer.batch import Batch
 from trainer.config import Settings
 from trainer.data import SampleRef, Samples
+from trainer.learned import Learned, learned_from
 from trainer.objective import Validation, validate
 from trainer.panels import validation_panels
 from trainer.stopping import Stopping
@@ -41,6 +42,11 @@ class HeldOut:
         """Errors over `train.validation_samples` of them, evenly spread."""
         batches = (self._batch(place) for place in self._places())
         return validate(model, batches, device, self._truths)
+
+    def learned(self, found: Validation) -> Learned | None:
+        """What a validation says about anything beyond a constant; the same figures for the same seed."""
+        keys = {ref.sample_id: (ref.source_id, ref.track_id) for ref in self._samples.refs}
+        return learned_from(found.by_sample, keys, seed=self._settings.train.seed)
 
     def panels(self, model: nn.Module, device: torch.device) -> NDArray[np.uint8]:
         """Pictures of a few: see `validation_panels`."""

@@ -37,6 +37,22 @@ class Losses:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SampleErrors:
+    """One held-out sample: mean |I_t - I_r warped| summed over its references that have a pixel that counts."""
+
+    sample_id: str
+    references: int
+    """How many those are."""
+    base: float
+    """With the base depth."""
+    refined: float
+    constant: float
+    """With the sample's mean offset in place of its offset."""
+    offset_spread_m: float
+    """Mean |offset - its mean| over the mask."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Validation:
     """Held-out samples: mean |I_t - I_r warped| with the base depth and with the refined one, over the same pixels.
 
@@ -54,6 +70,7 @@ class Validation:
     depth_errors: DepthErrors | None = None
     """Means over the samples whose truth is known, of the refined depth."""
     base_depth_errors: DepthErrors | None = None
+    by_sample: tuple[SampleErrors, ...] = ()
 
     @property
     def reduction(self) -> float:
@@ -136,23 +153,20 @@ def validate(
     The depth's own errors come with it where `truths` knows a sample.
     """
     model.eval()
-    errors: tuple[list[float], list[float], list[float]] = ([], [], [])
+    found: list[SampleErrors] = []
     offsets: list[float] = []
     depths: list[tuple[DepthErrors, DepthErrors]] = []
     for batch in (loaded.to(device) for loaded in batches):
         offset = model(batch.inputs)
-        mean = (offset * batch.mask).sum((1, 2, 3), keepdim=True) / batch.mask.sum(
-            (1, 2, 3), keepdim=True
-        ).clamp(min=1)
-        tried = (torch.zeros_like(offset), offset, mean.expand_as(offset))
-        warped = [warped_references(batch, each) for each in tried]
-        counted = torch.stack([each for _, each in warped]).amin(0)
-        for found, (colours, _) in zip(errors, warped, strict=True):
-            found += _photo_errors(batch.target, colours, counted)
+        found += sample_errors(batch, offset)
         has_body = batch.mask.flatten(1).any(1)
         offsets += reg_loss(offset, batch.mask)[has_body].tolist()
         depths += _depth_errors(batch, offset, truths) if truths is not None else []
-    base_error, error, constant_error = (float(torch.tensor(each).mean()) for each in errors)
+    references = sum(each.references for each in found)
+    base_error, error, constant_error = (
+        sum(getattr(each, name) for each in found) / references if references else float("nan")
+        for name in ("base", "refined", "constant")
+    )
     return Validation(
         samples=len(offsets),
         base_photo_error=base_error,
@@ -161,7 +175,34 @@ def validate(
         mean_offset_m=float(torch.tensor(offsets).mean()),
         depth_errors=mean_errors([refined for refined, _ in depths]) if depths else None,
         base_depth_errors=mean_errors([base for _, base in depths]) if depths else None,
+        by_sample=tuple(found),
     )
+
+
+def sample_errors(batch: Batch, offset: Tensor) -> list[SampleErrors]:
+    """Of every sample of a batch, with an offset (B, 1, 256, 256) in metres: all three over the same pixels."""
+    mask = batch.mask
+    pixels = mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    mean = (offset * mask).sum((1, 2, 3), keepdim=True) / pixels
+    tried = (torch.zeros_like(offset), offset, mean.expand_as(offset))
+    warped = [warped_references(batch, each) for each in tried]
+    counted = torch.stack([each for _, each in warped]).amin(0)
+    has_pixels = counted.flatten(2).sum(-1) > 0
+    base, refined, constant = (
+        (_photo_errors(batch.target, colours, counted) * has_pixels).sum(1).tolist() for colours, _ in warped
+    )
+    spread = (((offset - mean).abs() * mask).sum((1, 2, 3)) / pixels[:, 0, 0, 0]).tolist()
+    return [
+        SampleErrors(
+            sample_id=sample_id,
+            references=int(has_pixels[at].sum()),
+            base=base[at],
+            refined=refined[at],
+            constant=constant[at],
+            offset_spread_m=spread[at],
+        )
+        for at, sample_id in enumerate(batch.sample_ids)
+    ]
 
 
 def _depth_errors(batch: Batch, offset: Tensor, truths: Truths) -> list[tuple[DepthErrors, DepthErrors]]:
@@ -176,9 +217,8 @@ def _depth_errors(batch: Batch, offset: Tensor, truths: Truths) -> list[tuple[De
     return found
 
 
-def _photo_errors(target: Tensor, warped: Tensor, counted: Tensor) -> list[float]:
-    """Mean |I_t - I_r| of every reference that has a pixel that counts."""
+def _photo_errors(target: Tensor, warped: Tensor, counted: Tensor) -> Tensor:
+    """(B, N) mean |I_t - I_r| of every reference; 0 where it has no pixel that counts."""
     difference = (target[:, None] - warped).abs().mean(2, keepdim=True) * counted
     pixels = counted.flatten(2).sum(-1)
-    means = difference.flatten(2).sum(-1) / pixels.clamp(min=1)
-    return means[pixels > 0].tolist()
+    return difference.flatten(2).sum(-1) / pixels.clamp(min=1)

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from trainer.checkpoint import FACTS_NAME, Checkpoint, Progress, load_checkpoint
 from trainer.config import Settings
 from trainer.corrections import CorrectionTable
 from trainer.data import Samples
+from trainer.evidence import conclusion
 from trainer.held_out import HeldOut, validation_lines
 from trainer.loading import Loader
 from trainer.model import ReconNet, parameter_count
@@ -63,6 +64,7 @@ class Run:
         self.averaging: nn.Module = self.model  # what a step calls: see Processes.averaging
         self.step, self.is_patient = 0, True
         self.last: Validation | None = None
+        self.learned: dict[str, Any] | None = None
         self.progress = Progress()
 
     def start(self, *, resume: bool, start_from: str | None) -> None:
@@ -212,6 +214,8 @@ class Run:
             except SigtermInterrupt:
                 if self.processes.count == 1:
                     raise  # the others wait at the next exchange, and agree on stopping before the next step
+        if ended_by and self.last is not None and self.processes.is_first:
+            self._conclude(self.last, display)
         self._save(ended_by)
         is_best = self.progress.validations_since == 0
         if self.settings.train.patience is not None and is_best and self.last is not None:
@@ -231,6 +235,14 @@ class Run:
         for line in validation_lines(self.step, found):
             display.say(line)
 
+    def _conclude(self, found: Validation, display: FitDisplay) -> None:
+        """Says whether anything beyond a constant was learned, and why not."""
+        learned = self.held_out.learned(found)
+        if learned is not None:
+            self.learned, lines = conclusion(learned, self.data)
+            for line in lines:
+                display.say(line)
+
     def _save(self, ended_by: EndedBy, folder: Path | None = None) -> None:
         with self.stopping.finishing(SAVE_GRACE_S):
             sums = self.processes.summed(self.log.report.sums)
@@ -248,5 +260,6 @@ class Run:
                 corrections=self.corrections.tensors() if self.corrections is not None else None,
                 extent=asdict(self._extent(ended_by)),
                 recipe=self.data.recipe,
+                learned=self.learned,
             )
             self.log.report.write(folder or self.out, sums)

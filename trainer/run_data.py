@@ -26,6 +26,8 @@ class RunData:
     """How the datasets share what is seen."""
     recipe: Recipe | None
     """How their base depth was made, where one of them says so."""
+    datasets: list[Dataset]
+    """In the order of `SampleRef.dataset`."""
     selections: dict[str, Selection]
     """What `data.selection` said, by dataset; empty where no selection was asked for."""
 
@@ -56,5 +58,6 @@ def read_run_data(roots: Sequence[str], settings: DataSettings) -> RunData:
         held_out=held_out,
         mix=Mix.of(counts, settings.weights),
         recipe=recipe,
+        datasets=datasets,
         selections={root: Selection.load(root, name) for root in roots if (name := settings.selection)},
     )

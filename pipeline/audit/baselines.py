@@ -24,6 +24,8 @@ QUANTITIES: dict[str, tuple[str, str, str]] = {
     "valid_fraction": ("Valid share of the body", "", "min_valid_fraction"),
     "visible_fraction": ("Visible share of the body", "", ""),
     "misalignment_px": ("Misalignment of bodies and pictures", "px of 256", ""),
+    "along_px": ("Shift along the depth direction", "px of 256", ""),
+    "matched_fraction": ("Share of textured patches found again", "", ""),
 }
 """Column: label, unit, and the threshold it is held against."""
 

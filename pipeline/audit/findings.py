@@ -18,8 +18,11 @@ from pipeline.audit.scalars import AuditTables
 from pipeline.audit.sources import Duplicate, SourceRow, Splits
 from pipeline.audit.training import TrainingRow
 
-_MISALIGNED_PX = 0.5
-"""Above this photo-consistency teaches the bodies' errors (method, section 10)."""
+_MISALIGNED_PX = 0.75
+"""Above this photo-consistency teaches the bodies' errors (docs/experiments.md, "Misalignment"). Exact bodies of the
+studio read as .3."""
+_TELLS = 0.25
+"""Share of the common surface that must be found again in the reference for pictures to say much."""
 
 
 def find(
@@ -40,6 +43,7 @@ def find(
         *faults.assumed_focal(tables),
         *faults.empty_masks(tables),
         *_misaligned(tables),
+        *_untold(tables),
         *_pairs(tables),
         *_frames(tables),
         *_mixture(tables, sources, licences),
@@ -63,6 +67,28 @@ def _misaligned(tables: AuditTables) -> Iterator[Finding]:
         text=f"bodies and pictures disagree by more than {_MISALIGNED_PX} px of 256 in {percent(share)} of the kept "
         f"pairs that could be measured (median {np.median(measured):.2f} px); a pixel reads as some 2.6 cm of depth.",
         remedy="Refine bodies (refine.mode=track) if that was off; select the rest: misalignment_px <= N.",
+    )
+
+
+def _untold(tables: AuditTables) -> Iterator[Finding]:
+    """Pictures that show little: cloth without texture, or surface that is not found again in the other frame."""
+    textured = tables.number("textured_fraction")[tables.kept]
+    found = textured * tables.number("matched_fraction")[tables.kept]
+    known = np.isfinite(textured)
+    if not known.any():
+        return
+    found = np.nan_to_num(found[known])
+    share = float((found < _TELLS).mean())
+    if np.median(found) >= _TELLS:
+        return
+    yield Finding(
+        slug="pictures-tell-little",
+        level="warning",
+        weight=share,
+        text=f"Less than {percent(_TELLS)} of the common surface is found again in the reference in {percent(share)} "
+        f"of the kept pairs (median {percent(float(np.median(found)))}, texture on "
+        f"{percent(float(np.nanmedian(textured)))}): photo-consistency has little to go by.",
+        remedy="Prefer films with patterned clothes, even light and sharp pictures; try matched_fraction >= 0.5.",
     )
 
 

@@ -60,6 +60,8 @@ SLIDERS = (
     Slider(column="abs_gap_s", side="<=", label="Time gap at most", unit="s", step=0.01),
     Slider(column="misalignment_px", side="<=", label="Misalignment of bodies and pictures at most", unit="px of 256",
            step=0.05, setting="pairs.max_misalignment_px", threshold="max_misalignment_px"),
+    Slider(column="matched_fraction", side=">=", label="Share of textured patches found again at least", unit="",
+           step=0.01),
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ class PairSettings:
     """A pixel whose own baseline |t| is smaller is not valid (the paper's filter)."""
     depth_tolerance_m: float = 0.03
     """A point hidden by less than this still counts as visible in the other frame."""
-    max_misalignment_px: float | None = None
+    max_misalignment_px: float | None = 1.0
     """Pairs whose bodies and pictures disagree by more map pixels than this are dropped as `misaligned`; null keeps
     all. One pixel at 256 reads as 2.6 cm of false depth."""
     jpeg_quality: int = 92
@@ -97,6 +97,10 @@ class PairSettings:
             "Give gaps in seconds above 0.",
         )
         require(self.max_references >= 1, "pairs.max_references", self.max_references, "Give 1 or more.")
+        limit = self.max_misalignment_px
+        require(
+            limit is None or limit > 0, "pairs.max_misalignment_px", limit, "Give pixels above 0, or null."
+        )
         require(self.target_stride >= 1, "pairs.target_stride", self.target_stride, "Give 1 or more.")
 
 

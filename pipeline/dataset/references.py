@@ -22,6 +22,7 @@ _COLUMNS = {
     "clips": ["source_id", "clip_id", "unit_id", "outcome"],
     "frames": ["source_id", "clip_id", "track_id", "frame_index", "kept"],
     "pairs": ["source_id", "clip_id", "track_id", "target_frame", "reference_frame", "kept"],
+    "surfaces": ["source_id", "clip_id", "track_id"],
     "failures": ["source_id", "clip_id", "unit_id"],
 }
 
@@ -43,10 +44,11 @@ def reference_problems(dataset: Dataset) -> Iterator[str]:
 
     yield from _repeated("clips.unit_id", tables["clips"]["unit_id"])
     yield from _repeated("samples.sample_id", samples["sample_id"])
+    yield from _repeated("surfaces.track_id", tables["surfaces"]["track_id"])
     yield from listed("frames (track, frame) is not unique", map(tracks.frame, _twice(frames)))
     yield from listed("pairs (track, target, reference) is not unique", map(keys.named, _twice(pairs)))
     clips = _clip_names(tables["clips"])
-    for table in ("samples", "frames", "pairs", "failures"):
+    for table in ("samples", "frames", "surfaces", "pairs", "failures"):
         names = _clip_names(tables[table]) - clips
         yield from listed(f"{table} names a clip that `clips` does not hold", names)
     used = np.unique(np.concatenate([targets[kept], ends[kept]]))

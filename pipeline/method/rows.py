@@ -41,6 +41,24 @@ def frame_row(segment: Segment, track: Track, at: int) -> Row:
     }
 
 
+def surface_row(segment: Segment, track: Track) -> Row | None:
+    """Row of `surfaces` for a track that was refined; None for one that was not."""
+    surface = track.surface
+    if surface is None:
+        return None
+    return {
+        "source_id": segment.clip.source_id,
+        "clip_id": segment.clip.clip_id,
+        "track_id": track.track_id,
+        "frames": int(track.kept.sum()),
+        "mean_sigma_m": float(surface.sigma_m.mean()),
+        "vertices": [
+            {"offset_m": offset, "sigma_m": sigma}
+            for offset, sigma in zip(surface.offset_m.tolist(), surface.sigma_m.tolist(), strict=True)
+        ],
+    }
+
+
 def pair_row(
     segment: Segment,
     track: Track,
@@ -65,7 +83,7 @@ def pair_row(
         "target_depth_m": target_depth_m,
         "focal_px": focal_px,
         "photo_error": verdict.photo_error,
-        "misalignment_px": verdict.misalignment_px,
+        **asdict(verdict.misalignment),
         "kept": verdict.kept,
         "reason": verdict.reason,
     }

@@ -14,7 +14,7 @@ from pipeline.method.empty_results import nobody_found, nothing_kept
 from pipeline.method.progress import CountedFrames, no_progress
 from pipeline.method.refined_tracks import refined_segment
 from pipeline.method.resources import Resources
-from pipeline.method.rows import Emit, clip_row, failure_row, frame_row, unread_clip_row
+from pipeline.method.rows import Emit, clip_row, failure_row, frame_row, surface_row, unread_clip_row
 from pipeline.method.targets import rows_by_target
 from pipeline.records import (
     ClipRef,
@@ -93,6 +93,9 @@ def render_segment(
         for track in tracked.tracks:
             for at in range(len(track.frame_index)):
                 emit("frames", frame_row(segment, track, at))
+            surface = surface_row(segment, track)
+            if surface is not None:
+                emit("surfaces", surface)
     if failure is None:
         try:
             counts = _emit_targets(tracked, crops, resources, emit, on_progress)

@@ -8,7 +8,7 @@ from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.geometry.visibility import PairMaps
 from pipeline.method.photo_error import photo_error
 from pipeline.records import RenderedFrame, Verdict
-from pipeline.refine.misalignment import misalignment_px
+from pipeline.refine.misalignment import misalignment
 
 
 def verdict_of_vertices(
@@ -27,8 +27,8 @@ def verdict_of_maps(
 ) -> Verdict:
     """The verdict on a rendered pair."""
     reason = drop_reason(maps.statistics, settings, check_validity=True)
-    misaligned_px = misalignment_px(maps, target=target, reference=reference)
-    if not reason and exceeds(misaligned_px, settings.max_misalignment_px):
+    found = misalignment(maps, target=target, reference=reference)
+    if not reason and exceeds(found.misalignment_px, settings.max_misalignment_px):
         reason = "misaligned"
     return Verdict(
         kept=not reason,
@@ -36,7 +36,7 @@ def verdict_of_maps(
         statistics=maps.statistics,
         estimated=False,
         photo_error=photo_error(maps, target=target, reference=reference),
-        misalignment_px=misaligned_px,
+        misalignment=found,
     )
 
 

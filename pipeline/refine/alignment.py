@@ -13,9 +13,9 @@ pairs: sum of squared differences = count x sum of squared distances to the mean
 track, is taken out of V beforehand (`static_lighting`).
 
 Points lie on the body's surface moved along its normals by an offset that all frames share and that varies slowly
-over the surface: clothes, hair and a wrong shape. It is solved for beside the corrections and then forgotten; without
-it limbs would move to explain what clothes do. The track's mean of every correction stays zero: the tracker alone
-says where the body is, the pictures say how frames differ.
+over the surface: clothes, hair and a wrong shape. It is solved for beside the corrections; without it limbs would move
+to explain what clothes do. `dressed_shape` is what it comes to. The track's mean of every correction stays zero: the
+tracker alone says where the body is, the pictures say how frames differ.
 
 Source: method, section 10 (our probe), made for a whole track; see README.
 """
@@ -30,6 +30,7 @@ from pipeline.body.model import BodyModel
 from pipeline.body.skinning import JointTransforms
 from pipeline.config import RefineSettings
 from pipeline.refine.appearance import Appearance, Difference
+from pipeline.refine.dressed_shape import DressedShape
 from pipeline.refine.equation_kernels import CORRECTIONS, TWIST, add_twist_equations, carry_up
 from pipeline.refine.pictures import TONE, LevelPicture, LevelPictures, TrackPictures
 from pipeline.refine.shared_offset import OffsetSystem
@@ -52,8 +53,10 @@ def aligned_bodies(
     rasterizer: CompiledRasterizer,
     settings: RefineSettings,
     report: Report | None = None,
+    on_shape: Callable[[DressedShape], None] | None = None,
 ) -> TrackBodies:
-    """The bodies after all levels, coarse to fine. `report` hears of every step of all frames."""
+    """The bodies after all levels, coarse to fine. `report` hears of every step of all frames, `on_shape` of the shape
+    that they share, at the end."""
     alignment = Alignment(start, frames, body, rasterizer, settings)
     done, total = 0, len(settings.levels_px) * settings.iterations
     for side_px in settings.levels_px:
@@ -66,6 +69,8 @@ def aligned_bodies(
             done += 1
             if report is not None:
                 report("refine", done, total)
+    if on_shape is not None:
+        on_shape(alignment.dressed_shape)
     return alignment.bodies
 
 
@@ -92,6 +97,13 @@ class Alignment:
         self._appearance = Appearance(frames, self._visibility, self._surface.points.node_count, settings)
         self._solver = StepSolver(start, frames, settings)
         self._offset_m = np.zeros(self._surface.points.node_count)
+        self._offset_sigma_m = np.full_like(self._offset_m, settings.offset_sigma_m)
+
+    @property
+    def dressed_shape(self) -> DressedShape:
+        """How far the surface that all frames share lies off the skin, as the steps so far have it, and how sure."""
+        points = self._surface.points
+        return DressedShape(points=points, offset_m=self._offset_m, sigma_m=self._offset_sigma_m)
 
     def level(self, side_px: int) -> LevelPictures:
         """The frames' pictures at one resolution."""
@@ -117,6 +129,7 @@ class Alignment:
         self.bodies = self._solver.stepped(self.bodies, hessian, gradient)
         del hessian
         self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m, DAMPING)
+        self._offset_sigma_m = offset.uncertainty_m(self._settings.offset_sigma_m)
         if update_lighting:  # first claim to what both could explain
             self._appearance.update_lighting(placed)
         else:

@@ -18,6 +18,16 @@ differ by at most .002 px from those of float64; with four times, by .009). Sums
 order, so the compiler may form many at a time; all but the last squares' fit 32 bits for a patch of 15 x 15."""
 FLAT = 1e-9
 """Variance of greys in [0, 1] below which a patch shows nothing."""
+LONGEST = 9
+"""Pixels of a shift at most, in either axis."""
+LEAST_SHARED = 0.6
+"""Share of a patch's own valid pixels that its counterpart must show too."""
+RIDGE = 0.02
+"""Differences of scores along a ridge that say nothing."""
+OUTSIDE = -2.0
+"""Score of a shift that was not tried."""
+PLACED, BEYOND_ACROSS, BEYOND_ALONG, UNPLACED = range(4)
+"""What comes of looking for a patch."""
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
@@ -54,10 +64,10 @@ def _copy_rows(layer, row, column, width, wide, rows):
 
 
 @njit(inline="always", error_model="numpy")
-def _correlation(target, seen, warped, valid, patch_size):
+def _correlation(target, seen, warped, valid, needed):
     """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both.
 
-    -1 where fewer than four fifths of `patch_size` are, or where either is flat.
+    -1 where fewer than `needed` are, or where either is flat.
     """
     zero = np.int32(0)
     count, st, stt, sw, stw = zero, zero, zero, zero, zero
@@ -69,7 +79,7 @@ def _correlation(target, seen, warped, valid, patch_size):
         st, stt = np.int32(st + av), np.int32(stt + np.int32(a * av))
         sw, sww = np.int32(sw + ub), sww + np.int32(b * ub)
         stw = np.int32(stw + np.int32(a * b))
-    if 5 * count < 4 * patch_size:
+    if count < needed:
         return -1.0
     vt, vw = stt - float(st) * st / count, sww - float(sw) * sw / count
     if vt <= FLAT * TARGET_STEPS**2 * count or vw <= FLAT * WARPED_STEPS**2 * count:
@@ -78,109 +88,161 @@ def _correlation(target, seen, warped, valid, patch_size):
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def match_patches(layers, centre, radius, reach, shift, score, curvature):
-    """For every centre (n, 2) = (row, column), at least radius + reach + 1 inside: the best shift within +-reach.
+def fill_textures(layers, centre, radius, texture):
+    """What the target shows around every centre (n, 2) = (row, column), at least radius + 1 inside: texture (n, 5).
 
-    layers (3, H, W) int16 of `fill_layers`. shift (n, 2) = (right, down) in pixels, refined by the quadratic through
-    the peak and its eight neighbours; score (n,) the correlation there; curvature (n, 3) = -(xx, yy, xy) of that
-    quadratic per squared pixel. A peak on the search's border stays whole, with curvature 0.
+    Share of the patch's pixels that are valid, variance of their greys in [0, 1], and the mean outer product (xx, yy,
+    xy) of their gradients (central differences, over pixels whose four neighbours are valid) per squared pixel.
     """
-    side, patch = 2 * reach + 1, 2 * radius + 1
-    wide = patch + 1  # one column more, which is 0 in the target: 16 numbers fill a register
+    patch = 2 * radius + 1
+    for n in range(centre.shape[0]):
+        top, left = centre[n, 0] - radius, centre[n, 1] - radius
+        count, s, ss, sloped, xx, yy, xy = 0, 0, 0, 0, 0, 0, 0
+        for row in range(top, top + patch):
+            for column in range(left, left + patch):
+                if not layers[VALID, row, column]:
+                    continue
+                grey = int(layers[TARGET, row, column])
+                count, s, ss = count + 1, s + grey, ss + grey * grey
+                if (
+                    layers[VALID, row - 1, column]
+                    and layers[VALID, row + 1, column]
+                    and layers[VALID, row, column - 1]
+                    and layers[VALID, row, column + 1]
+                ):
+                    x = int(layers[TARGET, row, column + 1]) - int(layers[TARGET, row, column - 1])
+                    y = int(layers[TARGET, row + 1, column]) - int(layers[TARGET, row - 1, column])
+                    sloped, xx, yy, xy = sloped + 1, xx + x * x, yy + y * y, xy + x * y
+        count, sloped = max(count, 1), max(sloped, 1)
+        mean = s / count
+        texture[n, 0] = count / (patch * patch)
+        texture[n, 1] = (ss / count - mean * mean) / TARGET_STEPS**2
+        texture[n, 2], texture[n, 3], texture[n, 4] = xx / sloped, yy / sloped, xy / sloped
+        for k in range(2, 5):
+            texture[n, k] /= (2.0 * TARGET_STEPS) ** 2
+
+
+@njit(inline="always", error_model="numpy")
+def _fill_scores(layers, row, column, direction, reach, across, patches, scores):
+    """Correlations of a patch with all that lie within +-reach along a direction (right, down) and +-across beside it.
+
+    scores (side, side) by (down, right) from the middle, OUTSIDE elsewhere. `patches`: room for rows of pixels.
+    """
+    target, seen, warped, valid = patches
+    middle, patch = scores.shape[0] // 2, int(math.sqrt(target.shape[0]))
+    wide = patch + 1
     count = patch * wide
-    target, seen = np.zeros(count, np.int16), np.zeros(count, np.int16)
-    warped, valid = (
-        np.empty((patch + 2 * reach) * wide, np.int16),
-        np.empty((patch + 2 * reach) * wide, np.int16),
+    _copy_rows(layers[TARGET], row, column, patch, wide, target)
+    _copy_rows(layers[VALID], row, column, patch, wide, seen)
+    own = 0
+    for k in range(count):
+        own += seen[k]
+    scores[:] = OUTSIDE
+    furthest = min(int(math.sqrt(reach * reach + across * across)), middle - 1)
+    for right in range(-furthest, furthest + 1):
+        first, last = furthest + 1, -furthest - 1
+        for down in range(-furthest, furthest + 1):
+            beside = abs(direction[0] * down - direction[1] * right)
+            if beside <= across and abs(direction[0] * right + direction[1] * down) <= reach:
+                first, last = min(first, down), max(last, down)
+        if first > last:
+            continue
+        strip = slice(0, (patch + last - first) * wide)
+        _copy_rows(layers[WARPED], row + first, column + right, wide, wide, warped[strip])
+        _copy_rows(layers[VALID], row + first, column + right, wide, wide, valid[strip])
+        for down in range(first, last + 1):
+            moved = slice((down - first) * wide, (down - first) * wide + count)
+            scores[middle + down, middle + right] = _correlation(
+                target, seen, warped[moved], valid[moved], LEAST_SHARED * own
+            )
+
+
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+def match_patches(layers, centre, direction, reach, across, radius, shift, score, outcome):
+    """For every centre (n, 2) = (row, column) the best shift in a window along a direction, and what it is worth.
+
+    layers (3, H, W) int16 of `fill_layers`; direction (n, 2) unit vectors (right, down); the window of a patch reaches
+    `reach` (n,) pixels along its direction and `across` beside it; centres lie radius + LONGEST + 1 inside the layers.
+    shift (n, 2) = (right, down) in pixels, refined by the quadratic through the peak and its eight neighbours; score
+    (n,) the best correlation; outcome (n,) PLACED, or BEYOND_ACROSS or BEYOND_ALONG where the peak lies on the window's
+    rim, which stays whole, or UNPLACED where it is no peak or its neighbours cannot be told. Where it lies on the rim
+    along the direction and something inside is nearly as good, that is taken: the place on a line does not matter.
+    """
+    side, patch = 2 * LONGEST + 1, 2 * radius + 1
+    wide = patch + 1  # one column more, which is 0 in the target: 16 numbers fill a register
+    patches = (
+        np.zeros(patch * wide, np.int16),
+        np.zeros(patch * wide, np.int16),
+        np.empty((patch + side) * wide, np.int16),
+        np.empty((patch + side) * wide, np.int16),
     )
     scores = np.empty((side, side))
     for n in range(centre.shape[0]):
-        row, column = centre[n, 0] - radius, centre[n, 1] - radius
-        _copy_rows(layers[TARGET], row, column, patch, wide, target)
-        _copy_rows(layers[VALID], row, column, patch, wide, seen)
-        for j in range(side):
-            _copy_rows(layers[WARPED], row - reach, column - reach + j, wide, wide, warped)
-            _copy_rows(layers[VALID], row - reach, column - reach + j, wide, wide, valid)
-            for i in range(side):
-                moved = slice(i * wide, i * wide + count)
-                scores[i, j] = _correlation(target, seen, warped[moved], valid[moved], patch * patch)
-        best, top, left = -2.0, 0, 0
+        _fill_scores(
+            layers,
+            centre[n, 0] - radius,
+            centre[n, 1] - radius,
+            direction[n],
+            reach[n],
+            across,
+            patches,
+            scores,
+        )
+        top, left = LONGEST, LONGEST
         for i in range(side):
             for j in range(side):
-                if scores[i, j] > best:
-                    best, top, left = scores[i, j], i, j
-        score[n] = best
-        shift[n, 0], shift[n, 1] = left - reach, top - reach
-        curvature[n, 0], curvature[n, 1], curvature[n, 2] = 0.0, 0.0, 0.0
-        if 0 < top < side - 1 and 0 < left < side - 1:
-            lowest = best
-            for i in range(top - 1, top + 2):
-                for j in range(left - 1, left + 2):
-                    lowest = min(lowest, scores[i, j])
-            if lowest <= -1.0:
-                continue
-            gx = 0.5 * (scores[top, left + 1] - scores[top, left - 1])
-            gy = 0.5 * (scores[top + 1, left] - scores[top - 1, left])
-            xx = 2 * best - scores[top, left + 1] - scores[top, left - 1]
-            yy = 2 * best - scores[top + 1, left] - scores[top - 1, left]
-            xy = -0.25 * (
-                scores[top + 1, left + 1]
-                + scores[top - 1, left - 1]
-                - scores[top + 1, left - 1]
-                - scores[top - 1, left + 1]
-            )
-            determinant = xx * yy - xy * xy
-            if determinant > 1e-12:
-                shift[n, 0] += min(max((yy * gx - xy * gy) / determinant, -1.0), 1.0)
-                shift[n, 1] += min(max((xx * gy - xy * gx) / determinant, -1.0), 1.0)
-                curvature[n, 0], curvature[n, 1], curvature[n, 2] = xx, yy, xy
+                if scores[i, j] > scores[top, left]:
+                    top, left = i, j
+        score[n] = scores[top, left]
+        outcome[n] = _outcome_at(scores, top, left, direction[n], across)
+        if outcome[n] == BEYOND_ALONG:  # a ridge is as good anywhere along it
+            best = score[n] - RIDGE
+            for i in range(1, side - 1):
+                for j in range(1, side - 1):
+                    if scores[i, j] >= best and _outcome_at(scores, i, j, direction[n], across) == PLACED:
+                        top, left, best, outcome[n] = i, j, scores[i, j], PLACED
+        shift[n, 0], shift[n, 1] = left - LONGEST, top - LONGEST
+        if outcome[n] == PLACED:
+            around = scores[top - 1 : top + 2, left - 1 : left + 2]
+            if not _refine(around, direction[n], shift[n]):
+                outcome[n] = UNPLACED
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
-    """(n, 2) pixels per metre: how the reference's pixel moves when the target pixel's depth grows, the motion held.
-
-    px (n, 2), depth (n,) metres, motion (n, 6) rotation vector and displacement, lenses [f_x, f_y, c_x, c_y]. With the
-    ray r = K^-1 (u, v, 1), a = R r and the moved point x = z r + displacement: f (a_xy - x_xy / x_z a_z) / x_z.
-    """
-    for n in range(px.shape[0]):
-        rx, ry = (px[n, 0] - lens[2]) / lens[0], (px[n, 1] - lens[3]) / lens[1]
-        vx, vy, vz = motion[n, 0], motion[n, 1], motion[n, 2]
-        angle = math.sqrt(vx * vx + vy * vy + vz * vz)
-        sine, cosine = 1.0, 0.5  # sin(a) / a and (1 - cos a) / a^2
-        if angle > 0.0:
-            half = math.sin(0.5 * angle) / (0.5 * angle)
-            sine, cosine = math.sin(angle) / angle, 0.5 * half * half
-        cx, cy, cz = (
-            vy - vz * ry,
-            vz * rx - vx,
-            vx * ry - vy * rx,
-        )  # R r = r + sine (v x r) + cosine v x (v x r)
-        ax = rx + sine * cx + cosine * (vy * cz - vz * cy)
-        ay = ry + sine * cy + cosine * (vz * cx - vx * cz)
-        az = 1.0 + sine * cz + cosine * (vx * cy - vy * cx)
-        x, y, z = depth[n] * rx + motion[n, 3], depth[n] * ry + motion[n, 4], depth[n] + motion[n, 5]
-        along[n, 0] = reference_lens[0] * (ax - x / z * az) / z
-        along[n, 1] = reference_lens[1] * (ay - y / z * az) / z
+@njit(inline="always", error_model="numpy")
+def _outcome_at(scores, top, left, direction, across):
+    """PLACED where a score's eight neighbours are known; else why not."""
+    found = PLACED if scores[top, left] > -1.0 else UNPLACED
+    if found == UNPLACED:
+        return found
+    for i in range(top - 1, top + 2):
+        for j in range(left - 1, left + 2):
+            if scores[i, j] == OUTSIDE:
+                beside = abs(direction[0] * (i - LONGEST) - direction[1] * (j - LONGEST))
+                is_beside = beside > across or found == BEYOND_ACROSS
+                found = BEYOND_ACROSS if is_beside else BEYOND_ALONG
+            elif scores[i, j] == -1.0 and found == PLACED:
+                found = UNPLACED
+    return found
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_across(centre, warp_px, along, across):
-    """Unit vectors (n, 2) in the target's pixels, across directions along (n, 2) in the reference's.
-
-    Those are turned back by the warp's derivative over two pixels each way; where a neighbour is off the body (NaN)
-    they are taken as they are.
-    """
-    quarter = np.float32(0.25)
-    for n in range(centre.shape[0]):
-        row, column = centre[n, 0], centre[n, 1]
-        uu = float(quarter * (warp_px[row, column + 2, 0] - warp_px[row, column - 2, 0]))
-        vu = float(quarter * (warp_px[row, column + 2, 1] - warp_px[row, column - 2, 1]))
-        uv = float(quarter * (warp_px[row + 2, column, 0] - warp_px[row - 2, column, 0]))
-        vv = float(quarter * (warp_px[row + 2, column, 1] - warp_px[row - 2, column, 1]))
-        determinant = uu * vv - uv * vu
-        x, y = along[n, 0], along[n, 1]
-        if determinant > 0.1 and determinant < np.inf:  # neither holds for NaN
-            x, y = (vv * x - uv * y) / determinant, (uu * y - vu * x) / determinant
-        length = max(math.sqrt(x * x + y * y), 1e-12)
-        across[n, 0], across[n, 1] = -y / length, x / length
+@njit(inline="always", error_model="numpy")
+def _refine(around, direction, shift):
+    """Moves a shift (right, down) to the peak of the quadratic through nine scores, by a pixel at most; across the
+    direction alone where it is a ridge along it. Whether it is either."""
+    gx, gy = 0.5 * (around[1, 2] - around[1, 0]), 0.5 * (around[2, 1] - around[0, 1])
+    xx = 2 * around[1, 1] - around[1, 2] - around[1, 0]
+    yy = 2 * around[1, 1] - around[2, 1] - around[0, 1]
+    xy = -0.25 * (around[2, 2] + around[0, 0] - around[0, 2] - around[2, 0])
+    determinant = xx * yy - xy * xy
+    if determinant <= 1e-12:
+        x, y = -direction[1], direction[0]
+        bend = x * x * xx + y * y * yy + 2 * x * y * xy
+        if bend <= 1e-6:
+            return False
+        step = min(max((x * gx + y * gy) / bend, -1.0), 1.0)
+        shift[0] += step * x
+        shift[1] += step * y
+        return True
+    shift[0] += min(max((yy * gx - xy * gy) / determinant, -1.0), 1.0)
+    shift[1] += min(max((xx * gy - xy * gx) / determinant, -1.0), 1.0)
+    return True

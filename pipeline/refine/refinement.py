@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,9 @@ from pipeline.geometry.camera import (
     weak_perspective_from_translation,
 )
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
-from pipeline.records import Track
+from pipeline.records import Track, TrackSurface
 from pipeline.refine.alignment import Report, aligned_bodies
+from pipeline.refine.dressed_shape import DressedShape
 from pipeline.refine.track_bodies import TrackBodies
 from pipeline.refine.track_frames import Pictures, TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
@@ -32,7 +33,8 @@ def refined_track(
     gaps_s: Sequence[float],
     report: Report | None = None,
 ) -> Track:
-    """The track with corrected vectors in its kept frames; `tracked_vector` keeps what the tracker said.
+    """The track with corrected vectors in its kept frames and its dressed shape; `tracked_vector` keeps what the
+    tracker said.
 
     `pictures(at)` is the crop of the frame at that place of the track, (IMAGE_PX, IMAGE_PX, 3) uint8; it is asked for
     kept frames only. With mode `off`, or fewer than two kept frames, the track itself comes back.
@@ -53,8 +55,13 @@ def refined_track(
         neighbours=weights,
         person=(lambda place: track.person_at(int(kept[place]))) if settings.person else None,
     )
-    vector[kept] = refined_vectors(frames, track.vector[kept], body, rasterizer, settings, report)
-    return replace(track, vector=vector, tracked_vector=track.vector)
+    shapes: list[DressedShape] = []
+    vector[kept] = refined_vectors(
+        frames, track.vector[kept], body, rasterizer, settings, report, shapes.append
+    )
+    offset_m, sigma_m = shapes[0].at_vertices(body)
+    surface = TrackSurface(offset_m=offset_m, sigma_m=sigma_m)
+    return replace(track, vector=vector, tracked_vector=track.vector, surface=surface)
 
 
 def refined_vectors(
@@ -64,6 +71,7 @@ def refined_vectors(
     rasterizer: CompiledRasterizer,
     settings: RefineSettings,
     report: Report | None = None,
+    on_shape: Callable[[DressedShape], None] | None = None,
 ) -> np.ndarray:
     """Corrected vectors (T, 85) of vectors (T, 85) in the crops' cameras. One shape: the median of the betas.
 
@@ -80,7 +88,7 @@ def refined_vectors(
         translation=translation,
         betas=np.median(vectors[:, VECTOR_BETAS], axis=0),
     )
-    found = aligned_bodies(start, frames, body, rasterizer, settings, report)
+    found = aligned_bodies(start, frames, body, rasterizer, settings, report, on_shape)
     refined = vectors.copy()
     refined[:, VECTOR_POSE] = rotvec_from_rotation(found.rotation).reshape(len(vectors), -1)
     refined[:, VECTOR_BETAS] = found.betas

@@ -19,12 +19,29 @@ class OffsetSystem:
 
     def solved(self, offset_m: np.ndarray, sigma_m: float, damping: float) -> np.ndarray:
         """The offset (K,) after one step, held near zero by sigma_m; `damping` is a share of the diagonal."""
-        node, share, count = self._points.node, self._points.node_weight, self._points.node_count
-        pair = (node[:, :, None] * count + node[:, None, :]).ravel()
-        shares = (self.square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
-        hessian = np.bincount(pair, shares, count * count).reshape(count, count)
-        gradient = np.bincount(node.ravel(), (self.product[:, None] * share).ravel(), count)
-        diagonal = np.arange(count)
+        hessian = self._hessian()
+        gradient = np.bincount(
+            self._points.node.ravel(),
+            (self.product[:, None] * self._points.node_weight).ravel(),
+            self._points.node_count,
+        )
+        diagonal = np.arange(len(hessian))
         hessian[diagonal, diagonal] = (1.0 + damping) * hessian[diagonal, diagonal] + sigma_m**-2.0
         step = -np.linalg.solve(hessian, gradient + offset_m / sigma_m**2)
         return np.clip(offset_m + step, *LARGEST_OFFSET_M)
+
+    def uncertainty_m(self, sigma_m: float) -> np.ndarray:
+        """(K,) standard deviation of the offset at the nodes, given all else: sigma_m where no picture says anything.
+
+        sqrt diag (H + 1 / sigma^2)^-1 with the weights that the pictures have in the alignment, so that it is a matter
+        of trust, not of noise alone.
+        """
+        hessian = self._hessian() + np.eye(self._points.node_count) * sigma_m**-2.0
+        return np.sqrt(np.diag(np.linalg.inv(hessian)))
+
+    def _hessian(self) -> np.ndarray:
+        """(K, K) without the prior."""
+        node, share, count = self._points.node, self._points.node_weight, self._points.node_count
+        pair = (node[:, :, None] * count + node[:, None, :]).ravel()
+        shares = (self.square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
+        return np.bincount(pair, shares, count * count).reshape(count, count)

@@ -47,7 +47,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("motion fields", "pipeline.method.samples:motion_field"),
     ("estimates", "pipeline.method.verdicts:estimate_statistics"),
     ("pair maps", "pipeline.method.samples:pair_maps"),
-    ("misalignment", "pipeline.method.verdicts:misalignment_px"),
+    ("misalignment", "pipeline.method.verdicts:misalignment"),
     ("photometric error", "pipeline.method.verdicts:photo_error"),
     ("rows encoded", "schemas.table:TableSpec.encode_row"),
 )

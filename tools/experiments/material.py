@@ -40,6 +40,8 @@ class Variant:
     min_mean_baseline_m: float = 0.5
     max_rotation_deg: float = 40.0
     max_references: int = 6
+    max_misalignment_px: float | None = None
+    """None: pairs are kept whatever the pictures say, as when most figures of docs/experiments.md were measured."""
 
     @property
     def crops(self) -> str:
@@ -93,6 +95,7 @@ def prepare(work: ClipWork) -> int:
         min_mean_baseline_m=work.variant.min_mean_baseline_m,
         max_rotation_deg=work.variant.max_rotation_deg,
         max_references=work.variant.max_references,
+        max_misalignment_px=work.variant.max_misalignment_px,
         target_stride=work.target_stride,
     )
     settings = replace(settings, pairs=pairs, rendering=replace(settings.rendering, rasterizer="compiled"))

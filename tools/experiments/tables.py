@@ -1,4 +1,4 @@
-"""Results of `run.py` as the tables of docs/experiments.md.
+"""Results of `run.py` as the tables of docs/experiments-archive.md.
 
 python tools/experiments/tables.py results.jsonl
 """

@@ -49,6 +49,7 @@ def made_up(clips: list[str], frames: int = 40, *, seed: int = 0) -> dict[str, d
         "mean_baseline_m": baseline, "rotation_deg": turn, "parallax_px": turn, "baseline_over_depth": baseline / 4,
         "visible_fraction": np.full(len(gaps), 0.9), "valid_fraction": rng.uniform(0.4, 0.9, len(gaps)),
         "target_depth_m": np.full(len(gaps), 4.0), "focal_px": np.full(len(gaps), 571.0),
+        "textured_fraction": np.full(len(gaps), 0.8), "matched_fraction": np.full(len(gaps), 0.9),
         "kept": baseline >= 0.5, "reason": np.where(baseline >= 0.5, "", "below-baseline"),
     }  # fmt: skip
     index = np.tile(np.arange(frames + 8), len(clips))

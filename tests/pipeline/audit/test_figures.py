@@ -121,6 +121,21 @@ def test_bodies_that_disagree_with_the_pictures_are_a_warning(
     assert not found or "median 1.40 px" in texts[0]
 
 
+@pytest.mark.parametrize(("matched", "found"), [(0.9, False), (0.2, True), (None, True)])
+def test_pictures_in_which_little_is_found_again_are_a_warning(
+    tmp_path: Path, matched: float | None, found: bool
+) -> None:
+    """Also where too few patches have texture for any to be looked for."""
+    tables = made_up(CLIPS)
+    count = len(tables["pairs"]["kept"])
+    tables["pairs"]["matched_fraction"] = [matched] * count
+    tables["pairs"]["textured_fraction"] = np.full(count, 0.5 if matched else 0.02)
+    figures = figures_of(read_tables(Dataset.open(write_tables(tmp_path, tables))))
+    assert [item.slug for item in figures.findings if item.slug == "pictures-tell-little"] == (
+        ["pictures-tell-little"] if found else []
+    )
+
+
 def test_notes_of_clips_are_counted_by_kind_and_name_their_clips(tmp_path: Path) -> None:
     tables = made_up(CLIPS)
     hdr, woven = "HDR (HLG) tone-mapped to BT.709", "interlaced, made whole by bwdif"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +15,9 @@ from pipeline.method.segment import process_segment
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
-from tests.support.fast_units import fast_resources, fast_run, fast_settings, write_clips
+from schemas.tables import SURFACES
+from tests.support.clips import even_times, write_clip
+from tests.support.fast_units import FPS, SIDE_PX, fast_resources, fast_run, fast_settings, write_clips
 
 REFINE = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "refine.points=800")
 
@@ -22,7 +25,7 @@ REFINE = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "
 def rows_of(manifest: Path, *overrides: str) -> dict[str, list[dict[str, Any]]]:
     settings = fast_settings(*overrides)
     rows: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("frames", "pairs", "samples", "clips", "failures")
+        name: [] for name in ("frames", "surfaces", "pairs", "samples", "clips", "failures")
     }
     for clip in clips_from_arguments([str(manifest)]):
         for segment in segments_of(clip, settings.video):
@@ -58,15 +61,47 @@ def test_frames_keep_both_bodies_and_samples_are_made_from_the_refined(refined, 
         np.testing.assert_array_equal(row["body_vector"], used[row["frame_index"]])
 
 
-def test_pairs_that_disagree_with_the_pictures_are_dropped_with_that_reason(manifest, plain) -> None:
-    measured = [row["misalignment_px"] for row in plain["pairs"] if row["misalignment_px"] is not None]
-    assert measured, "the moving blob has texture on the body's pixels"
-    assert any(row["kept"] for row in plain["pairs"])
-    gated = rows_of(manifest, "pairs.max_misalignment_px=0")
+@pytest.fixture(scope="module")
+def sinking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person who stands, painted on a picture that sinks by half a pixel a frame: bodies and pictures disagree."""
+    manifest = write_clips(tmp_path_factory.mktemp("sinking"), ["sinking"])
+    noise = np.random.default_rng(1).standard_normal((2 * SIDE_PX, SIDE_PX))
+    picture = np.clip(128 + 200 * cv2.GaussianBlur(noise, (0, 0), 2.0), 0, 255)
+
+    def paint(number: int) -> np.ndarray:
+        move = np.array([[1.0, 0, 0], [0, 1, 0.5 * number - SIDE_PX / 2]])
+        moved = cv2.warpAffine(picture, move, (SIDE_PX, SIDE_PX), flags=cv2.INTER_CUBIC)
+        return np.repeat(np.clip(moved, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+    write_clip(manifest.parent / "sinking.mp4", paint, even_times(12, FPS))
+    return manifest
+
+
+def test_pairs_that_disagree_with_the_pictures_are_dropped_with_that_reason(sinking: Path) -> None:
+    """Three frames apart that is four pixels of the map."""
+    free = rows_of(sinking, "pairs.max_misalignment_px=null")
+    measured = [row for row in free["pairs"] if row["misalignment_px"] is not None]
+    assert any(row["kept"] for row in measured)
+    assert all(row["across_px"] > 1 for row in measured if row["kept"])
+    gated = rows_of(sinking)
     for row in gated["pairs"]:
-        if row["misalignment_px"] is not None and row["misalignment_px"] > 0:
+        if row["misalignment_px"] is not None and row["misalignment_px"] > 1:
             assert not row["kept"]
     assert "misaligned" in {row["reason"] for row in gated["pairs"]}
+    assert len([row for row in gated["pairs"] if row["kept"]]) < len(
+        [row for row in free["pairs"] if row["kept"]]
+    )
+
+
+def test_every_refined_track_has_its_dressed_shape(refined, plain) -> None:
+    assert plain["surfaces"] == []
+    assert [row["track_id"] for row in refined["surfaces"]] == sorted(
+        {row["track_id"] for row in refined["frames"]}
+    )
+    (row,) = refined["surfaces"]
+    assert row["frames"] == sum(frame["kept"] for frame in refined["frames"])
+    decoded = SURFACES.decode_row(SURFACES.encode_row(row))
+    assert len(decoded["vertices"]) == len(fast_resources(fast_settings()).body.template)
 
 
 def test_the_fingerprint_knows_the_setting(manifest: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.records import PERSON_PX, Quality, Track, packed_person
+from pipeline.refine.dressed_shape import DressedShape
 from pipeline.refine.frame_coupling import acceleration_precision, relaxation, smooth_step
 from pipeline.refine.pictures import PART_SHARE, Part, TrackPictures, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
+from pipeline.refine.surface_points import spread_points
 from pipeline.refine.track_frames import PersonAt, TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.conventions import IMAGE_PX, VECTOR_CAMERA
@@ -147,6 +149,18 @@ def test_a_track_keeps_what_the_tracker_said_and_its_gated_frames(
     np.testing.assert_array_equal(found.vector[2], jittered[2])
     assert (np.abs(found.vector - jittered).max(axis=1) > 1e-4).tolist() == [True, True, False] + [True] * 3
     assert 2 not in asked
+    assert found.surface is not None
+    assert (
+        found.surface.offset_m.shape == found.surface.sigma_m.shape == (len(BodyModel.open_body().template),)
+    )
+    assert 0 < found.surface.sigma_m.min() < found.surface.sigma_m.max() < 1.001 * quick.offset_sigma_m
+
+
+def bare_shape() -> DressedShape:
+    """The skin itself."""
+    points = spread_points(BodyModel.open_body(), 100, 0.3)
+    nothing = np.zeros(points.node_count)
+    return DressedShape(points=points, offset_m=nothing, sigma_m=nothing + 0.02)
 
 
 def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
@@ -160,6 +174,7 @@ def test_a_tracks_outlines_are_used_unless_they_are_not_wanted(
 
     def noting(frames: TrackFrames, *rest: Any) -> np.ndarray:
         told.append(frames)
+        rest[-1](bare_shape())
         return given.vector[1:]
 
     monkeypatch.setattr("pipeline.refine.refinement.refined_vectors", noting)

@@ -1,0 +1,59 @@
+"""The compiled kernels that say where a point moves when its depth changes, in the pixels of either frame."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+
+
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
+    """(n, 2) pixels per metre: how the reference's pixel moves when the target pixel's depth grows, the motion held.
+
+    px (n, 2), depth (n,) metres, motion (n, 6) rotation vector and displacement, lenses [f_x, f_y, c_x, c_y]. With the
+    ray r = K^-1 (u, v, 1), a = R r and the moved point x = z r + displacement: f (a_xy - x_xy / x_z a_z) / x_z.
+    """
+    for n in range(px.shape[0]):
+        rx, ry = (px[n, 0] - lens[2]) / lens[0], (px[n, 1] - lens[3]) / lens[1]
+        vx, vy, vz = motion[n, 0], motion[n, 1], motion[n, 2]
+        angle = math.sqrt(vx * vx + vy * vy + vz * vz)
+        sine, cosine = 1.0, 0.5  # sin(a) / a and (1 - cos a) / a^2
+        if angle > 0.0:
+            half = math.sin(0.5 * angle) / (0.5 * angle)
+            sine, cosine = math.sin(angle) / angle, 0.5 * half * half
+        cx, cy, cz = (
+            vy - vz * ry,
+            vz * rx - vx,
+            vx * ry - vy * rx,
+        )  # R r = r + sine (v x r) + cosine v x (v x r)
+        ax = rx + sine * cx + cosine * (vy * cz - vz * cy)
+        ay = ry + sine * cy + cosine * (vz * cx - vx * cz)
+        az = 1.0 + sine * cz + cosine * (vx * cy - vy * cx)
+        x, y, z = depth[n] * rx + motion[n, 3], depth[n] * ry + motion[n, 4], depth[n] + motion[n, 5]
+        along[n, 0] = reference_lens[0] * (ax - x / z * az) / z
+        along[n, 1] = reference_lens[1] * (ay - y / z * az) / z
+
+
+@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+def turn_back(centre, warp_px, along, turned):
+    """Directions along (n, 2) in the reference's pixels as those (n, 2) of the target's: J^-1 along.
+
+    J is the warp's derivative over two pixels each way. Where a neighbour is off the body (NaN), or the warp folds,
+    they are taken as they are.
+    """
+    quarter = np.float32(0.25)
+    for n in range(centre.shape[0]):
+        row, column = centre[n, 0], centre[n, 1]
+        uu = float(quarter * (warp_px[row, column + 2, 0] - warp_px[row, column - 2, 0]))
+        vu = float(quarter * (warp_px[row, column + 2, 1] - warp_px[row, column - 2, 1]))
+        uv = float(quarter * (warp_px[row + 2, column, 0] - warp_px[row - 2, column, 0]))
+        vv = float(quarter * (warp_px[row + 2, column, 1] - warp_px[row - 2, column, 1]))
+        determinant = uu * vv - uv * vu
+        x, y = along[n, 0], along[n, 1]
+        if determinant > 0.1 and determinant < np.inf:  # neither holds for NaN
+            x, y = (vv * x - uv * y) / determinant, (uu * y - vu * x) / determinant
+        turned[n, 0], turned[n, 1] = x, y
