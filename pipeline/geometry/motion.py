@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.geometry.array_types import Floats
-from pipeline.geometry.estimate_kernel import fill_vertex_numbers, fill_vertex_weights
+from pipeline.geometry.estimate_kernel import fill_vertex_numbers
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rings import Rings
@@ -84,13 +84,9 @@ def estimate_statistics(
     fractions up to 0.03 too high.
     """
     require_same_mesh(target, reference)
-    weight, same_side = np.zeros(target.vertex_count), np.zeros(target.vertex_count)
-    fill_vertex_weights(
-        target.face_id, target.raster.barycentric, target.vertices, reference.vertices,
-        target.faces, weight, same_side,
-    )  # fmt: skip
-    seen = np.flatnonzero(weight > 0)
-    if seen.size == 0:
+    shown = target.shown
+    seen = shown.vertex
+    if shown.total == 0:
         return PairStatistics(**dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0))
     numbers = np.empty((6, seen.size))
     fill_vertex_numbers(
@@ -99,7 +95,8 @@ def estimate_statistics(
     )  # fmt: skip
     lengths, sine, cosine, parallax, over_depth, inside = numbers
     angles = np.arctan2(sine, cosine)
-    weight, same_side = weight[seen] / weight.sum(), same_side[seen] / weight.sum()
+    weight = shown.weight / shown.total
+    same_side = shown.same_side(target.vertices, reference.vertices) / shown.total
     visible = same_side * inside
     p10, median, p90 = _weighted_percentiles(lengths, weight, (0.1, 0.5, 0.9))
     moving = ~np.isnan(parallax)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.geometry.estimate_kernel import fill_centres
 from pipeline.geometry.motion import MotionField
 
 
@@ -29,8 +30,9 @@ def candidate_references(
 
 def viewpoint(field: MotionField) -> np.ndarray:
     """Centre of the reference camera for the median vertex, in the target's camera: median of -R^T t, (3,) metres."""
-    centres = -np.einsum("vij,vi->vj", field.rotation, field.translation)
-    return np.asarray(np.median(centres, axis=0))
+    centres = np.empty((3, len(field.rotation)))
+    fill_centres(field.rotation, field.translation, centres)
+    return np.asarray(np.median(centres, axis=1, overwrite_input=True))
 
 
 def spread_order(viewpoints: np.ndarray) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
 from pipeline.method.rendered_frames import RenderedFrames
-from pipeline.method.rows import Row, pair_row
+from pipeline.method.rows import Row, pair_row, statistics_cells
 from pipeline.method.verdicts import verdict_of_maps, verdict_of_vertices
 from pipeline.records import Segment
 from schemas.conventions import IMAGE_PX
@@ -122,5 +122,5 @@ def _reference_row(frames: RenderedFrames, at: int, maps: PairMaps) -> Row:
         "K": track.K[at],
         "motion": maps.motion,
         "validity": maps.validity,
-        **asdict(maps.statistics),
+        **statistics_cells(maps.statistics),
     }
