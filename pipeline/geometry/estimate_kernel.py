@@ -80,12 +80,13 @@ def fill_same_side(
 
 
 @kernel
-def fill_centres(rotation: Floats, translation: Floats, centres: Floats) -> None:
-    """centres (3, V) = -R^T t, where a camera stands that sees what is moved by R, t."""
-    for v in range(rotation.shape[0]):
+def fill_centres(rotation: Floats, translation: Floats, vertices: NDArray[np.int64], centres: Floats) -> None:
+    """centres (3, n) = -R^T t of n vertices: where a camera stands that sees what is moved by R, t."""
+    for at in range(vertices.shape[0]):
+        v = vertices[at]
         x, y, z = translation[v, 0], translation[v, 1], translation[v, 2]
         for a in range(3):
-            centres[a, v] = -(rotation[v, 0, a] * x + rotation[v, 1, a] * y + rotation[v, 2, a] * z)
+            centres[a, at] = -(rotation[v, 0, a] * x + rotation[v, 1, a] * y + rotation[v, 2, a] * z)
 
 
 @inlined

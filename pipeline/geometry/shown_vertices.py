@@ -21,6 +21,8 @@ class ShownVertices:
     """(n,) sums over body pixels of their barycentric weights."""
     total: float
     """The sum of all weights: how many pixels show the body, but for rounding."""
+    of_faces: NDArray[np.int64]
+    """The numbers of all corners of the faces that are seen: `vertex` and, hardly ever, some without any weight."""
     corners: Indices
     """(m, 3) vertex numbers of the faces that are seen."""
     begin: NDArray[np.int64]
@@ -57,6 +59,7 @@ def shown_vertices(face_id: Indices, barycentric: Floats, faces: Indices, vertex
         vertex=seen,
         weight=weight[seen],
         total=float(weight.sum()),
+        of_faces=np.flatnonzero(shares),
         corners=corners,
         begin=np.append(before[seen], len(share)),
         share=share,

@@ -44,8 +44,12 @@ def target_rows(
     """
     track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
+    shown = frame.surface.shown
     fields = {
-        at: motion_field(target=frame.surface, reference=frames.surface(at), rings=rings) for at in candidates
+        at: motion_field(
+            target=frame.surface, reference=frames.surface(at), rings=rings, vertices=shown.of_faces
+        )
+        for at in candidates
     }
     verdicts = {
         at: verdict_of_vertices(
@@ -54,7 +58,7 @@ def target_rows(
         for at in candidates
     }
     passed = [at for at in candidates if not verdicts[at].reason]
-    order = spread_order(np.array([viewpoint(fields[at]) for at in passed]).reshape(-1, 3))
+    order = spread_order(np.array([viewpoint(fields[at], shown.vertex) for at in passed]).reshape(-1, 3))
     references: dict[int, Row] = {}
     for at in (passed[position] for position in order):
         if len(references) == settings.max_references:

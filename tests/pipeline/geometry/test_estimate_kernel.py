@@ -112,6 +112,7 @@ def test_centres_are_minus_r_transposed_t() -> None:
         Rotation.random(50, random_state=1).as_matrix(),
         np.random.default_rng(1).normal(size=(50, 3)),
     )
-    centres = np.empty((3, 50))
-    fill_centres(rotation, translation, centres)
-    np.testing.assert_array_equal(centres.T, -np.einsum("vij,vi->vj", rotation, translation))
+    some, centres = np.arange(3, 50, 2), np.empty((3, 24))
+    fill_centres(rotation, translation, some, centres)
+    expected = -np.einsum("vij,vi->vj", rotation, translation)
+    np.testing.assert_array_equal(centres.T, expected[some])
