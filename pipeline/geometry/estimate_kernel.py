@@ -13,29 +13,80 @@ from pipeline.geometry.pixels import corner, plane_side
 
 
 @kernel
-def fill_vertex_weights(
-    face_id: Indices, barycentric: Floats, target: Floats, reference: Floats, faces: Indices,
-    weight: Floats, same_side: Floats,
-) -> None:  # fmt: skip
-    """Adds every body pixel's barycentric weights to its corners' weight (V,), and to same_side (V,) where the
-    triangle turns the same side to the reference camera as to the target camera."""
-    last, same = -1, False
+def count_shares(
+    face_id: Indices, barycentric: Floats, faces: Indices, weight: Floats, shares: NDArray[np.int64],
+    slot: NDArray[np.int32],
+) -> int:  # fmt: skip
+    """Adds every body pixel's barycentric weights to its corners' weight (V,), and counts them in shares (V,).
+
+    Numbers the faces that are seen in slot (F,), -1 on entry, and returns how many they are.
+    """
+    found = 0
     for row in range(face_id.shape[0]):
         for column in range(face_id.shape[1]):
             face = face_id[row, column]
             if face < 0:
                 continue
-            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-            if face != last:
-                side = plane_side(corner(target, i), corner(target, j), corner(target, k))
-                turned = plane_side(corner(reference, i), corner(reference, j), corner(reference, k))
-                same = side * turned > 0.0
-                last = face
+            if slot[face] < 0:
+                slot[face] = found
+                found += 1
             for at in range(3):
-                vertex = faces[face, at]
-                weight[vertex] += barycentric[row, column, at]
-                if same:
-                    same_side[vertex] += barycentric[row, column, at]
+                weight[faces[face, at]] += barycentric[row, column, at]
+                shares[faces[face, at]] += 1
+    return found
+
+
+@kernel
+def fill_shares(
+    face_id: Indices, barycentric: Floats, faces: Indices, slot: NDArray[np.int32],
+    after: NDArray[np.int64], share: Floats, share_slot: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """What `count_shares` added up, vertex after vertex, each vertex' own in the order of pixels.
+
+    after (V,) is where the shares of each vertex begin, and on return where they end.
+    """
+    for row in range(face_id.shape[0]):
+        for column in range(face_id.shape[1]):
+            face = face_id[row, column]
+            if face < 0:
+                continue
+            for at in range(3):
+                place = after[faces[face, at]]
+                share[place], share_slot[place] = barycentric[row, column, at], slot[face]
+                after[faces[face, at]] = place + 1
+
+
+@kernel
+def fill_same_side(
+    target: Floats, reference: Floats, corners: Indices, begin: NDArray[np.int64], share: Floats,
+    share_slot: NDArray[np.int32], same_side: Floats,
+) -> None:  # fmt: skip
+    """same_side (n,): the sum of a vertex' shares from triangles (m, 3) that turn one side to both cameras.
+
+    A vertex' shares lie from begin (n + 1,) on.
+    """
+    same = np.empty(corners.shape[0], np.bool_)
+    for at in range(corners.shape[0]):
+        i, j, k = corners[at, 0], corners[at, 1], corners[at, 2]
+        side = plane_side(corner(target, i), corner(target, j), corner(target, k))
+        turned = plane_side(corner(reference, i), corner(reference, j), corner(reference, k))
+        same[at] = side * turned > 0.0
+    for n in range(same_side.shape[0]):
+        total = 0.0
+        for place in range(begin[n], begin[n + 1]):
+            if same[share_slot[place]]:
+                total += share[place]
+        same_side[n] = total
+
+
+@kernel
+def fill_centres(rotation: Floats, translation: Floats, vertices: NDArray[np.int64], centres: Floats) -> None:
+    """centres (3, n) = -R^T t of n vertices: where a camera stands that sees what is moved by R, t."""
+    for at in range(vertices.shape[0]):
+        v = vertices[at]
+        x, y, z = translation[v, 0], translation[v, 1], translation[v, 2]
+        for a in range(3):
+            centres[a, at] = -(rotation[v, 0, a] * x + rotation[v, 1, a] * y + rotation[v, 2, a] * z)
 
 
 @inlined

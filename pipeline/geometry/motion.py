@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats
-from pipeline.geometry.estimate_kernel import fill_vertex_numbers, fill_vertex_weights
+from pipeline.geometry.estimate_kernel import fill_vertex_numbers
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rings import Rings
@@ -15,7 +16,10 @@ from pipeline.geometry.rings import Rings
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionField:
-    """Per-vertex motion `reference_from_target`: x_reference = R x_target + t in camera coordinates."""
+    """Per-vertex motion `reference_from_target`: x_reference = R x_target + t in camera coordinates.
+
+    R and t are zero where the field was asked for other vertices only.
+    """
 
     rotation: Floats
     """(V, 3, 3) float64, always in SO(3)."""
@@ -43,8 +47,14 @@ class PairStatistics:
     """Share of body pixels with every validity bit set."""
 
 
-def motion_field(*, target: PosedSurface, reference: PosedSurface, rings: Rings) -> MotionField:
-    """The rigid motion of every vertex's neighbourhood from the target to the reference frame.
+def motion_field(
+    *,
+    target: PosedSurface,
+    reference: PosedSurface,
+    rings: Rings,
+    vertices: NDArray[np.int64] | None = None,
+) -> MotionField:
+    """The rigid motion of every vertex's neighbourhood, or of some vertices', from the target to the reference frame.
 
         R_c = argmin over SO(3) of sum over the ring of |R (v_t^i - v_t^c) - (v_r^i - v_r^c)|^2
         t_c = v_r^c - R_c v_t^c
@@ -59,9 +69,15 @@ def motion_field(*, target: PosedSurface, reference: PosedSurface, rings: Rings)
         raise ValueError(
             f"target has {target.vertex_count} vertices, rings {rings.vertex_count}; build rings of this mesh"
         )
-    field = MotionField(np.empty((target.vertex_count, 3, 3)), np.empty((target.vertex_count, 3)))
+    field = MotionField(np.zeros((target.vertex_count, 3, 3)), np.zeros((target.vertex_count, 3)))
     fit_motions(
-        target.vertices, reference.vertices, rings.indptr, rings.indices, field.rotation, field.translation
+        target.vertices,
+        reference.vertices,
+        rings.indptr,
+        rings.indices,
+        np.arange(target.vertex_count) if vertices is None else vertices,
+        field.rotation,
+        field.translation,
     )
     return field
 
@@ -84,13 +100,9 @@ def estimate_statistics(
     fractions up to 0.03 too high.
     """
     require_same_mesh(target, reference)
-    weight, same_side = np.zeros(target.vertex_count), np.zeros(target.vertex_count)
-    fill_vertex_weights(
-        target.face_id, target.raster.barycentric, target.vertices, reference.vertices,
-        target.faces, weight, same_side,
-    )  # fmt: skip
-    seen = np.flatnonzero(weight > 0)
-    if seen.size == 0:
+    shown = target.shown
+    seen = shown.vertex
+    if shown.total == 0:
         return PairStatistics(**dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0))
     numbers = np.empty((6, seen.size))
     fill_vertex_numbers(
@@ -99,7 +111,8 @@ def estimate_statistics(
     )  # fmt: skip
     lengths, sine, cosine, parallax, over_depth, inside = numbers
     angles = np.arctan2(sine, cosine)
-    weight, same_side = weight[seen] / weight.sum(), same_side[seen] / weight.sum()
+    weight = shown.weight / shown.total
+    same_side = shown.same_side(target.vertices, reference.vertices) / shown.total
     visible = same_side * inside
     p10, median, p90 = _weighted_percentiles(lengths, weight, (0.1, 0.5, 0.9))
     moving = ~np.isnan(parallax)

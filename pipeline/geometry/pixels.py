@@ -135,47 +135,6 @@ def plane_depth(rx: float, ry: float, a: Vector, b: Vector, c: Vector) -> float:
     return min(max((a[0] * nx + a[1] * ny + a[2] * nz) / along, near), far)
 
 
-@inlined
-def blended_quaternion(
-    q: Floats, i: int, j: int, k: int, wi: float, wj: float, wk: float,
-) -> tuple[float, float, float, float]:  # fmt: skip
-    """The rotation nearest to wi R_i + wj R_j + wk R_k, as a unit quaternion with w >= 0.
-
-    The blend's projection onto SO(3) is the dominant eigenvector of sum w q q^T; power iteration from the
-    sign-aligned mean reaches rounding error in two or three steps because the rotations of a triangle are close.
-    """
-    sj, sk = wj, wk
-    if q[i, 0] * q[j, 0] + q[i, 1] * q[j, 1] + q[i, 2] * q[j, 2] + q[i, 3] * q[j, 3] < 0.0:
-        sj = -wj
-    if q[i, 0] * q[k, 0] + q[i, 1] * q[k, 1] + q[i, 2] * q[k, 2] + q[i, 3] * q[k, 3] < 0.0:
-        sk = -wk
-    w, x, y, z = (
-        wi * q[i, 0] + sj * q[j, 0] + sk * q[k, 0],
-        wi * q[i, 1] + sj * q[j, 1] + sk * q[k, 1],
-        wi * q[i, 2] + sj * q[j, 2] + sk * q[k, 2],
-        wi * q[i, 3] + sj * q[j, 3] + sk * q[k, 3],
-    )
-    scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
-    w, x, y, z = w * scale, x * scale, y * scale, z * scale
-    for _ in range(60):
-        di = wi * (q[i, 0] * w + q[i, 1] * x + q[i, 2] * y + q[i, 3] * z)
-        dj = wj * (q[j, 0] * w + q[j, 1] * x + q[j, 2] * y + q[j, 3] * z)
-        dk = wk * (q[k, 0] * w + q[k, 1] * x + q[k, 2] * y + q[k, 3] * z)
-        nw = di * q[i, 0] + dj * q[j, 0] + dk * q[k, 0]
-        nx = di * q[i, 1] + dj * q[j, 1] + dk * q[k, 1]
-        ny = di * q[i, 2] + dj * q[j, 2] + dk * q[k, 2]
-        nz = di * q[i, 3] + dj * q[j, 3] + dk * q[k, 3]
-        scale = 1.0 / math.sqrt(nw * nw + nx * nx + ny * ny + nz * nz)
-        nw, nx, ny, nz = nw * scale, nx * scale, ny * scale, nz * scale
-        change = (nw - w) * (nw - w) + (nx - x) * (nx - x) + (ny - y) * (ny - y) + (nz - z) * (nz - z)
-        w, x, y, z = nw, nx, ny, nz
-        if change < 1e-24:
-            break
-    if w < 0.0:
-        w, x, y, z = -w, -x, -y, -z
-    return w, x, y, z
-
-
 @kernel
 def fill_quaternions(rotation: Floats, quaternion: Floats) -> None:
     """Unit quaternions (V, 4) of rotation matrices (V, 3, 3); of the four formulas the one with the largest divisor."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.mesh import checked_faces, checked_vertices
 from pipeline.geometry.raster import Raster, raster_from_face_ids
+from pipeline.geometry.shown_vertices import ShownVertices, shown_vertices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +47,7 @@ class RenderedSurface(PosedSurface):
     face_id: NDArray[np.int32]
     """(H, W), -1 where nothing is seen."""
     _raster: Raster | None = field(default=None, init=False, repr=False)
+    _shown: ShownVertices | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         PosedSurface.__post_init__(self)
@@ -69,6 +71,15 @@ class RenderedSurface(PosedSurface):
             raster = raster_from_face_ids(self.face_id, self.vertices, self.faces, self.camera)
             object.__setattr__(self, "_raster", raster)
         return raster
+
+    @property
+    def shown(self) -> ShownVertices:
+        """What the pixels give each vertex, made when it is first asked for: of a target, for all its candidates."""
+        shown = self._shown
+        if shown is None:
+            shown = shown_vertices(self.face_id, self.raster.barycentric, self.faces, self.vertex_count)
+            object.__setattr__(self, "_shown", shown)
+        return shown
 
 
 def require_same_mesh(target: PosedSurface, reference: PosedSurface) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats, Indices
 from pipeline.geometry.compiling import inlined, kernel
@@ -84,12 +85,12 @@ def _adjugate_column(
 
 @kernel
 def _gather(
-    target: Floats, reference: Floats, indptr: Indices, indices: Indices, first: int, count: int,
-    work: Floats,
+    target: Floats, reference: Floats, indptr: Indices, indices: Indices, vertices: NDArray[np.int64],
+    first: int, count: int, work: Floats,
 ) -> None:  # fmt: skip
-    """Rows 0-8 of the work block: S, row by row, of the vertices first ... first + count - 1."""
+    """Rows 0-8 of the work block: S, row by row, of the vertices at places first ... first + count - 1."""
     for j in range(count):
-        c = first + j
+        c = vertices[first + j]
         tx, ty, tz = target[c, 0], target[c, 1], target[c, 2]
         rx, ry, rz = reference[c, 0], reference[c, 1], reference[c, 2]
         xx = xy = xz = yx = yy = yz = zx = zy = zz = 0.0
@@ -255,22 +256,22 @@ def _solve_vertex(
 
 @kernel
 def fit_motions(
-    target: Floats, reference: Floats, indptr: Indices, indices: Indices, rotation: Floats,
-    translation: Floats,
+    target: Floats, reference: Floats, indptr: Indices, indices: Indices, vertices: NDArray[np.int64],
+    rotation: Floats, translation: Floats,
 ) -> int:  # fmt: skip
-    """Fills rotation (V, 3, 3) and translation (V, 3) of every vertex; t = v_r^c - R v_t^c.
+    """Fills rotation (V, 3, 3) and translation (V, 3) of some vertices (n,); t = v_r^c - R v_t^c.
 
     target, reference (V, 3) float64 metres, indptr (V + 1,) and indices (E,) int32; all contiguous and finite.
     Returns how many vertices took the exact path.
     """
     work = np.zeros(15 * _BLOCK)
     exact = 0
-    for first in range(0, target.shape[0], _BLOCK):
-        count = min(_BLOCK, target.shape[0] - first)
-        _gather(target, reference, indptr, indices, first, count, work)
+    for first in range(0, vertices.shape[0], _BLOCK):
+        count = min(_BLOCK, vertices.shape[0] - first)
+        _gather(target, reference, indptr, indices, vertices, first, count, work)
         _solve(work)
         for j in range(count):
-            c = first + j
+            c = vertices[first + j]
             if work[9 * _BLOCK + j] > 0.0:
                 for i in range(3):
                     for k in range(3):

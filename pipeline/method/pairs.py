@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.geometry.estimate_kernel import fill_centres
 from pipeline.geometry.motion import MotionField
 
 
@@ -27,10 +29,16 @@ def candidate_references(
     return sorted({int(usable[at]) for at in nearest[near_enough]})
 
 
-def viewpoint(field: MotionField) -> np.ndarray:
-    """Centre of the reference camera for the median vertex, in the target's camera: median of -R^T t, (3,) metres."""
-    centres = -np.einsum("vij,vi->vj", field.rotation, field.translation)
-    return np.asarray(np.median(centres, axis=0))
+def viewpoint(field: MotionField, vertices: NDArray[np.int64]) -> np.ndarray:
+    """Centre of the reference camera for the median of some vertices, in the target's camera: -R^T t, (3,) metres.
+
+    The vertices are those that the target shows. Head and hands hold half of all. Without any it is the origin.
+    """
+    if not len(vertices):
+        return np.zeros(3)
+    centres = np.empty((3, len(vertices)))
+    fill_centres(field.rotation, field.translation, vertices, centres)
+    return np.asarray(np.median(centres, axis=1, overwrite_input=True))
 
 
 def spread_order(viewpoints: np.ndarray) -> list[int]:

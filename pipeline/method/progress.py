@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pipeline.host.memory import with_memory_returned
 from pipeline.records import Frame, ProgressCallback
 
 
@@ -12,7 +13,7 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 
 class CountedFrames:
-    """An iterable of frames that counts them and calls back for each."""
+    """An iterable of frames that counts them and calls back for each; freed memory is handed back now and then."""
 
     def __init__(
         self, frames: Iterable[Frame], stage: str, expected: int, on_progress: ProgressCallback
@@ -22,7 +23,7 @@ class CountedFrames:
         self._on_progress = on_progress
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self._frames:
+        for frame in with_memory_returned(self._frames):
             self.count += 1
             self._on_progress(self._stage, self.count, max(self._expected, self.count))
             yield frame

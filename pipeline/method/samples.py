@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
 from pipeline.method.rendered_frames import RenderedFrames
-from pipeline.method.rows import Row, pair_row
+from pipeline.method.rows import Row, pair_row, statistics_cells
 from pipeline.method.verdicts import verdict_of_maps, verdict_of_vertices
 from pipeline.records import Segment
 from schemas.conventions import IMAGE_PX
@@ -44,8 +44,12 @@ def target_rows(
     """
     track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
+    shown = frame.surface.shown
     fields = {
-        at: motion_field(target=frame.surface, reference=frames.surface(at), rings=rings) for at in candidates
+        at: motion_field(
+            target=frame.surface, reference=frames.surface(at), rings=rings, vertices=shown.of_faces
+        )
+        for at in candidates
     }
     verdicts = {
         at: verdict_of_vertices(
@@ -54,7 +58,7 @@ def target_rows(
         for at in candidates
     }
     passed = [at for at in candidates if not verdicts[at].reason]
-    order = spread_order(np.array([viewpoint(fields[at]) for at in passed]).reshape(-1, 3))
+    order = spread_order(np.array([viewpoint(fields[at], shown.vertex) for at in passed]).reshape(-1, 3))
     references: dict[int, Row] = {}
     for at in (passed[position] for position in order):
         if len(references) == settings.max_references:
@@ -122,5 +126,5 @@ def _reference_row(frames: RenderedFrames, at: int, maps: PairMaps) -> Row:
         "K": track.K[at],
         "motion": maps.motion,
         "validity": maps.validity,
-        **asdict(maps.statistics),
+        **statistics_cells(maps.statistics),
     }

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.host.memory import return_free_memory
+from pipeline.host.memory import with_memory_returned
 from pipeline.method.crops import PersonCrops
 from pipeline.method.progress import no_progress
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import Resources
 from pipeline.method.samples import TargetRows, target_rows
 from pipeline.records import ProgressCallback, Track, TrackedSegment
-
-TARGETS_BETWEEN_RETURNS = 16
-"""Targets rendered before freed memory is handed back."""
 
 
 def rows_by_target(
@@ -36,12 +33,10 @@ def rows_by_target(
     for track in tracked.tracks:
         frames = RenderedFrames(track, crops.pop(track.person_index), resources)
         window_s = max(settings.candidate_gaps_s) + _period_s(track)
-        for target in map(int, targets[track.track_id]):
+        for target in with_memory_returned(map(int, targets[track.track_id])):
             yield target_rows(tracked.segment, frames, target, resources.rings, settings)
             frames.forget_before(float(track.pts_s[target]) - window_s)
             done += 1
-            if done % TARGETS_BETWEEN_RETURNS == 0:
-                return_free_memory()
             on_progress("render", done, total)
 
 

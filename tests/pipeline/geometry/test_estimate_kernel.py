@@ -7,7 +7,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.estimate_kernel import fill_vertex_numbers
+from pipeline.geometry.estimate_kernel import fill_centres, fill_vertex_numbers
+from pipeline.geometry.pixels import plane_side
+from pipeline.geometry.shown_vertices import shown_vertices
 from tests.support.scenes import square_camera
 
 
@@ -68,3 +70,49 @@ def test_an_angle_is_that_of_its_sine_and_cosine() -> None:
     np.testing.assert_array_equal(numbers[0], 2.0)
     np.testing.assert_array_equal(numbers[3], 0.0)
     np.testing.assert_array_equal(numbers[4], 1.0)
+
+
+def readable_shares(
+    face_id: np.ndarray, barycentric: np.ndarray, faces: np.ndarray, same: np.ndarray, vertex_count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(V,) every vertex' sum of weights, and of those in faces (F,) that are the same side, pixel after pixel."""
+    weight, same_side = np.zeros((2, vertex_count))
+    for row, column in np.argwhere(face_id >= 0):
+        face = face_id[row, column]
+        for vertex, share in zip(faces[face], barycentric[row, column], strict=True):
+            weight[vertex] += share
+            same_side[vertex] += share if same[face] else 0.0
+    return weight, same_side
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_of_vertices_are_their_twins_to_the_last_bit(seed: int) -> None:
+    """Random triangles, half of which turn round; some corners get nothing of any pixel."""
+    rng = np.random.default_rng(seed)
+    target, reference = rng.normal(size=(2, 40, 3)) + [0, 0, 6.0]
+    faces = np.array([rng.choice(40, 3, replace=False) for _ in range(60)], np.int32)
+    face_id = rng.integers(-20, 50, (30, 31)).astype(np.int32)
+    barycentric = rng.dirichlet([1, 1, 1], face_id.shape)
+    barycentric[rng.random(face_id.shape) < 0.2] = [1.0, 0.0, 0.0]
+    barycentric[np.isin(face_id, np.flatnonzero((faces == 7).any(axis=1)))] = [0.0, 0.0, 0.0]
+    side = [[plane_side(*corners) for corners in vertices[faces]] for vertices in (target, reference)]
+    same = np.multiply(*side) > 0
+    weight, same_side = readable_shares(face_id, barycentric, faces, same, 40)
+    shown = shown_vertices(face_id, barycentric, faces, 40)
+    np.testing.assert_array_equal(shown.vertex, np.flatnonzero(weight > 0))
+    np.testing.assert_array_equal(shown.weight, weight[shown.vertex])
+    np.testing.assert_array_equal(shown.same_side(target, reference), same_side[shown.vertex])
+    assert 7 not in shown.vertex
+    assert shown.total == weight.sum()
+    assert 0.2 < same_side.sum() / weight.sum() < 0.8
+
+
+def test_centres_are_minus_r_transposed_t() -> None:
+    rotation, translation = (
+        Rotation.random(50, random_state=1).as_matrix(),
+        np.random.default_rng(1).normal(size=(50, 3)),
+    )
+    some, centres = np.arange(3, 50, 2), np.empty((3, 24))
+    fill_centres(rotation, translation, some, centres)
+    expected = -np.einsum("vij,vi->vj", rotation, translation)
+    np.testing.assert_array_equal(centres.T, expected[some])

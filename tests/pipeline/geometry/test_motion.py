@@ -250,8 +250,25 @@ def test_few_vertices_of_a_moving_mesh_need_the_exact_path() -> None:
     )
     rings = two_ring(mesh.faces, len(target))
     rotation, translation = np.empty((len(target), 3, 3)), np.empty((len(target), 3))
-    exact = fit_motions(target, reference, rings.indptr, rings.indices, rotation, translation)
+    every = np.arange(len(target))
+    exact = fit_motions(target, reference, rings.indptr, rings.indices, every, rotation, translation)
     assert exact <= 0.001 * len(target)
+
+
+def test_a_field_of_some_vertices_is_that_of_all_there_and_zero_elsewhere() -> None:
+    rng, mesh = np.random.default_rng(8), icosphere(3, 0.4)
+    target, reference = (
+        points(mesh.vertices + rng.normal(size=mesh.vertices.shape) * 0.01) for _ in range(2)
+    )
+    rings, some = (
+        two_ring(mesh.faces, len(mesh.vertices)),
+        np.flatnonzero(rng.random(len(mesh.vertices)) < 0.4),
+    )
+    whole = motion_field(target=target, reference=reference, rings=rings)
+    part = motion_field(target=target, reference=reference, rings=rings, vertices=some)
+    for of_whole, of_part in ((whole.rotation, part.rotation), (whole.translation, part.translation)):
+        np.testing.assert_array_equal(of_part[some], of_whole[some])
+        assert not np.delete(of_part, some, axis=0).any()
 
 
 def test_surfaces_of_other_meshes_are_refused() -> None:

@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.pair_kernel import BLOCK, ROWS, blend_block
 from pipeline.geometry.pixels import (
     barycentric_of_miss,
     barycentric_on_ray,
-    blended_quaternion,
     half_bits,
     plane_depth,
     plane_side,
@@ -128,13 +128,17 @@ def test_plane_side_is_the_sign_of_the_normal_against_the_view() -> None:
 def test_blended_quaternions_are_the_projected_blend_of_matrices() -> None:
     """The dominant eigenvector of sum w q q^T is the rotation nearest to sum w R."""
     rng = np.random.default_rng(5)
-    for spread in (0.0, 1e-9, 1e-3, 0.2, 1.0):
+    spreads, work, expected = (0.0, 1e-9, 1e-3, 0.2, 1.0), np.zeros((ROWS, BLOCK)), []
+    for pixel, spread in enumerate(spreads):
         base = Rotation.random(random_state=int(spread * 10))
         rotations = (base * Rotation.from_rotvec(rng.normal(size=(3, 3)) * spread)).as_matrix()
         weights = rng.dirichlet([1, 1, 1])
+        work[:3, pixel] = weights
         quaternion = quaternion_from_rotation(rotations) * np.array([[1], [-1], [1]])  # signs must not matter
-        w, x, y, z = blended_quaternion(quaternion, 0, 1, 2, *weights)
+        work[3:15, pixel] = quaternion.ravel()
+        expected.append(nearest_rotation(np.einsum("k,kij->ij", weights, rotations)))
+    blend_block(work.reshape(-1), len(spreads))
+    for pixel, (spread, nearest) in enumerate(zip(spreads, expected, strict=True)):
+        w, x, y, z = work[15:19, pixel]
         own = Rotation.from_quat([x, y, z, w]).as_matrix()
-        nearest = nearest_rotation(np.einsum("k,kij->ij", weights, rotations))
         np.testing.assert_allclose(own, nearest, rtol=0, atol=1e-9 if spread < 1 else 1e-7)
-        assert w >= 0

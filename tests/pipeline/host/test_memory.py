@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.host.memory import return_free_memory
+from pipeline.host.memory import LARGE_BLOCK_BYTES, return_free_memory, with_memory_returned
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.segment import track_segment
 from pipeline.rendering import render
@@ -40,32 +40,41 @@ def test_blocks_freed_between_others_are_handed_back() -> None:
 
 KEEPING = """
 from pathlib import Path
-from pipeline.host.memory import return_large_blocks_when_freed
+import numpy as np
+from pipeline.host.memory import return_free_memory, return_large_blocks_when_freed
 if {hold}:
     return_large_blocks_when_freed()
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-bytearray(b"1" * 30_000_000)  # freed at once: from then on glibc would keep what is smaller
+np.ones(30_000_000, np.uint8)  # freed at once: from then on glibc would keep what is smaller
 before = resident()
-blocks = [bytearray(b"1" * size) for _ in range(60) for size in (1_000_000, 60_000)]
+blocks = [np.ones(size, np.uint8) for _ in range(12) for size in ({size}, 60_000)]
 del blocks[::2]  # what lies between them stays
+print(resident() - before)
+return_free_memory()
 print(resident() - before)
 """
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc only")
 def test_large_blocks_leave_when_they_are_freed() -> None:
-    """Each in a process of its own: the C library is told for good."""
-    grown = [
-        int(
-            subprocess.run(
-                [sys.executable, "-c", KEEPING.format(hold=hold)], capture_output=True, check=True
-            ).stdout
-        )
-        for hold in (True, False)
-    ]
-    assert grown[0] < 10 * MB, grown
-    assert grown[1] > 50 * MB, grown
+    """Each in a process of its own: the C library is told for good. Smaller blocks leave when that is asked for."""
+
+    def grown(**facts: object) -> list[int]:
+        command = [sys.executable, "-c", KEEPING.format(**facts)]
+        done = subprocess.run(command, capture_output=True, check=True)
+        return [int(number) for number in done.stdout.split()]
+
+    large, small = LARGE_BLOCK_BYTES + 4096, LARGE_BLOCK_BYTES - 4096
+    assert max(grown(hold=True, size=large)) < 10 * MB
+    assert grown(hold=False, size=large)[0] > 50 * MB
+    kept, returned = grown(hold=True, size=small)
+    assert kept > 50 * MB
+    assert returned < 10 * MB
+
+
+def test_memory_is_returned_between_items_and_all_items_come() -> None:
+    assert list(with_memory_returned(range(40))) == list(range(40))
 
 
 def test_a_rendered_frame_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ def test_viewpoint_of_a_rigid_motion_is_the_camera_centre() -> None:
     field = MotionField(
         rotation=np.tile(rotation, (7, 1, 1)), translation=np.tile(-rotation @ centre, (7, 1))
     )
-    np.testing.assert_allclose(viewpoint(field), centre, atol=1e-12)
+    field.translation[5:] = 9.0  # of vertices that the target does not show
+    np.testing.assert_allclose(viewpoint(field, np.arange(5)), centre, atol=1e-12)
+    np.testing.assert_array_equal(viewpoint(field, np.arange(0)), np.zeros(3))
 
 
 def test_spread_beats_taking_them_in_order() -> None:
