@@ -148,6 +148,9 @@ class RefineSettings:
     """How much the corrections of joint rotations may accelerate: .05 rad from frame to frame at 30 a second."""
     translation_acceleration_sigma_m_s2: float = 18.0
     """The same of the translation's: 2 cm from frame to frame at 30 a second."""
+    drift_window_s: float = 1.0
+    """Half the width of the window (a raised cosine) over which the mean of every correction is nothing: slower drift
+    is the tracker's to judge, not the pictures'."""
     offset_sigma_m: float = 0.02
     """How far the dressed surface may lie off the body."""
 
@@ -163,6 +166,6 @@ class RefineSettings:
         for name in (
             "window_s", "iterations", "points", "node_spacing_m", "colour_sigma", "picture_weight",
             "rotation_sigma_rad", "translation_sigma_m", "rotation_acceleration_sigma_rad_s2",
-            "translation_acceleration_sigma_m_s2", "offset_sigma_m",
+            "translation_acceleration_sigma_m_s2", "drift_window_s", "offset_sigma_m",
         ):  # fmt: skip
             require(getattr(self, name) > 0, f"refine.{name}", getattr(self, name), "Give a number above 0.")

@@ -42,6 +42,20 @@ def relaxation(neighbours: np.ndarray) -> float:
     return round(min(MAX_RELAXATION, STABLE_RELAXATION / (1.0 - min(least, 0.0))), 2)
 
 
+def drift_mean(pts_s: np.ndarray, neighbours: np.ndarray, window_s: float) -> np.ndarray:
+    """(T, T) rows that take each frame's mean over a raised cosine of half-width `window_s`; over the track for inf.
+
+    Frames without neighbours (T, T) are in no mean and have none: nothing moves them.
+    """
+    lag = np.abs(pts_s[:, None] - pts_s[None, :])
+    weight = np.ones_like(lag)
+    if np.isfinite(window_s):
+        weight = np.where(lag < window_s, 0.5 + 0.5 * np.cos(np.pi * lag / window_s), 0.0)
+    counted = neighbours.sum(axis=1) > 0
+    weight *= counted[:, None] & counted[None, :]
+    return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+
+
 def smooth_step(
     hessian: np.ndarray, gradient: np.ndarray, so_far: np.ndarray, precision: np.ndarray, is_inner: np.ndarray
 ) -> np.ndarray:

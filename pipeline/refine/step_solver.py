@@ -8,6 +8,7 @@ from pipeline.config import RefineSettings
 from pipeline.refine.equation_kernels import CORRECTIONS, TRANSLATION
 from pipeline.refine.frame_coupling import (
     acceleration_precision,
+    drift_mean,
     follow_each_other,
     relaxation,
     smooth_step,
@@ -26,6 +27,7 @@ class StepSolver:
         self._start = start
         self._is_inner = follow_each_other(frames.pts_s)
         self._relaxation = relaxation(frames.neighbours)
+        self._drift_mean = drift_mean(frames.pts_s, frames.neighbours, settings.drift_window_s)
         self._stiffness = np.full(CORRECTIONS, settings.rotation_sigma_rad**-2.0)
         self._stiffness[TRANSLATION:] = settings.translation_sigma_m**-2.0
         sigma = np.full(CORRECTIONS, settings.rotation_acceleration_sigma_rad_s2)
@@ -45,4 +47,5 @@ class StepSolver:
             self._acceleration_precision,
             self._is_inner,
         )
-        return bodies.corrected(-self._relaxation * step)
+        moved = bodies.corrected(-self._relaxation * step)
+        return moved.without_drift(self._start, self._drift_mean)

@@ -64,13 +64,22 @@ class TrackBodies:
         )
 
     def corrected(self, step: np.ndarray) -> TrackBodies:
-        """After a step (T, 75), shortened where it is too long, whose mean over the track is taken out.
-
-        The mean of all corrections stays zero: where a body is, is the tracker's to say.
-        """
+        """After a step (T, 75), shortened where it is too long."""
         turns = limited(step[:, :TRANSLATION].reshape(len(step), JOINT_COUNT, 3), MAX_TURN_RAD)
-        move = limited(step[:, TRANSLATION:], MAX_MOVE_M)
-        turns, move = turns - turns.mean(axis=0), move - move.mean(axis=0)
+        return self._moved(turns, limited(step[:, TRANSLATION:], MAX_MOVE_M))
+
+    def without_drift(self, start: TrackBodies, drift_mean: np.ndarray) -> TrackBodies:
+        """The bodies whose corrections c (T, 75) since the start are c - M c, for slow means M (T, T).
+
+        Where a body is over a second is the tracker's to say, the pictures say how frames differ: they are compared
+        over a short window, and what is slower than it they hardly see.
+        """
+        corrections = self.corrections_since(start)
+        corrections -= drift_mean @ corrections
+        turns = corrections[:, :TRANSLATION].reshape(len(corrections), JOINT_COUNT, 3)
+        return start._moved(turns, corrections[:, TRANSLATION:])
+
+    def _moved(self, turns: np.ndarray, move: np.ndarray) -> TrackBodies:
         return replace(
             self,
             rotation=self.rotation @ rotation_from_rotvec(turns),

@@ -12,10 +12,11 @@ from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.records import PERSON_PX, Quality, Track, packed_person
 from pipeline.refine.dressed_shape import DressedShape
-from pipeline.refine.frame_coupling import acceleration_precision, relaxation, smooth_step
+from pipeline.refine.frame_coupling import acceleration_precision, drift_mean, relaxation, smooth_step
 from pipeline.refine.pictures import PART_SHARE, Part, TrackPictures, level_picture
 from pipeline.refine.refinement import pair_weights, refined_track, refined_vectors, window_weights
 from pipeline.refine.surface_points import spread_points
+from pipeline.refine.track_bodies import TrackBodies
 from pipeline.refine.track_frames import PersonAt, TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
 from schemas.conventions import IMAGE_PX, VECTOR_CAMERA
@@ -70,7 +71,10 @@ def test_jitter_is_taken_out_and_nothing_drifts(
     assert np.linalg.norm(off, axis=2).mean() < np.linalg.norm(was_off, axis=2).mean()
     np.testing.assert_allclose(off.mean(axis=0), was_off.mean(axis=0), atol=0.003)
     moved = scene.translations(found) - scene.translations(jittered)
-    np.testing.assert_allclose(moved.mean(axis=0), 0, atol=1e-9)
+    means = drift_mean(
+        np.arange(scene.frames) / 30, np.ones((scene.frames, scene.frames)), QUICK.drift_window_s
+    )
+    assert np.abs(means @ moved).max() < 0.2 * np.abs(moved).max()
 
 
 def test_exact_bodies_stay_where_they_are(scene: TexturedTrack) -> None:
@@ -333,3 +337,41 @@ def test_two_frames_meet_instead_of_changing_places() -> None:
     jittered = scene.jittered(1.0, seed=3)
     found = refined(scene, jittered)
     assert scene.surface_error_px(found) < 0.5 * scene.surface_error_px(jittered)
+
+
+def test_slow_means_are_those_of_a_sum_written_out() -> None:
+    times_s = np.array([0.0, 0.1, 0.25, 0.3, 1.9])
+    found = drift_mean(times_s, np.ones((5, 5)), 0.5)
+    for at, here_s in enumerate(times_s):
+        weight = [0.5 + 0.5 * np.cos(2 * np.pi * (each - here_s)) for each in times_s]
+        weight = [
+            value if abs(each - here_s) < 0.5 else 0.0 for value, each in zip(weight, times_s, strict=True)
+        ]
+        np.testing.assert_allclose(found[at], np.array(weight) / sum(weight), atol=1e-12)
+    np.testing.assert_allclose(drift_mean(times_s, np.ones((5, 5)), np.inf), 0.2)
+
+
+def test_a_frame_that_sees_no_other_is_moved_by_none() -> None:
+    neighbours = np.ones((4, 4)) - np.eye(4)
+    neighbours[3] = neighbours[:, 3] = 0
+    means = drift_mean(np.array([0.0, 0.1, 0.2, 0.9]), neighbours, 1.0)
+    assert not means[3].any() and not means[:, 3].any()
+    np.testing.assert_allclose(means[:3].sum(axis=1), 1)
+
+
+def test_drift_goes_and_what_is_fast_stays() -> None:
+    """A shift that all frames share goes whole, one that changes sign from frame to frame stays whole."""
+    rng, count = np.random.default_rng(1), 120
+    times_s, sign = np.arange(count) / 30, (-1.0) ** np.arange(count)
+    start = TrackBodies(
+        rotation=np.broadcast_to(np.eye(3), (count, 24, 3, 3)),
+        translation=rng.normal(0, 1, (count, 3)),
+        betas=np.zeros(10),
+    )
+    means = drift_mean(times_s, np.ones((count, count)), 0.5)
+    slow, fast = np.tile(rng.normal(0, 0.02, 75), (count, 1)), sign[:, None] * rng.normal(0, 0.02, 75)
+    inner = slice(15, -15)
+    without = start.corrected(slow).without_drift(start, means).corrections_since(start)
+    np.testing.assert_allclose(without, 0, atol=1e-12)
+    without = start.corrected(fast).without_drift(start, means).corrections_since(start)
+    np.testing.assert_allclose(without[inner], fast[inner], atol=1e-4)
