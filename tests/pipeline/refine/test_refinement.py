@@ -355,7 +355,8 @@ def test_a_frame_that_sees_no_other_is_moved_by_none() -> None:
     neighbours = np.ones((4, 4)) - np.eye(4)
     neighbours[3] = neighbours[:, 3] = 0
     means = drift_mean(np.array([0.0, 0.1, 0.2, 0.9]), neighbours, 1.0)
-    assert not means[3].any() and not means[:, 3].any()
+    assert not means[3].any()
+    assert not means[:, 3].any()
     np.testing.assert_allclose(means[:3].sum(axis=1), 1)
 
 
