@@ -10,8 +10,8 @@ from pipeline.runner.driver import run
 from pipeline.runner.engines import make_engine
 from pipeline.video.source import clips_from_arguments
 from schemas.dataset import Dataset
-from tests.cluster import Unavailable, first_unit, portable, spark
-from tests.support.fast_units import STARTS, fast_command, fast_resources, fast_settings, write_clips
+from tests.cluster import first_unit, portable
+from tests.support.fast_units import fast_resources, fast_settings, write_clips
 
 pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 IDS = ("a", "b", "c", "d", "e", "f")
@@ -55,23 +55,18 @@ def test_workers_of_beam(films: list[Path], by_loop: str, tmp_path: Path, worker
 
 
 def test_two_pools_of_beam_both_track(films: list[Path], by_loop: str, tmp_path: Path) -> None:
-    assert content(portable.run_dataset(films, tmp_path, fast_command)) == by_loop
+    """Pools and service are processes of their own; `make cluster` does the same by the command line."""
+    clips = clips_from_arguments([str(film) for film in films])
+    with portable.pools_and_service(tmp_path) as endpoint:
+        engine = make_engine("beam", arguments=["--runner=PortableRunner", f"--job_endpoint={endpoint}"])
+        root = str(tmp_path / "out")
+        summary = run(clips, root, fast_settings(), make_resources=fast_resources, engine=engine)
+    assert summary.costs is not None
+    assert summary.costs.workers == portable.POOLS
+    assert content(tmp_path / "out") == by_loop
     begun = [(tmp_path / f"starts-{pool}").read_text().split() for pool in range(portable.POOLS)]
     assert all(begun)
     assert sorted(unit[0] for units in begun for unit in units) == sorted(IDS)
-
-
-def test_spark_and_a_killed_executor(
-    films: list[Path], by_loop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(STARTS, str(tmp_path / "starts"))
-    try:
-        root = spark.run_dataset(films, tmp_path, fast_command, kill_after=2)
-    except Unavailable as error:
-        pytest.skip(str(error))
-    assert content(root) == by_loop
-    begun = (tmp_path / "starts").read_text().split()
-    assert len(IDS) <= len(begun) <= len(IDS) + 1  # an executor has one core, so it loses one unit
 
 
 def test_the_first_unit_of_many_clips_is_finished_while_the_others_wait(tmp_path: Path) -> None:
