@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.dataset import Dataset
-from schemas.pair_facts import read_columns
+from schemas.pair_facts import read_columns, undocumented
 from schemas.shard import Shard
 from schemas.tables import TABLES
 
@@ -129,13 +129,14 @@ def _samples_and_references(dataset: Dataset) -> tuple[pa.Table, pa.Table]:
     for path in dataset.shards("samples"):
         with Shard(TABLES["samples"], path) as shard:
             read = shard.table([*names, inner])
+        read = undocumented(read)
         ids.append(read.select(names))
         rows = pc.list_parent_indices(read["references"])
         frames = pc.struct_field(pc.list_flatten(read["references"]), "frame_index")
         owners = read.select(["track_id", "frame_index"]).take(rows)
         references.append(owners.append_column("reference_frame", frames))
     if not ids:
-        empty = TABLES["samples"].arrow_schema().empty_table().select(names)
+        empty = undocumented(TABLES["samples"].arrow_schema().empty_table().select(names))
         ids, references = [empty], [empty.select(["track_id", "frame_index"])]
         references = [references[0].append_column("reference_frame", pa.array([], pa.int64()))]
     return _encoded(pa.concat_tables(ids)), _encoded(pa.concat_tables(references))

@@ -189,6 +189,17 @@ def test_a_compaction_that_crashes_is_finished(root: Path, monkeypatch: pytest.M
     assert len(list(root.glob("samples/*.parquet"))) == 1
 
 
+def test_a_run_of_many_units_leaves_few_files(made: Path, clips: list, tmp_path: Path) -> None:
+    root, settings = tmp_path / "out", fast_settings("run.pack_every_units=2")
+    run(clips, str(root), settings, make_resources=fast_resources)
+    assert Dataset.open(root).content_hash() == Dataset.open(made).content_hash()
+    for table in ("samples", "frames", "pairs", "clips"):
+        assert len(list((root / table).iterdir())) < len(list((made / table).iterdir()))
+    assert verify(str(root)).problems == []
+    assert run(clips, str(root), settings, make_resources=fast_resources).units_skipped == len(IDS)
+    assert sorted(path.name for path in root.iterdir()) == sorted(path.name for path in made.iterdir())
+
+
 def test_failed_units_are_tried_again_on_request(root: Path, clips: list) -> None:
     def attempts() -> list[int]:
         return [row["attempts"] for row in Dataset.open(root).rows("failures")]

@@ -83,7 +83,7 @@ def test_a_bucket_behind_a_bad_network_holds_what_the_folder_holds(
     for name in ("README.md", "croissant.json", "meta/manifest.json"):
         assert (down / name).read_bytes() == (made / name).read_bytes()
     assert verify(str(down), render=0).content_hash == expected.content_hash()
-    settings = with_overrides(SETTINGS, ["train.max_steps=1", "data.validation_share=0"])
+    settings = with_overrides(SETTINGS, ["train.max_steps=1", 'data.held_out=["b-s000-w000/p00"]'])
     fit(str(made), str(tmp_path / "local"), settings)
     fit(address, str(tmp_path / "remote"), settings)
     assert difference(tmp_path / "local", tmp_path / "remote") == 0
