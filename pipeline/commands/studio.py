@@ -91,7 +91,10 @@ def _add_run(actions: Commands) -> None:
     run = actions.add(
         "run",
         "make a dataset with the true bodies, or true bodies with errors of a known size",
-        examples=["films --out exact", "films --out spoilt --jitter-cm 1 --jitter-deg 1"],
+        examples=[
+            "films --out exact",
+            "films --out spoilt --jitter-cm 1 --jitter-deg 1 --set pairs.max_misalignment_px=null",
+        ],
     )
     run.add_argument("studio", metavar="FOLDER", help="the folder that `studio film` wrote")
     run.add_argument(

@@ -48,6 +48,7 @@ def test_spoilt_bodies_are_spoilt_and_the_folder_is_not_mixed(
 ) -> None:
     out = folder / "spoilt"
     arguments = ["studio", "run", str(folder / "films"), "--out", str(out), "--jitter-cm=2", "--jitter-deg=2"]
+    arguments += ["--set=pairs.max_misalignment_px=null"]  # the gate drops every pair of such bodies
     assert pipeline([*arguments, *FEW]) == 0
     exact, spoilt = (
         {row["frame_index"]: row["body_vector"] for row in Dataset.open(folder / name).rows("frames")}
