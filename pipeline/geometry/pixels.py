@@ -114,6 +114,21 @@ def fill_raster(
     return -1
 
 
+@kernel
+def fill_depth(face_id: Indices, vertices: Floats, faces: Indices, lens: Floats, depth: Floats) -> None:
+    """The depth of `fill_raster` alone, a third of its bytes. Every id names a face."""
+    for row in range(face_id.shape[0]):
+        ry = (row + 0.5 - lens[3]) / lens[1]
+        for column in range(face_id.shape[1]):
+            face = face_id[row, column]
+            if face < 0:
+                continue
+            a, b = corner(vertices, faces[face, 0]), corner(vertices, faces[face, 1])
+            c = corner(vertices, faces[face, 2])
+            wa, wb, wc = barycentric_on_ray((column + 0.5 - lens[2]) / lens[0], ry, a, b, c)
+            depth[row, column] = wa * a[2] + wb * b[2] + wc * c[2]
+
+
 @inlined
 def plane_side(a: Vector, b: Vector, c: Vector) -> float:
     """a . ((b - a) x (c - a)): its sign says which side of the triangle the camera sees."""

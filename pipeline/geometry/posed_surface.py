@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.mesh import checked_faces, checked_vertices
+from pipeline.geometry.pixels import fill_depth
 from pipeline.geometry.raster import Raster, raster_from_face_ids
 from pipeline.geometry.shown_vertices import ShownVertices, shown_vertices
 
@@ -71,6 +72,13 @@ class RenderedSurface(PosedSurface):
             raster = raster_from_face_ids(self.face_id, self.vertices, self.faces, self.camera)
             object.__setattr__(self, "_raster", raster)
         return raster
+
+    @property
+    def depth(self) -> NDArray[np.float64]:
+        """(H, W) metres of every pixel, 0 outside: that of `raster`, made alone."""
+        depth = np.zeros(self.camera.hw)
+        fill_depth(self.face_id, self.vertices, self.faces, self.camera.lens, depth)
+        return depth
 
     @property
     def shown(self) -> ShownVertices:

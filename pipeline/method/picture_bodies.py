@@ -143,7 +143,7 @@ def _body(frames: RenderedFrames, at: int, image: np.ndarray, hw: tuple[int, int
     return PhotoBody(
         image=image,
         K=track.K[at],
-        input_depth=frames.raster_at(at, IMAGE_PX).depth.astype(np.float32),
+        input_depth=frames.depth_at(at, IMAGE_PX).astype(np.float32),
         base_depth=frames[at].surface.raster.depth.astype(np.float32),
         crop_px=track.crop_px[at],
         box_px=track.box_px[at],

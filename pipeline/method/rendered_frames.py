@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
-from pipeline.geometry.raster import Raster
 from pipeline.method.resources import Resources
 from pipeline.records import RenderedFrame, Track
-from pipeline.rendering import render
 from pipeline.video.crops import decode_image
 from schemas.conventions import IMAGE_PX, MAP_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 
@@ -61,10 +59,13 @@ class RenderedFrames:
         """The base mesh of a frame, in front of its crop's camera at MAP_PX."""
         return self._drawn(at).surface
 
-    def raster_at(self, at: int, side_px: int) -> Raster:
-        """The base mesh rasterised at another resolution."""
-        surface = self.surface(at)
-        return render(self._resources.rasterizer, surface.vertices, surface.faces, self.camera(at, side_px))
+    def depth_at(self, at: int, side_px: int) -> NDArray[np.float64]:
+        """The base depth (side_px, side_px) at another resolution, metres."""
+        surface, camera = self.surface(at), self.camera(at, side_px)
+        face_id = self._resources.rasterizer.face_ids(surface.vertices, surface.faces, camera)
+        return RenderedSurface(
+            vertices=surface.vertices, faces=surface.faces, camera=camera, face_id=face_id
+        ).depth
 
     def __getitem__(self, at: int) -> RenderedFrame:
         drawn = self._drawn(at)

@@ -107,7 +107,7 @@ def _sample_row(
         "pts_s": float(track.pts_s[target]),
         "image": frames.crop(target),
         "K": track.K[target],
-        "input_depth": frames.raster_at(target, IMAGE_PX).depth,
+        "input_depth": frames.depth_at(target, IMAGE_PX),
         "base_depth": base_depth,
         "body_vector": track.vector[target],
         "reference_count": len(references),

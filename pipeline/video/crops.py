@@ -11,6 +11,9 @@ from schemas.errors import DecodeError
 
 SMOOTHING_S = 0.5
 """Half the width of the window (a raised cosine, so 0.5 s at half height) that crops are smoothed over."""
+MOST_AT_ONCE_PX = 2**20
+"""Of a picture whose channels are warped together; of larger ones each by itself: floats of a 4K frame take 100 MB,
+blurred ones as much again."""
 
 
 def smooth_crops(box_px: np.ndarray, pts_s: np.ndarray, margin: float) -> np.ndarray:
@@ -72,15 +75,18 @@ def crop_image(image: np.ndarray, crop_px: np.ndarray, side_px: int) -> np.ndarr
             [0.0, step, 0.5 * step + top - rows.start - 0.5],
         ]
     )
+    whole = image[rows, columns]
+    at_once = 3 if whole.shape[0] * whole.shape[1] <= MOST_AT_ONCE_PX else 1
     crop = np.empty((side_px, side_px, 3), np.uint8)
-    for channel in range(3):  # one at a time: floats of a 4K frame take 100 MB, blurred ones as much again
-        part = image[rows, columns, channel].astype(np.float32)  # the warp is exact in float, not in uint8
-        crop[..., channel] = _resampled(part, sigma, part_from_crop, side_px)
+    for first in range(0, 3, at_once):
+        channels = np.s_[..., first : first + at_once]
+        part = whole[channels].astype(np.float32)  # the warp is exact in float, not in uint8
+        crop[channels] = _resampled(part, sigma, part_from_crop, side_px).reshape(side_px, side_px, at_once)
     return crop
 
 
 def _resampled(part: np.ndarray, sigma: float, part_from_crop: np.ndarray, side_px: int) -> np.ndarray:
-    """(side_px, side_px) values of a picture's channel (h, w) float32, blurred and warped."""
+    """(side_px, side_px[, C]) values of a picture (h, w, C) float32, blurred and warped."""
     if sigma > 0.1:
         size = (2 * math.ceil(4.0 * sigma) + 1,) * 2
         part = cv2.GaussianBlur(part, size, sigma, borderType=cv2.BORDER_CONSTANT)
@@ -88,7 +94,7 @@ def _resampled(part: np.ndarray, sigma: float, part_from_crop: np.ndarray, side_
     crop = cv2.warpAffine(
         part, part_from_crop, (side_px, side_px), flags=flags, borderMode=cv2.BORDER_CONSTANT
     )
-    return np.clip(np.rint(crop), 0, 255)
+    return np.clip(np.rint(crop, out=crop), 0, 255, out=crop)
 
 
 def encode_jpeg(image_rgb: np.ndarray, quality: int) -> bytes:

@@ -75,6 +75,16 @@ def test_the_raster_is_made_once_from_the_faces() -> None:
     assert replace(surface, vertices=HERE + 1).raster is not surface.raster
 
 
+def test_depth_alone_is_that_of_the_raster_to_the_last_bit() -> None:
+    rng = np.random.default_rng(3)
+    face_id = rng.integers(-1, len(MESH.faces), CAMERA.hw).astype(np.int32)  # many pixels miss their faces
+    surface = RenderedSurface(
+        vertices=HERE + rng.normal(size=HERE.shape) * 0.2, faces=MESH.faces, camera=CAMERA, face_id=face_id
+    )
+    np.testing.assert_array_equal(surface.depth, surface.raster.depth)
+    assert (surface.depth > 0).any()
+
+
 def test_pairs_are_of_one_mesh() -> None:
     require_same_mesh(posed(), posed(HERE + 1, MESH.faces.copy()))
     with pytest.raises(ValueError, match="target has 9 vertices, reference 10; pose one body in both frames"):

@@ -130,7 +130,9 @@ def test_what_one_has_forgotten_is_in_none(whole: Path, tmp_path: Path) -> None:
 
 def _other_settings(root: Path) -> None:
     path = root / SETTINGS_PATH
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"pairs": {"max_references": 99}}))
+    settings = json.loads(path.read_text())
+    settings["pairs"]["max_references"] = 99
+    path.write_text(json.dumps(settings))
 
 
 def _other_tables(root: Path) -> None:

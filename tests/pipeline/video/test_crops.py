@@ -198,3 +198,12 @@ def test_channels_are_resampled_alone_and_come_out_as_together(crop_px):
         at < np.array([[399], [299]])
     )  # beyond the border there is nothing, not even its blur
     np.testing.assert_allclose(crop[inside[1]][:, inside[0]], whole[inside[1]][:, inside[0]], atol=0.51)
+
+
+def test_channels_together_are_channels_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(9).integers(0, 256, (90, 120, 3), np.uint8)
+    for crop_px in ([60.3, 40.7, 50.0], [20.0, 80.0, 117.3], [118.0, 45.0, 30.0]):
+        together = crop_image(image, np.array(crop_px), 64)
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.video.crops.MOST_AT_ONCE_PX", 0)
+            np.testing.assert_array_equal(crop_image(image, np.array(crop_px), 64), together)
