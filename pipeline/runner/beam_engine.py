@@ -51,9 +51,13 @@ class BeamEngine:
             return _carried_out(job)
         if self.workers > 1:  # threads of one process must not share a tracker
             steps = replace(steps, isolated=True)
-        with opened(WorkQueue(clips)) as queue:
-            graph.build_for_one_machine(job, self.workers, queue, steps)
-            return _carried_out(job)
+        queue = WorkQueue(clips)
+        with opened(queue) as name:
+            graph.build_for_one_machine(job, self.workers, name, steps)
+            tally = _carried_out(job)
+        if queue.error is not None:
+            raise queue.error
+        return tally
 
 
 def _carried_out(job: beam.Pipeline) -> Tally:

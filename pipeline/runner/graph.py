@@ -11,8 +11,8 @@ unit is finished before its worker draws again. So the first unit is finished wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -63,7 +63,7 @@ def _hints(steps: Steps) -> dict[str, str]:
 
 
 class _Step(beam.DoFn):
-    """A step that calls `Steps`. Where one fails, the others of its queue draw no more."""
+    """A step that calls `Steps`. An error on one machine ends the queue, so that every worker ends in good order."""
 
     def __init__(self, steps: Steps, queue: str | None = None) -> None:
         self._steps, self._queue = steps, queue
@@ -71,14 +71,17 @@ class _Step(beam.DoFn):
     def setup(self) -> None:
         self._steps.begin()
 
-    @contextmanager
-    def _ending_queue(self) -> Iterator[None]:
+    def _called(self, function: Callable[[Any], tuple[Any, Tally]], argument: Any) -> Any:
+        """What a step gives, counted; None where it failed and the queue was told."""
         try:
-            yield
-        except BaseException:
-            if self._queue is not None:
-                queue_named(self._queue).end()
-            raise
+            value, tally = function(argument)
+        except Exception as error:
+            if self._queue is None:
+                raise
+            queue_named(self._queue).end(error)
+            return None
+        self._report(tally)
+        return value
 
     def _report(self, tally: Tally, worker: str | None = None) -> None:
         for name, count in tally.counts.items():
@@ -98,36 +101,28 @@ class DrawSegments(_Step):
             self._report(Tally(), worker=str(number))
             if isinstance(piece, Segment):
                 yield piece
-                continue
-            with self._ending_queue():
-                segments, tally = self._steps.cut(piece)
-            self._report(tally)
-            queue.found(segments)
+            else:
+                queue.found(self._called(self._steps.cut, piece) or ())
 
 
 class CutIntoSegments(_Step):
     """ClipRef -> the Segments that are not finished yet."""
 
     def process(self, clip: ClipRef) -> Iterator[Segment]:
-        segments, tally = self._steps.cut(clip)
-        self._report(tally)
-        yield from segments
+        yield from self._called(self._steps.cut, clip)
 
 
 class TrackPeople(_Step):
     """Segment -> TrackedSegment."""
 
     def process(self, segment: Segment) -> Iterator[TrackedSegment]:
-        with self._ending_queue():
-            tracked, tally = self._steps.track(segment)
-        self._report(tally)
-        yield tracked
+        tracked = self._called(self._steps.track, segment)
+        if tracked is not None:
+            yield tracked
 
 
 class RenderAndWrite(_Step):
     """TrackedSegment -> shards and completion record on disk."""
 
     def process(self, tracked: TrackedSegment) -> None:
-        with self._ending_queue():
-            tally = self._steps.render(tracked)
-        self._report(tally)
+        self._called(lambda each: (None, self._steps.render(each)), tracked)

@@ -22,6 +22,8 @@ class WorkQueue:
         self._segments: deque[Segment] = deque()
         self._cutting = 0
         self._is_over = False
+        self.error: Exception | None = None
+        """Why it ended before its time: the first that was told."""
         self._changed = Condition()
 
     def draw(self) -> ClipRef | Segment | None:
@@ -49,10 +51,11 @@ class WorkQueue:
             self._segments.extend(segments)
             self._changed.notify_all()
 
-    def end(self) -> None:
+    def end(self, error: Exception | None = None) -> None:
         """Nothing more is drawn: the run has failed, and workers end after the piece they are at."""
         with self._changed:
             self._is_over = True
+            self.error = self.error or error
             self._changed.notify_all()
 
 

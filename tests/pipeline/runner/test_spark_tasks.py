@@ -39,10 +39,11 @@ def tasks_of(steps: Steps, param: ReportsParam, **options: bool) -> Tasks:
 
 
 @pytest.mark.parametrize(
-    ("clip_id", "says"), [("full", r"the disk is full\. Free"), ("bug", r"(?s)Traceback.*planted")]
+    ("clip_id", "kind", "says"),
+    [("full", StorageError, r"the disk is full\. Free"), ("bug", RuntimeError, r"(?s)Traceback.*planted")],
 )
 def test_what_ends_a_run_is_told_to_the_driver_and_not_tried_again(
-    clip_id: str, says: str, tmp_path: Path
+    clip_id: str, kind: type[Exception], says: str, tmp_path: Path
 ) -> None:
     steps = FailingSteps(work=UnitWork(settings=fast_settings(), root=str(tmp_path)))
     tasks = tasks_of(steps, pickle.loads(pickle.dumps(ReportsParam(None, None))))
@@ -51,7 +52,7 @@ def test_what_ends_a_run_is_told_to_the_driver_and_not_tried_again(
     driver = ReportsParam(str(tmp_path), told.append)
     driver.addInPlace(driver.zero(Reports(notes={})), tasks.reports.value)
     (error,) = told
-    with pytest.raises(type(error), match=says):
+    with pytest.raises(kind, match=says):
         raise error
 
 
