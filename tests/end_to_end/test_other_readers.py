@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("demo_clip")  # `run` looks for the models
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readers")
     clips = clips_from_arguments([str(write_clips(folder / "clips", ["a", "b", "nobody"]))])
-    run(clips, str(folder / "dataset"), fast_settings(), make_resources=fast_resources)
+    quick = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "refine.points=800")
+    run(clips, str(folder / "dataset"), fast_settings(*quick), make_resources=fast_resources)
     return folder / "dataset"
 
 

@@ -35,7 +35,10 @@ class Damage:
 def damaged_file(root: Path, number: int) -> Damage:
     """A mutant of one of the dataset's tables (three of four) or of its JSON documents."""
     rng = np.random.default_rng([6667, number])
-    kind = list(TABLES)[number % len(TABLES)] if number % 4 else "meta"
+    tables = [
+        name for name in TABLES if (root / name).is_dir()
+    ]  # bodies that were not refined have no `surfaces`
+    kind = tables[number % len(tables)] if number % 4 else "meta"
     files = sorted(path for path in (root / kind).rglob("*") if path.suffix in (".parquet", ".json"))
     path = files[int(rng.integers(len(files)))]
     data = path.read_bytes()
