@@ -35,8 +35,8 @@ class Rates:
 
 
 BUILT_IN = Rates(
-    seconds_per_frame=0.52,
-    bytes_per_frame=1_040_000,
+    seconds_per_frame=0.25,
+    bytes_per_frame=990_000,
     peak_mb=1170,
     basis="built-in figures: what the demo clip (230 frames, up to three people, 1.3 samples a frame) cost one core at "
     "the default settings; run a few clips and give their dataset as --like for figures of your clips and this machine",
