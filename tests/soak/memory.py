@@ -25,6 +25,7 @@ import numpy as np
 
 from pipeline.assets import asset_path
 from pipeline.config import Settings
+from pipeline.host.memory import peak_mb
 from pipeline.records import ClipRef
 from pipeline.runner import units
 from pipeline.video.decode import decode
@@ -195,7 +196,7 @@ def processed(path: Path) -> dict[str, float]:
                 frames + tracked.frames_read, people + counts.tracks, samples + counts.samples
             )  # fmt: skip
     return {
-        "peak_mb": units.peak_mb(),
+        "peak_mb": peak_mb(),
         "tracked_mb": tracked_mb,
         "units": len(cut.todo),
         "frames": frames,
