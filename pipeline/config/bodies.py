@@ -86,6 +86,9 @@ class TrackingSettings:
     """Steps of the fit, coarse and fine (count)."""
     silhouette_weight: float = 0.35
     """Weight of the silhouette in the fit against that of the landmarks (ratio)."""
+    lifter_weight: float = 0.0
+    """Weight in the fit of the lifter, a network that turns a track's landmarks in the picture into landmarks in space
+    (ratio); 0 leaves it out."""
     seed: int = 6666
     """Seed of every random draw of the tracker (seed)."""
 
