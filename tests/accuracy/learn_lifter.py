@@ -2,13 +2,15 @@
 
 First `--make N` films N movements into DIR (80 ms a frame), then training draws windows of posed bodies with these
 films' errors, and films, for `--steps` steps. Only people are used of whom nothing is reported; `--without PERSON`
-leaves some out, to choose weights of the fit with.
+leaves some out, to choose weights of the fit with. Several processes (RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as
+`torch.distributed` reads them) train together, each with its own seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
@@ -37,10 +39,12 @@ from tests.accuracy.lifter_data import Batch, Posed, film_batch, posed_batch, se
 from tests.accuracy.lifter_films import Film, film, learning_takes, load, save
 
 WIDTH = 160
+SHARED_EVERY = 25
+"""Steps after which processes take the mean of their weights."""
 POSED, FILMED = 56, 24
 """Windows in a step."""
 RATE, WARM_UP_STEPS, WEIGHT_DECAY = 1.5e-3, 100, 0.02
-POSED_WINDOWS, RENEWED_EVERY = 4000, 1500
+POSED_WINDOWS, RENEWED_EVERY = 2000, 800
 """Windows of movement that are posed at once, and steps until others are."""
 DETECT_EVERY = 60
 
@@ -119,18 +123,21 @@ def landmark_counts() -> Tensor:
 
 
 def learn(
-    takes: Sequence, films: Sequence[Film], body: BodyModel, steps: int, first: LifterNetwork | None = None
+    takes: Sequence,
+    films: Sequence[Film],
+    body: BodyModel,
+    steps: int,
+    first: LifterNetwork | None = None,
+    rate: float = RATE,
+    seed: int = 0,
 ) -> LifterNetwork:
     """The exponential mean of the weights after `steps` steps, from `first` where there is one."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     network = first or LifterNetwork()
     seen = [seen_of(each, body) for each in films]
-    share = RATE if first is None else 0.5 * RATE
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=share, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98)
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98))
     mean = {name: value.clone() for name, value in network.state_dict().items()}
     errors, started = [], time.perf_counter()
     for step in range(steps):
@@ -138,7 +145,7 @@ def learn(
             posed = Posed(takes, body, POSED_WINDOWS, rng)
         fallen = 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
-            group["lr"] = share * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * fallen)
+            group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.01 + 0.99 * fallen)
         network.train()
         parts = posed_batch(posed, seen, POSED, rng), film_batch(seen, FILMED, rng)
         batch = tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))
@@ -147,6 +154,8 @@ def learn(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
+        if distributed.is_initialized() and step % SHARED_EVERY == SHARED_EVERY - 1:
+            share_weights(network)
         kept = min(0.998, (step + 1) / (step + 20))
         for name, value in network.state_dict().items():
             mean[name].lerp_(value, 1 - kept)
@@ -162,12 +171,21 @@ def learn(
     return network.eval()
 
 
-def stored(path: Path) -> LifterNetwork:
-    """A network from a file of weights."""
-    network = LifterNetwork()
-    with np.load(path, allow_pickle=False) as file:
-        network.load_state_dict({name: _tensor(file[name]).T.contiguous() for name in file.files})
-    return network
+def share_weights(network: LifterNetwork) -> None:
+    """Puts the mean over all processes in place of the weights."""
+    for value in network.parameters():
+        distributed.all_reduce(value.data)
+        value.data.div_(distributed.get_world_size())
+
+
+def stored(paths: Sequence[Path]) -> LifterNetwork:
+    """The mean of networks in files of weights."""
+    network, files = LifterNetwork(), [np.load(path, allow_pickle=False) for path in paths]
+    means = {
+        name: np.mean([file[name].astype(np.float64) for file in files], axis=0) for name in files[0].files
+    }
+    network.load_state_dict({name: _tensor(each.T) for name, each in means.items()})
+    return network.eval()
 
 
 def main() -> int:
@@ -178,16 +196,21 @@ def main() -> int:
     parser.add_argument("--make", type=int, default=0, help="films to make first")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--without", action="append", default=[], help="a person to leave out")
-    parser.add_argument("--first", type=Path, help="weights to go on from")
+    parser.add_argument("--first", type=Path, nargs="*", help="weights to go on from: their mean")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=RATE, help="of learning, at first")
     parser.add_argument("--out", type=Path, default=LIFTER_FILE)
     options = parser.parse_args()
+    if "RANK" in os.environ:
+        distributed.init_process_group("gloo")
+        options.seed += distributed.get_rank()
     body, takes = BodyModel.open_body(), learning_takes(options.mocap)
     if options.make:
         make_films(options.films, options.make, takes, body)
     films = [each for each in load(options.films) if each.person not in options.without]
     takes = [take for take in takes if take.person not in options.without]
     first = stored(options.first) if options.first else None
-    network = learn(takes, films, body, options.steps, first)
+    network = learn(takes, films, body, options.steps, first, options.rate, options.seed)
     np.savez(options.out, **{name: each.astype(np.float16) for name, each in network.weights().items()})
     print(f"{len(films)} films, {len(takes)} takes: wrote {options.out}")
     return 0

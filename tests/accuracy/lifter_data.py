@@ -201,7 +201,7 @@ def film_batch(films: Sequence[Seen], count: int, rng: np.random.Generator) -> B
 def _as_seen(
     rays: np.ndarray, visibility: np.ndarray, world: np.ndarray, points: np.ndarray, rng: np.random.Generator
 ) -> Batch:
-    """With a lens that is not quite known, world landmarks turned, scaled or missing, sides exchanged for a while."""
+    """With a lens not quite known, world landmarks turned, scaled or missing, sides exchanged for a while, photos."""
     count, twin = len(rays), mirror_permutation()
     lens = np.where(rng.random(count) < 0.5, rng.normal(0, 0.3, count), 0.0)
     rays = rays * np.exp(lens)[:, None, None, None]
@@ -213,6 +213,11 @@ def _as_seen(
         part = slice(first, last)
         rays[at, part], visibility[at, part] = rays[at, part][:, twin], visibility[at, part][:, twin]
         world[at, part] = world[at, part][:, twin] * [1, 1, -1]
+    points = points.copy()
+    for at in np.flatnonzero(rng.random(count) < 0.05):  # a photo
+        frame = rng.integers(FRAMES)
+        for each in (rays, visibility, world, points):
+            each[at] = each[at, frame]
     world[rng.random(count) < 0.2] = 0
     hips = rays[..., HIPS, :].mean(axis=-2)
     axes = rotation_to_ray(np.concatenate([hips, np.ones_like(hips[..., :1])], -1))
