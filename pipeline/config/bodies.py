@@ -89,6 +89,8 @@ class TrackingSettings:
     lifter_weight: float = 0.0
     """Weight in the fit of the lifter, a network that turns a track's landmarks in the picture into landmarks in space
     (ratio); 0 leaves it out."""
+    landmark_offsets: bool = False
+    """Whether the fit knows how far from the body's landmarks the landmark network sees its own."""
     seed: int = 6666
     """Seed of every random draw of the tracker (seed)."""
 

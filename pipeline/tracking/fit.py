@@ -26,6 +26,7 @@ from pipeline.tracking.articulation import (
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence, start_of
 from pipeline.tracking.knots import SwingingTracks, scale_free, time_knots
+from pipeline.tracking.landmark_offsets import LandmarkOffsets, learned_offsets
 from pipeline.tracking.lifter import lifted
 from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import learned_prior
@@ -127,6 +128,7 @@ class _Problem:
         self._lifted = lifted_tensors(seen, camera) if settings.lifter_weight > 0 else None
         if self._lifted is not None:
             world = (self._lifted.points @ self._lifted.camera_from_ray.transpose(1, 2)).double().numpy()
+        self._offsets = OffsetTensors(learned_offsets()) if settings.landmark_offsets else None
         self._turn_weights = time_knots(seen.pts_s, TURN_SPACING_S)
 
         start = start_of(body, seen, world, camera)
@@ -169,16 +171,16 @@ class _Problem:
         )
         points = self._body.landmarks(transforms, betas)
         placed = points + translation[:, None]
-        uv = energy.project(placed, self._lens)
-        hip_centred = points - points[:, HIPS].mean(1, keepdim=True)
+        seen = points if self._offsets is None else points + self._offsets.turned(transforms.rotation)
+        uv = energy.project(seen + translation[:, None], self._lens)
 
         total = weights.landmarks * energy.landmark_term(
             uv, self._seen_px, self._size_px, self._confidence, energy.LANDMARK_SIGMA[is_fine]
         )
         world_weight = weights.world_fine if is_fine else weights.world_coarse
         scaled = self._world_m * torch.exp(log_scale)
-        total = total + world_weight * energy.world_term(hip_centred, scaled, self._confidence)
-        total = total + self._lifter_energy(hip_centred, is_fine=is_fine)
+        total = total + world_weight * energy.world_term(hip_centred(seen), scaled, self._confidence)
+        total = total + self._lifter_energy(hip_centred(points), is_fine=is_fine)
         total = total + weights.pose_prior * self._prior.surprise(pose).mean()
         total = total + weights.extremities * energy.extremity_term(pose, self._stiffness)
         total = total + weights.hinge * energy.hinge_term(pose)
@@ -201,15 +203,13 @@ class _Problem:
             )
         return total
 
-    def _lifter_energy(self, hip_centred: Tensor, *, is_fine: bool) -> Tensor:
+    def _lifter_energy(self, points: Tensor, *, is_fine: bool) -> Tensor:
         if self._lifted is None:
-            return hip_centred.new_zeros(())
+            return points.new_zeros(())
         weights = self._weights
         turns = rotation_from_axis_angle(self._turn_weights @ self._turns)
         weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
-        distance = energy.lifted_term(
-            hip_centred, self._lifted, turns, self._lifted_scale, self._landmark_weights
-        )
+        distance = energy.lifted_term(points, self._lifted, turns, self._lifted_scale, self._landmark_weights)
         loose = weights.lifter_turn * self._turns.square().sum(1).mean()
         return weight * distance + loose + weights.world_scale * self._lifted_scale.square().sum()
 
@@ -222,6 +222,22 @@ class _Problem:
             translation=values["translation"].numpy(),
             energy=remaining,
         )
+
+
+def hip_centred(points: Tensor) -> Tensor:
+    """Landmarks (T, 33, 3) about the hips."""
+    return points - points[:, HIPS].mean(1, keepdim=True)
+
+
+class OffsetTensors:
+    """`LandmarkOffsets` for the fit."""
+
+    def __init__(self, offsets: LandmarkOffsets) -> None:
+        self._joint, self._offset = torch.from_numpy(offsets.joint), _tensor(offsets.offset_m)
+
+    def turned(self, rotation: Tensor) -> Tensor:
+        """(T, 33, 3) of joints' rotations (T, 24, 3, 3)."""
+        return (rotation[:, self._joint] @ self._offset[..., None])[..., 0]
 
 
 def lifted_tensors(seen: Observations, camera: Camera) -> energy.LiftedTensors:

@@ -17,6 +17,7 @@ from pipeline.tracking.people import LandmarkModels, follow_people
 from tests.accuracy.filming import Look, filmed
 from tests.accuracy.motions import REPORTED, Take, made_motions, motion_capture
 from tests.accuracy.scenes import performed
+from tests.support.rendered_people import Performance
 
 FRAMES = 64
 PICTURE_SHARE = 0.7
@@ -60,6 +61,29 @@ def film(
 ) -> Film | None:
     """Film `number`, None where nobody is seen for half of it."""
     rng = np.random.default_rng([7, number])
+    performance, person = performance_of(rng, takes, body)
+    hw = performance.camera.hw
+    look = Look.of(rng, body, hw, backlit=bool(rng.random() < 0.12))
+    people = follow_people(filmed(body, performance, look, rng), models, settings)
+    if not people or len(longest := max(people, key=len)) < FRAMES // 2:
+        return None
+    at = longest.frame_index
+    marks = body.landmarks(performance.pose[at], performance.betas, performance.translation[at])
+    return Film(
+        person=person,
+        focal_px=float(performance.camera.K[0, 0]),
+        xy_px=longest.xy_px - performance.camera.K[:2, 2],
+        visibility=longest.visibility * longest.presence,
+        world_m=longest.world_m,
+        marks_m=marks,
+        betas=performance.betas,
+    )
+
+
+def performance_of(
+    rng: np.random.Generator, takes: Sequence[Take], body: BodyModel
+) -> tuple[Performance, str]:
+    """A movement before a camera, and whose it is."""
     take = drawn_take(rng, takes)
     performance = performed(
         body,
@@ -75,21 +99,7 @@ def film(
     height, width = performance.camera.hw
     hw = (round(PICTURE_SHARE * height), round(PICTURE_SHARE * width))
     performance = replace(performance, camera=performance.camera.resized(hw))
-    look = Look.of(rng, body, hw, backlit=bool(rng.random() < 0.12))
-    people = follow_people(filmed(body, performance, look, rng), models, settings)
-    if not people or len(longest := max(people, key=len)) < FRAMES // 2:
-        return None
-    at = longest.frame_index
-    marks = body.landmarks(performance.pose[at], performance.betas, performance.translation[at])
-    return Film(
-        person=take.person,
-        focal_px=float(performance.camera.K[0, 0]),
-        xy_px=longest.xy_px - performance.camera.K[:2, 2],
-        visibility=longest.visibility * longest.presence,
-        world_m=longest.world_m,
-        marks_m=marks,
-        betas=performance.betas,
-    )
+    return performance, take.person
 
 
 def drawn_take(rng: np.random.Generator, takes: Sequence[Take], frames: int = FRAMES) -> Take:
