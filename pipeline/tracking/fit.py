@@ -26,8 +26,8 @@ from pipeline.tracking.articulation import (
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence, start_of
 from pipeline.tracking.knots import SwingingTracks, scale_free, time_knots
-from pipeline.tracking.landmark_offsets import LandmarkOffsets, learned_offsets
-from pipeline.tracking.lifter import lifted
+from pipeline.tracking.landmark_offsets import OffsetTensors, learned_offsets
+from pipeline.tracking.lifter import Lifter, lifted, lifter_of
 from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import learned_prior
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
@@ -125,7 +125,7 @@ class _Problem:
         self._prior, self._stiffness = learned_prior(), _tensor(energy.extremity_stiffness())
         self._silhouettes = None if silhouettes is None else silhouette_tensors(silhouettes)
 
-        self._lifted = lifted_tensors(seen, camera) if settings.lifter_weight > 0 else None
+        self._lifted = lifted_tensors(seen, camera, lifter_of(settings.lifter)) if settings.lifter else None
         if self._lifted is not None:
             world = (self._lifted.points @ self._lifted.camera_from_ray.transpose(1, 2)).double().numpy()
         self._offsets = OffsetTensors(learned_offsets()) if settings.landmark_offsets else None
@@ -229,20 +229,9 @@ def hip_centred(points: Tensor) -> Tensor:
     return points - points[:, HIPS].mean(1, keepdim=True)
 
 
-class OffsetTensors:
-    """`LandmarkOffsets` for the fit."""
-
-    def __init__(self, offsets: LandmarkOffsets) -> None:
-        self._joint, self._offset = torch.from_numpy(offsets.joint), _tensor(offsets.offset_m)
-
-    def turned(self, rotation: Tensor) -> Tensor:
-        """(T, 33, 3) of joints' rotations (T, 24, 3, 3)."""
-        return (rotation[:, self._joint] @ self._offset[..., None])[..., 0]
-
-
-def lifted_tensors(seen: Observations, camera: Camera) -> energy.LiftedTensors:
+def lifted_tensors(seen: Observations, camera: Camera, network: Lifter) -> energy.LiftedTensors:
     """What the fit reads of the lifter's landmarks."""
-    found = lifted(seen, camera)
+    found = lifted(seen, camera, network)
     sigma = np.maximum(found.sigma_m, energy.LEAST_LIFTED_SIGMA_M)[..., [0, 0, 1]]
     return energy.LiftedTensors(
         points=_tensor(found.points_m),

@@ -37,9 +37,9 @@ class EnergyWeights:
     further off in depth."""
     lifter_coarse: float = 1.0
     """Distance to the lifter's landmarks, in their standard deviations, while the fit finds the pose ..."""
-    lifter_fine: float = 1.0
+    lifter_fine: float = 0.15
     """... and while it refines; both times the setting `tracking.lifter_weight`."""
-    lifter_turn: float = 100.0
+    lifter_turn: float = 5.0
     """Turns of all of the lifter's landmarks of a second together, radians."""
     pose_prior: float = 0.1
     """Of `PosePrior.surprise`. With .1 a few mm worse on motion capture and on real film, with .5 as good but the

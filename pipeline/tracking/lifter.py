@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from pipeline.tracking.fit_start import HIPS, camera_from_ray
 from pipeline.tracking.left_right import mirror_permutation
 from pipeline.tracking.people import Observations
 from schemas.conventions import LANDMARK_COUNT
+from schemas.errors import SettingsError
 
-LIFTER_FILE = Path(__file__).parents[1] / "body" / "data" / "lifter.npz"
 STEP_S = 1 / 30
 """Tracks are read at this spacing of presentation time."""
 DILATIONS = (1, 2, 4, 8)
@@ -62,9 +61,8 @@ class Lifter:
         return np.asarray(_gelu(_normal(x)) @ w["output.weight"] + w["output.bias"])
 
 
-def lifted(seen: Observations, camera: Camera, lifter: Lifter | None = None) -> Lifted:
+def lifted(seen: Observations, camera: Camera, network: Lifter) -> Lifted:
     """What the network makes of a track: the mean of it and its mirror image. `camera` is the full image's."""
-    network = lifter or learned_lifter()
     time_s = seen.pts_s - seen.pts_s[0]
     grid_s = np.arange(int(np.floor(time_s[-1] / STEP_S + 1e-6)) + 1) * STEP_S
     rays = (seen.xy_px - camera.K[:2, 2]) / [camera.K[0, 0], camera.K[1, 1]]
@@ -140,11 +138,24 @@ def flip(uv: np.ndarray, visibility: np.ndarray, world_m: np.ndarray) -> Given:
     return uv[..., twin, :] * [-1, 1], visibility[..., twin], world_m[..., twin, :] * [-1, 1, 1]
 
 
-@lru_cache(maxsize=1)
-def learned_lifter() -> Lifter:
-    """The network that ships with the pipeline."""
-    with np.load(LIFTER_FILE, allow_pickle=False) as stored:
-        return Lifter({name: stored[name].astype(np.float32) for name in stored.files})
+@lru_cache(maxsize=2)
+def lifter_of(path: str) -> Lifter:
+    """The network in a file. Raises SettingsError where it is none."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            weights = {name: stored[name].astype(np.float32) for name in stored.files}
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"setting 'tracking.lifter' is {path!r}, which cannot be read as an .npz ({error}).",
+            remedy="Give a file that `python -m tests.accuracy.learn_lifter` wrote, or none.",
+        ) from error
+    inputs = weights.get("input.weight", np.empty((0, 0))).shape[0]
+    if inputs != INPUTS:
+        raise SettingsError(
+            f"setting 'tracking.lifter' is {path!r}, whose network takes {inputs} inputs instead of {INPUTS}.",
+            remedy="Give a file that `python -m tests.accuracy.learn_lifter` wrote with this version.",
+        )
+    return Lifter(weights)
 
 
 def _between(from_s: np.ndarray, values: np.ndarray, to_s: np.ndarray) -> np.ndarray:

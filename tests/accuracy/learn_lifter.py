@@ -28,7 +28,6 @@ from pipeline.tracking.fit_start import HIPS
 from pipeline.tracking.lifter import (
     DILATIONS,
     INPUTS,
-    LIFTER_FILE,
     LOG_SIGMA,
     POINT_UNIT_M,
     network_input,
@@ -199,7 +198,7 @@ def main() -> int:
     parser.add_argument("--first", type=Path, nargs="*", help="weights to go on from: their mean")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=RATE, help="of learning, at first")
-    parser.add_argument("--out", type=Path, default=LIFTER_FILE)
+    parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if "RANK" in os.environ:
         distributed.init_process_group("gloo")

@@ -74,6 +74,7 @@ def _window(
         pose[:, ARMS] = drawn_take(rng, takes, count).pose[:, ARMS]
     if rng.random() < 0.6:
         turns = rng.normal(0, 0.15, (1, JOINT_COUNT - 1, 3)) * rng.choice([0.5, 1.0, 1.6])
+        turns[:, [joint - 1 for joint in ARMS]] *= rng.choice([1.0, 3.0])
         middle = pose[:, 1:].mean(axis=0, keepdims=True)
         pose[:, 1:] = middle + rng.uniform(0.8, 1.3) * (pose[:, 1:] - middle) + turns
     lean = Rotation.from_rotvec(rng.normal(0, 0.08, 3) * [1, 0, 1])

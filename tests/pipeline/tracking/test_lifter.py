@@ -9,12 +9,16 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from pipeline.body.model import BodyModel
+from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
+from pipeline.tracking.fit import fit_track
 from pipeline.tracking.fit_energy import LiftedTensors, lifted_term
 from pipeline.tracking.fit_start import camera_from_ray, rotation_to_ray
 from pipeline.tracking.left_right import mirror_permutation
-from pipeline.tracking.lifter import Lifter, decoded, lifted, network_input, smooth_size
+from pipeline.tracking.lifter import Lifter, decoded, lifted, lifter_of, network_input, smooth_size
 from pipeline.tracking.people import Observations
+from schemas.errors import SettingsError
 from tests.accuracy.learn_lifter import LifterNetwork
 from tests.accuracy.learn_lifter import decoded as decoded_tensors
 from tests.support.toy_people import observations, walking_stick
@@ -103,6 +107,30 @@ def test_the_place_in_the_picture_does_not_matter(lifter):
     assert np.abs(a.points_m - b.points_m).max() < 0.02
     axes = camera_from_ray(moved, CAMERA)
     np.testing.assert_allclose(axes[0], turn.as_matrix(), atol=0.02)
+
+
+def test_a_file_that_is_no_lifter_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"tracking\.lifter.*nothing\.npz"):
+        lifter_of(str(tmp_path / "nothing.npz"))
+    np.savez(tmp_path / "other.npz", mean=np.zeros(3))
+    with pytest.raises(SettingsError, match="takes 0 inputs instead of 200"):
+        lifter_of(str(tmp_path / "other.npz"))
+
+
+def test_the_fit_reads_the_file_that_the_settings_name(tmp_path, lifter, network):
+    path = tmp_path / "lifter.npz"
+    np.savez(path, **network.weights())
+    seen = walker(np.arange(9) / 30)
+    np.testing.assert_allclose(
+        lifted(seen, CAMERA, lifter_of(str(path))).points_m, lifted(seen, CAMERA, lifter).points_m, atol=1e-6
+    )
+    settings = replace(Settings().tracking, iterations=(3, 3))
+    found = [
+        fit_track(BodyModel.open_body(), seen, None, CAMERA, each, torch.Generator().manual_seed(1)).pose
+        for each in (settings, replace(settings, lifter=str(path)), replace(settings, landmark_offsets=True))
+    ]
+    assert np.abs(found[1] - found[0]).max() > 1e-3
+    assert np.abs(found[2] - found[0]).max() > 1e-4
 
 
 def test_rotations_to_rays():
