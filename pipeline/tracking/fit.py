@@ -171,8 +171,11 @@ class _Problem:
         )
         points = self._body.landmarks(transforms, betas)
         placed = points + translation[:, None]
-        seen = points if self._offsets is None else points + self._offsets.turned(transforms.rotation)
-        uv = energy.project(seen + translation[:, None], self._lens)
+        seen, seen_placed = points, placed
+        if self._offsets is not None:
+            turned = self._offsets.turned(transforms.rotation)
+            seen, seen_placed = points + turned, placed + turned
+        uv = energy.project(seen_placed, self._lens)
 
         total = weights.landmarks * energy.landmark_term(
             uv, self._seen_px, self._size_px, self._confidence, energy.LANDMARK_SIGMA[is_fine]
@@ -180,7 +183,7 @@ class _Problem:
         world_weight = weights.world_fine if is_fine else weights.world_coarse
         scaled = self._world_m * torch.exp(log_scale)
         total = total + world_weight * energy.world_term(hip_centred(seen), scaled, self._confidence)
-        total = total + self._lifter_energy(hip_centred(points), is_fine=is_fine)
+        total = total + self._lifter_energy(points, is_fine=is_fine)
         total = total + weights.pose_prior * self._prior.surprise(pose).mean()
         total = total + weights.extremities * energy.extremity_term(pose, self._stiffness)
         total = total + weights.hinge * energy.hinge_term(pose)
@@ -209,7 +212,9 @@ class _Problem:
         weights = self._weights
         turns = rotation_from_axis_angle(self._turn_weights @ self._turns)
         weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
-        distance = energy.lifted_term(points, self._lifted, turns, self._lifted_scale, self._landmark_weights)
+        distance = energy.lifted_term(
+            hip_centred(points), self._lifted, turns, self._lifted_scale, self._landmark_weights
+        )
         loose = weights.lifter_turn * self._turns.square().sum(1).mean()
         return weight * distance + loose + weights.world_scale * self._lifted_scale.square().sum()
 
