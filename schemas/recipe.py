@@ -26,10 +26,12 @@ BODIES = (
     "tracking.landmark_model",
     "tracking.iterations",
     "tracking.silhouette_weight",
+    "tracking.lifter_weight",
+    "tracking.landmark_offsets",
     "refine.mode",
 )
 """Settings that say how bodies err."""
-NAMED_FILES = ("body.file", "tracking.network")
+NAMED_FILES = ("body.file", "tracking.network", "tracking.lifter")
 """Settings that name files whose content is part of the recipe."""
 
 

@@ -82,6 +82,8 @@ def _files(work: Segment | ClipRef, settings: Settings) -> list[str]:
     files = [settings.body.file] if settings.body.file else []
     if settings.tracking.tracker == "network" and settings.tracking.network:
         files.append(settings.tracking.network)
+    if settings.tracking.lifter:
+        files.append(settings.tracking.lifter)
     if settings.tracking.tracker == "imported":
         clip = work.clip if isinstance(work, Segment) else work
         bodies = bodies_path(Path(settings.tracking.bodies), clip.clip_id)

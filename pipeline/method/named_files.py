@@ -19,6 +19,8 @@ def check_named_files(settings: Settings) -> None:
         named["tracking.network"] = tracking.network
     if tracking.tracker == "imported":
         named["tracking.bodies"] = tracking.bodies
+    if tracking.lifter:
+        named["tracking.lifter"] = tracking.lifter
     for setting, path in named.items():
         if not path or not Path(path).exists():
             raise SettingsError(
@@ -39,8 +41,10 @@ def file_digest(path: str) -> str:
 
 
 def named_file_digests(settings: Settings) -> dict[str, str]:
-    """SHA-256 of the body (the open one too) and of the network, by the setting that names them."""
+    """SHA-256 of the body (the open one too) and of networks, by the setting that names them."""
     digests = {"body.file": file_digest(settings.body.file or str(open_body_path()))}
     if settings.tracking.tracker == "network" and settings.tracking.network:
         digests["tracking.network"] = file_digest(settings.tracking.network)
+    if settings.tracking.lifter:
+        digests["tracking.lifter"] = file_digest(settings.tracking.lifter)
     return digests

@@ -53,6 +53,7 @@ def _check_files(
     paths = {
         "body.file": settings.body.file or "the open body",
         "tracking.network": settings.tracking.network,
+        "tracking.lifter": settings.tracking.lifter,
     }
     for name, expected in recipe.sha256.items():
         if name not in digests or digests[name] == expected:

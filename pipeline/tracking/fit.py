@@ -25,7 +25,9 @@ from pipeline.tracking.articulation import (
     spread_vertices,
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence, start_of
-from pipeline.tracking.knots import SwingingTracks, scale_free
+from pipeline.tracking.knots import SwingingTracks, scale_free, time_knots
+from pipeline.tracking.landmark_offsets import OffsetTensors, learned_offsets
+from pipeline.tracking.lifter import Lifter, lifted, lifter_of
 from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import learned_prior
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
@@ -35,11 +37,13 @@ SURFACE_VERTICES = 1000
 """Vertices that stand for the surface in the silhouette term."""
 SILHOUETTE_FRAMES = 12
 """Frames whose silhouettes are compared in one step, drawn anew each time."""
-LEARNING_RATES = {"tracks": 0.03, "betas": 0.02, "log_scale": 0.005}
+LEARNING_RATES = {"tracks": 0.03, "betas": 0.02, "log_scale": 0.005, "turns": 0.005}
 WARM_UP_STEPS = 9
 FLAT_SHARE = 0.3
 """Share of the steps before the learning rate falls as a cosine."""
 LEAST_RATE = 0.01
+TURN_SPACING_S = 1.0
+"""Knots of the common turn of the lifter's landmarks."""
 MIN_SIZE_SHARE = 0.3
 """A person's size in a frame counts as at least this share of the track's median (a crouching moment)."""
 
@@ -113,12 +117,19 @@ class _Problem:
         size = seen.size_px
         self._size_px = _tensor(np.maximum(size, MIN_SIZE_SHARE * np.median(size)))
         self._seen_px = _tensor(seen.xy_px)
+        self._landmark_weights = _tensor(energy.landmark_weights())
         self._confidence = _tensor(energy.landmark_weights() * landmark_confidence(seen))
         world = np.einsum("tij,tkj->tki", camera_from_ray(seen, camera), seen.world_m)
         self._world_m = _tensor(world - world[:, HIPS].mean(axis=1, keepdims=True))
         self._acceleration = energy.Acceleration(seen.pts_s) if len(seen) > 2 else None
         self._prior, self._stiffness = learned_prior(), _tensor(energy.extremity_stiffness())
         self._silhouettes = None if silhouettes is None else silhouette_tensors(silhouettes)
+
+        self._lifted = lifted_tensors(seen, camera, lifter_of(settings.lifter)) if settings.lifter else None
+        if self._lifted is not None:
+            world = (self._lifted.points @ self._lifted.camera_from_ray.transpose(1, 2)).double().numpy()
+        self._offsets = OffsetTensors(learned_offsets()) if settings.landmark_offsets else None
+        self._turn_weights = time_knots(seen.pts_s, TURN_SPACING_S)
 
         start = start_of(body, seen, world, camera)
         by_frame = {
@@ -128,10 +139,12 @@ class _Problem:
         }
         self._tracks = SwingingTracks(by_frame, seen.pts_s)
         self._betas, self._log_scale = torch.zeros(BETA_COUNT), torch.zeros(1)
+        self._turns, self._lifted_scale = torch.zeros(self._turn_weights.shape[1], 3), torch.zeros(1)
         self._variables = {
             "tracks": self._tracks.parameters(),
             "betas": [self._betas],
-            "log_scale": [self._log_scale],
+            "log_scale": [self._log_scale, self._lifted_scale],
+            "turns": [self._turns],
         }
         for variable in (each for some in self._variables.values() for each in some):
             variable.requires_grad_()
@@ -158,15 +171,19 @@ class _Problem:
         )
         points = self._body.landmarks(transforms, betas)
         placed = points + translation[:, None]
-        uv = energy.project(placed, self._lens)
-        hip_centred = points - points[:, HIPS].mean(1, keepdim=True)
+        seen, seen_placed = points, placed
+        if self._offsets is not None:
+            turned = self._offsets.turned(transforms.rotation)
+            seen, seen_placed = points + turned, placed + turned
+        uv = energy.project(seen_placed, self._lens)
 
         total = weights.landmarks * energy.landmark_term(
             uv, self._seen_px, self._size_px, self._confidence, energy.LANDMARK_SIGMA[is_fine]
         )
         world_weight = weights.world_fine if is_fine else weights.world_coarse
         scaled = self._world_m * torch.exp(log_scale)
-        total = total + world_weight * energy.world_term(hip_centred, scaled, self._confidence)
+        total = total + world_weight * energy.world_term(hip_centred(seen), scaled, self._confidence)
+        total = total + self._lifter_energy(points, is_fine=is_fine)
         total = total + weights.pose_prior * self._prior.surprise(pose).mean()
         total = total + weights.extremities * energy.extremity_term(pose, self._stiffness)
         total = total + weights.hinge * energy.hinge_term(pose)
@@ -189,6 +206,18 @@ class _Problem:
             )
         return total
 
+    def _lifter_energy(self, points: Tensor, *, is_fine: bool) -> Tensor:
+        if self._lifted is None:
+            return points.new_zeros(())
+        weights = self._weights
+        turns = rotation_from_axis_angle(self._turn_weights @ self._turns)
+        weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
+        distance = energy.lifted_term(
+            hip_centred(points), self._lifted, turns, self._lifted_scale, self._landmark_weights
+        )
+        loose = weights.lifter_turn * self._turns.square().sum(1).mean()
+        return weight * distance + loose + weights.world_scale * self._lifted_scale.square().sum()
+
     def _result(self, remaining: float) -> FittedTrack:
         values = {name: value.detach().double() for name, value in self._tracks.values().items()}
         root = Rotation.from_matrix(rotation_from_two_columns(values["root"]).numpy()).as_rotvec()
@@ -198,6 +227,22 @@ class _Problem:
             translation=values["translation"].numpy(),
             energy=remaining,
         )
+
+
+def hip_centred(points: Tensor) -> Tensor:
+    """Landmarks (T, 33, 3) about the hips."""
+    return points - points[:, HIPS].mean(1, keepdim=True)
+
+
+def lifted_tensors(seen: Observations, camera: Camera, network: Lifter) -> energy.LiftedTensors:
+    """What the fit reads of the lifter's landmarks."""
+    found = lifted(seen, camera, network)
+    sigma = np.maximum(found.sigma_m, energy.LEAST_LIFTED_SIGMA_M)[..., [0, 0, 1]]
+    return energy.LiftedTensors(
+        points=_tensor(found.points_m),
+        precision=_tensor(1 / sigma),
+        camera_from_ray=_tensor(camera_from_ray(seen, camera)),
+    )
 
 
 def silhouette_tensors(silhouettes: Silhouettes) -> energy.SilhouetteTensors:

@@ -35,6 +35,12 @@ class EnergyWeights:
     world_fine: float = 5.0
     """... and while it refines: those landmarks err by 100 mm themselves. With 20 a person's ankles are 10 to 20 mm
     further off in depth."""
+    lifter_coarse: float = 1.0
+    """Distance to the lifter's landmarks, in their standard deviations, while the fit finds the pose ..."""
+    lifter_fine: float = 0.15
+    """... and while it refines; both times the setting `tracking.lifter_weight`."""
+    lifter_turn: float = 5.0
+    """Turns of all of the lifter's landmarks of a second together, radians."""
     pose_prior: float = 0.1
     """Of `PosePrior.surprise`. With .1 a few mm worse on motion capture and on real film, with .5 as good but the
     picture is fitted worse."""
@@ -56,6 +62,9 @@ class EnergyWeights:
 LANDMARK_SIGMA = (0.2, 0.05)
 """Scale of rho for 2-D landmarks in person sizes: coarse, fine."""
 WORLD_SIGMA_M = 0.3
+LIFTED_SIGMA = 3.0
+"""Scale of rho for the lifter's landmarks, in their own standard deviations."""
+LEAST_LIFTED_SIGMA_M = 0.02
 OUTSIDE_SIGMA = 0.03
 INSIDE_SIGMA = 0.04
 
@@ -102,6 +111,20 @@ def world_term(points: Tensor, seen_m: Tensor, weight: Tensor) -> Tensor:
     return (weight * rho((points - seen_m).square().sum(-1), WORLD_SIGMA_M)).sum(1).mean()
 
 
+def lifted_term(
+    points: Tensor, lifted: LiftedTensors, turns: Tensor, log_scale: Tensor, weight: Tensor
+) -> Tensor:
+    """sum_k w_k rho(|S_k^-1 (R' x_k - e^s Q y_k)|) of hip-centred metres x, mean over frames.
+
+    y_k are the lifter's landmarks along the ray, S_k their standard deviations, R the camera's axes from the ray's, and
+    Q (turns (T, 3, 3)) turns them all together: a network that knows pictures alone knows limbs from each other better
+    than how the camera is held.
+    """
+    apart = points @ lifted.camera_from_ray - torch.exp(log_scale) * (lifted.points @ turns.transpose(1, 2))
+    squares = (apart * lifted.precision).square().sum(-1)
+    return (weight * rho(squares, LIFTED_SIGMA)).sum(1).mean()
+
+
 def extremity_term(body_pose: Tensor, stiffness: Tensor) -> Tensor:
     """sum_j stiffness_j theta_j^2, mean over frames."""
     return (stiffness * body_pose.square()).sum((1, 2)).mean()
@@ -145,6 +168,18 @@ class Acceleration:
         if not self.tied.any():
             return values.new_zeros(())
         return (self._share * self.of(values).square().sum(-1)).sum()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiftedTensors:
+    """`Lifted` of T frames for `lifted_term`."""
+
+    points: Tensor
+    """(T, 33, 3)."""
+    precision: Tensor
+    """(T, 33, 3) one over standard deviations."""
+    camera_from_ray: Tensor
+    """(T, 3, 3)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -47,12 +47,15 @@ def camera_from_ray(seen: Observations, camera: Camera) -> np.ndarray:
     hips. At a medium focal length a person at the border of a wide image is turned by up to 27 degrees.
     """
     hips = seen.xy_px[:, HIPS].mean(axis=1)
-    ray = camera.cam_from_px(hips, np.ones(len(hips)))
-    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
-    x, y, z = ray.T
+    return rotation_to_ray(camera.cam_from_px(hips, np.ones(len(hips))))
+
+
+def rotation_to_ray(ray: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) the smallest rotations with R e_z along rays (..., 3) that point forward."""
+    x, y, z = np.moveaxis(ray / np.linalg.norm(ray, axis=-1, keepdims=True), -1, 0)
     k = 1.0 / (1.0 + z)
     rows = [[1 - k * x * x, -k * x * y, x], [-k * x * y, 1 - k * y * y, y], [-x, -y, z]]
-    return np.moveaxis(np.array(rows), -1, 0)
+    return np.moveaxis(np.array(rows), [0, 1], [-2, -1])
 
 
 def start_of(body: ArticulatedBody, seen: Observations, world_m: np.ndarray, camera: Camera) -> Start:

@@ -22,13 +22,18 @@ def knot_weights(pts_s: np.ndarray) -> Tensor:
     """
     time_s = pts_s - pts_s[0]
     frame_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else np.inf
-    found = [np.empty((len(pts_s), 0))]
+    found = [torch.empty(len(pts_s), 0)]
     for spacing_s in KNOT_SPACINGS_S:
         if MIN_FRAMES_A_KNOT * frame_s < spacing_s < time_s[-1]:
-            place = time_s[:, None] / spacing_s
-            knots = np.arange(int(np.ceil(place[-1, 0])) + 1)
-            found.append(np.clip(1 - np.abs(place - knots), 0, None))
-    return torch.tensor(np.concatenate(found, axis=1), dtype=torch.float32)
+            found.append(time_knots(pts_s, spacing_s))
+    return torch.cat(found, 1)
+
+
+def time_knots(pts_s: np.ndarray, spacing_s: float) -> Tensor:
+    """Linear interpolation from knots every spacing_s, the last at or after the end, to T frames: (T, K) float32."""
+    place = (pts_s - pts_s[0])[:, None] / spacing_s
+    knots = np.arange(int(np.ceil(place[-1, 0])) + 1)
+    return torch.tensor(np.clip(1 - np.abs(place - knots), 0, None), dtype=torch.float32)
 
 
 class SwingingTracks:

@@ -21,8 +21,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.body.model import BodyModel
+from pipeline.config import Settings
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
+from schemas.settings import with_overrides
 from tests.accuracy.agreement import agreement, sampled, through_a_file
 from tests.accuracy.bed import report
 from tests.accuracy.demo import whole_demo
@@ -49,6 +51,9 @@ def main() -> int:
     parser.add_argument("--given", choices=sorted(ORACLES), help="what it is told of the truth")
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the test bed's tracker"
+    )
     options = parser.parse_args()
     models = PoseModels()
     if options.scenes or options.mocap:
@@ -87,6 +92,7 @@ def bed(options: argparse.Namespace, models: PoseModels) -> int:
         given=options.given,
         lens_known=not options.lens_unknown,
         seen=options.seen,
+        settings=with_overrides(Settings(), options.set),
     )
     BED_OUTPUT.parent.mkdir(exist_ok=True)
     BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

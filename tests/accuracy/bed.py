@@ -36,10 +36,11 @@ def report(
     given: str | None,
     lens_known: bool,
     seen: Path,
+    settings: Settings | None = None,
     weights: EnergyWeights | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
-    body, settings = BodyModel.open_body(), Settings()
+    body, settings = BodyModel.open_body(), settings or Settings()
     tracker = LandmarkTracker(body, settings, models, weights)
     rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}
     spent_s, frames, lost = 0.0, 0, 0

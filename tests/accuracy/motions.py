@@ -58,11 +58,11 @@ def motion_capture(path: Path) -> list[Take]:
     return takes
 
 
-def made_motions(count: int = 24, frames: int = 90) -> list[Take]:
+def made_motions(count: int = 24, frames: int = 90, first: int = 0) -> list[Take]:
     """The studio's own movements (walks, squats, raised arms, dances) by made-up people, half of them reported."""
     takes = []
     upright = np.array([1.0, -1.0, -1.0])
-    for seed in range(count):
+    for seed in range(first, first + count):
         script = Script(np.random.default_rng([seed, 1]))
         moved = script.at(np.arange(frames) / MOTION_FPS)
         pose = moved.pose.copy()

@@ -8,6 +8,7 @@ from landmarks with noise of .3 % and 15 mm. The networks err by 1 to 2 % and 80
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,7 +201,8 @@ def test_silhouettes_give_the_body_its_girth():
     assert pixel_error(given, seen.xy_px, seen) < 0.005
 
 
-FEW_STEPS = replace(BRIEF, iterations=(3, 4))
+LIFTER = Path(__file__).parents[2] / "accuracy" / "lifter.npz"
+FEW_STEPS = replace(BRIEF, iterations=(3, 4), lifter=str(LIFTER))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,58 @@
+"""Offsets turn with their joints, are mirror-symmetric, and are found again from what was shifted by them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from pipeline.body.model import BodyModel
+from pipeline.tracking.articulation import BodyTensors, rotation_from_axis_angle
+from pipeline.tracking.landmark_offsets import OffsetTensors, learned_offsets
+from pipeline.tracking.left_right import mirror_permutation
+from tests.accuracy.learn_landmark_offsets import Misses, offset_of
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyModel:
+    return BodyModel.open_body()
+
+
+def poses(count: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(0, 0.5, (count, 24, 3))
+
+
+def test_at_rest_they_are_as_stored_and_turn_with_the_body(body):
+    offsets, turn = learned_offsets(), Rotation.from_rotvec([0.3, -1.1, 0.4])
+    pose = np.zeros((1, 24, 3))
+    np.testing.assert_allclose(offsets.turned(body, pose)[0], offsets.offset_m)
+    pose[0, 0] = turn.as_rotvec()
+    np.testing.assert_allclose(offsets.turned(body, pose)[0], turn.apply(offsets.offset_m), atol=1e-12)
+
+
+def test_numpy_and_torch_agree(body):
+    pose = poses(4)
+    tensors = BodyTensors(body, np.arange(3))
+    rotation = rotation_from_axis_angle(torch.tensor(pose, dtype=torch.float32))
+    found = OffsetTensors(learned_offsets()).turned(tensors.transforms(rotation, torch.zeros(10)).rotation)
+    np.testing.assert_allclose(found.numpy(), learned_offsets().turned(body, pose), atol=1e-6)
+
+
+def test_left_and_right_are_mirror_images():
+    offsets, twin = learned_offsets(), mirror_permutation()
+    np.testing.assert_allclose(offsets.offset_m[twin], offsets.offset_m * [-1, 1, 1], atol=1e-7)
+    assert np.abs(offsets.offset_m).max() < 0.05
+
+
+def test_an_offset_is_found_again():
+    rng = np.random.default_rng(6)
+    slope = rng.normal(0, 0.5, (300, 33, 24, 2, 3))
+    true, mirror = np.array([0.01, 0.02, -0.015]), np.diag([-1.0, 1, 1])
+    miss = rng.normal(0, 0.003, (300, 33, 2))
+    miss[:, 23] += slope[:, 23, 0] @ true
+    miss[:, 24] += slope[:, 24, 0] @ (mirror @ true)
+    miss[:20] += 0.5  # frames in which something else was seen
+    misses = Misses(miss=miss, slope=slope, weight=np.ones((300, 33)))
+    found = offset_of(misses, [(23, 0, np.eye(3)), (24, 0, mirror)])
+    np.testing.assert_allclose(found, true, atol=1e-3)
