@@ -167,7 +167,7 @@ class RefineSettings:
     """How much the corrections of joint rotations may accelerate: .05 rad from frame to frame at 30 a second."""
     translation_acceleration_sigma_m_s2: float = 18.0
     """The same of the translation's: 2 cm from frame to frame at 30 a second."""
-    drift_window_s: float = 1.0
+    drift_window_s: float = 2.0
     """Half the width of the window (a raised cosine) over which the mean of every correction is nothing: slower drift
     is the tracker's to judge, not the pictures'."""
     offset_sigma_m: float = 0.02
