@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 UV = "uv==0.13.9"
 OLDEST_PYTHON = "3.11"
-DEVELOPMENT_EXTRAS = ("pipeline", "trainer", "export", "docs", "dev")
+DEVELOPMENT_EXTRAS = ("pipeline", "trainer", "s3", "export", "docs", "dev")
 IMAGE_EXTRAS = {"pipeline": ("pipeline", "dataflow"), "trainer": ("trainer", "tensorboard", "export")}
 CONSTRAINTS = ("backports-strenum<1.3",)
 """Later ones declare Python below 3.11, which pip obeys and uv does not (it ignores upper bounds)."""
