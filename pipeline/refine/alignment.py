@@ -14,8 +14,8 @@ track, is taken out of V beforehand (`static_lighting`).
 
 Points lie on the body's surface moved along its normals by an offset that all frames share and that varies slowly
 over the surface: clothes, hair and a wrong shape. It is solved for beside the corrections; without it limbs would move
-to explain what clothes do. `dressed_shape` is what it comes to. The track's mean of every correction stays zero: the
-tracker alone says where the body is, the pictures say how frames differ.
+to explain what clothes do. `dressed_shape` is what it comes to. The mean of every correction over a few seconds stays
+zero (`TrackBodies.without_drift`): the tracker says where the body is, the pictures say how frames differ.
 
 Source: method, section 10 (our probe), made for a whole track; see README.
 """
