@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
 
-from pipeline.runner.driver import run
-from pipeline.video.source import clips_from_arguments
 from schemas.addresses import filesystem_of
-from tests.support.fast_units import fast_resources, fast_settings
+from tests.cluster import Unavailable
 from tests.support.s3_server import MISSING, environment, is_installed, make_bucket, s3_server
 
 BUCKET = "datasets"
 
 
 def run_dataset(clips: Sequence[Path], folder: Path) -> Path:
-    """Makes the dataset of the clips in a bucket and gives the folder it was copied to.
-
-    Raises RuntimeError where the server is not installed.
-    """
+    """The dataset of these clips, made in a bucket and copied below the folder."""
     if not is_installed():
-        raise RuntimeError(MISSING)
+        raise Unavailable(MISSING)
     with s3_server() as endpoint, variables(environment(endpoint)):
         make_bucket(endpoint, BUCKET)
         address = f"s3://{BUCKET}/dataset"
-        run(
-            clips_from_arguments([str(clip) for clip in clips]),
-            address,
-            fast_settings(),
-            make_resources=fast_resources,
-        )
-        return download(address, folder)
+        words = ["-m", "pipeline", "run", *map(str, clips), "--out", address]
+        subprocess.run([sys.executable, *words], check=True)
+        return download(address, folder / "dataset")
 
 
 def download(address: str, folder: Path) -> Path:
