@@ -33,8 +33,8 @@ class Requests:
 
 CLIP_REQUESTS = Requests(reads=9, writes=2, deletes=1)
 """Of a clip in a bucket whose dataset lies in one: fetched, its units looked for, its cuts asked for and written."""
-UNIT_REQUESTS = Requests(reads=15, writes=10, deletes=5)
-"""Of a unit: its clip fetched to be tracked and to be rendered; record and four shards looked for, written under a
+UNIT_REQUESTS = Requests(reads=17, writes=12, deletes=6)
+"""Of a unit: its clip fetched to be tracked and to be rendered; record and five shards looked for, written under a
 temporary name and renamed, which in a bucket is a copy and a deletion. Counted in tests/end_to_end/test_buckets.py."""
 
 

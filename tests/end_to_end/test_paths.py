@@ -44,6 +44,8 @@ pipeline show frame dataset --out {no-file}.png
 pipeline dataset verify {no-dataset}
 pipeline dataset forget {no-dataset} --source x
 pipeline dataset compact {no-dataset}
+pipeline dataset merge dataset {no-dataset} --out new
+pipeline dataset merge dataset dataset2 --out {no-folder}
 pipeline studio film --out {no-folder} --clips 1
 pipeline studio film --out new --backgrounds {no-dataset} --clips 1
 pipeline studio portraits --out {no-file} --clips 1 --per-clip 1
@@ -74,6 +76,7 @@ trainer predict clip.mp4 --checkpoint folder --out {no-folder}
 trainer evaluate {no-dataset} --truth folder
 trainer evaluate folder --truth {no-dataset}
 trainer evaluate folder --truth folder --out {no-file}
+trainer evaluate folder --views {no-input}
 trainer probe {no-dataset} --out new
 trainer probe dataset --out {no-folder}
 trainer export --checkpoint {no-dataset} --out new.onnx
