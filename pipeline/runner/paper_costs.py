@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 STAGE_SHARES = {
-    "cut": 0.023,
-    "track": 0.168,
-    "fit": 0.121,
-    "crop": 0.051,
-    "refine": 0.181,
-    "render": 0.453,
-    "write": 0.003,
+    "cut": 0.031,
+    "track": 0.200,
+    "fit": 0.144,
+    "crop": 0.050,
+    "refine": 0.155,
+    "render": 0.416,
+    "write": 0.004,
 }
 """Of the CPU time of the demo clip at the default settings (`python -m tests.cluster.stage_table`)."""
 

@@ -136,8 +136,8 @@ def test_the_cost_on_paper_is_what_plan_computes() -> None:
         "all of it": f"{rate_ms:.1f} ms | {found.core_hours:,.0f} core hours",
         "price, at 0.04 a core hour": f"| {found.price:,.0f}",
         "dataset": f"{BUILT_IN.bytes_per_frame / 1e3:.0f} kB | {found.gigabytes:,.0f} GB",
-        "reads, from a bucket into a bucket": f"24 a clip of one unit | {found.requests.reads:,}",
-        "writes": f"12 | {found.requests.writes:,}",
-        "deletions": f"6 | {found.requests.deletes:,}",
+        "reads, from a bucket into a bucket": f"26 a clip of one unit | {found.requests.reads:,}",
+        "writes": f"14 | {found.requests.writes:,}",
+        "deletions": f"7 | {found.requests.deletes:,}",
     }
     assert {name: rows.get(name) for name in expected} == expected
