@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import shutil
 import sys
@@ -29,6 +30,8 @@ EXIT_CODES = {
 }
 """What both programs end with. A program adds codes of its own."""
 INTERRUPTED = 130
+READER_GONE = 141
+"""What a program ends with that SIGPIPE ends; nothing is said about it."""
 WIDEST = 100
 _HELP = ("-h", "--help")
 
@@ -138,11 +141,18 @@ def run_command(
     options = argparse.Namespace()
     try:
         options = parse(parser, argv, renamed or {})
-        return int(options.command(options))
+        code = int(options.command(options))
+        sys.stdout.flush()
+        return code
     except HumandepthError as error:
         return _said(error, error.exit_code)
     except StorageError as error:
         return _said(error, 1)
+    except BrokenPipeError:  # whoever read along, such as `head`, has seen enough
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nothing is left to be flushed into it
+        return READER_GONE
     except OSError as error:
         known = about_argument(error, vars(options).values())
         if known is None:

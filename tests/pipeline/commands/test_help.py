@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -131,3 +133,15 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_a_parser_error_is_a_settings_error() -> None:
     with pytest.raises(SettingsError, match="See: x --help"):
         CommandParser(prog="x").parse_args(["--no"])
+
+
+@pytest.mark.parametrize("program", ["pipeline", "trainer"])
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(program: str) -> None:
+    """As in `python -m pipeline settings | head -n 1`."""
+    command = [sys.executable, "-m", program, "settings"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, "")
