@@ -73,7 +73,7 @@ const Charts = (() => {
     const shown = groups.filter((group) => group.spread["50"] !== undefined).map((group) => ({ name: group.name, low: group.spread["10"], middle: group.spread["50"], high: group.spread["90"] }));
     const range = [0, Math.max(1e-9, threshold || 0, ...shown.map((group) => group.high))];
     const made = figure(title, summary, {
-      height: shown.length * ROW + 58, marginLeft: 124,
+      height: shown.length * ROW + 58, marginLeft: 150,
       x: { ...across(label, range), grid: true },
       y: { label: null, domain: shown.map((group) => group.name), tickFormat: shortened, tickSize: 0, padding: 0.3 },
       marks: [Plot.barX(shown, { y: "name", x1: "low", x2: "high", fill: "#56b4e9" }), Plot.tickX(shown, { y: "name", x: "middle", stroke: "#000", strokeWidth: 3 }),
