@@ -242,10 +242,11 @@ def check_commands(parser: CommandParser, argv: Sequence[str], renamed: Mapping[
             )
         if word == "--version":
             return
-        known = ", ".join(commands.parsers)
+        otherwise = f"Give one of {', '.join(commands.parsers)}."
+        inner = [f"{name} {word}" for name, each in commands.parsers.items() if word in (each.commands or ())]
         raise SettingsError(
             f"{parser.prog}: {word!r} is no {commands.word.lower()}.",
-            remedy=nearest(word, commands.parsers, f"Give one of {known}."),
+            remedy=f"Did you mean {inner[0]}?" if inner else nearest(word, commands.parsers, otherwise),
         )
 
 

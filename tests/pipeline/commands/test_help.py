@@ -85,6 +85,7 @@ def test_an_old_name_says_the_new_one(old: str, capsys: pytest.CaptureFixture[st
     ("arguments", "words"),
     [
         (["adit", "dataset"], "'adit' is no command. Did you mean audit?"),
+        (["merge", "a", "b"], "'merge' is no command. Did you mean dataset merge?"),
         (["xyzzy"], "'xyzzy' is no command. Give one of fetch, "),
         (["--verson"], "'--verson' is no command."),
         (["dataset", "verfy", "dataset"], "'verfy' is no action. Did you mean verify?"),
