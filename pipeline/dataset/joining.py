@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.dataset.clip_shards import finished_shards, missing_shards
 from pipeline.dataset.folder import changed_settings
-from pipeline.dataset.storage import read_json, spool_folder
+from pipeline.dataset.storage import read_json, spool_folder, sync_folder
 from schemas.addresses import is_remote
 from schemas.dataset import (
     CUTS_PATH,
@@ -180,15 +180,6 @@ def _place(source: Path, target: Path, root: Path) -> bool:
         os.utime(local, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         os.replace(local, target)
     return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Puts the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _some(values: Sequence[Any]) -> str:

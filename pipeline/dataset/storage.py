@@ -65,7 +65,7 @@ def publish_file(local: Path, root: str, relative: str) -> None:
     with open(local, "rb") as written:
         os.fsync(written.fileno())
     os.replace(local, final)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def publish_text(text: str, root: str, relative: str) -> None:
@@ -94,7 +94,7 @@ def publish_texts(texts: Mapping[str, str], root: str) -> None:
             else:
                 publish_file(local, root, relative)
     for folder in {os.path.dirname(relative) for relative in texts}:
-        _sync_folder(join(root, folder))
+        sync_folder(join(root, folder))
 
 
 def write_table(table: TableSpec, rows: Iterable[Mapping[str, Any]], path: Path) -> int:
@@ -173,7 +173,8 @@ def read_bytes(path: str) -> bytes:
     return bucket_of(path).read(path)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str | Path) -> None:
+    """Puts the names in a folder of this machine on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

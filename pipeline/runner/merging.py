@@ -19,13 +19,14 @@ from typing import Any
 from pipeline.dataset.card import publish_documents
 from pipeline.dataset.folder import storage_as_dataset_errors
 from pipeline.dataset.folder_lock import RunLock
-from pipeline.dataset.joining import Placed, opened_sources, place_files, sync_folder
+from pipeline.dataset.joining import Placed, opened_sources, place_files
 from pipeline.dataset.settling import settle
 from pipeline.dataset.storage import (
     SPOOL,
     publish_text,
     read_json,
     spool_folder,
+    sync_folder,
     typed_storage_errors,
 )
 from pipeline.dataset.verification import verify
