@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import SEE_SETTINGS, add_dataset, add_workers
 from schemas.command_line import CommandParser, Commands, add_overrides, at_least_one
 from schemas.errors import SettingsError, SourceError
 from schemas.escaping import shown
 from schemas.places import folder_to_write, plain_file_to_write, plain_folder_to_write
+
+if TYPE_CHECKING:
+    from pipeline.studio.recorded_motion import Take
 
 MANIFEST = "clips.csv"
 PICTURES = (".jpg", ".jpeg", ".png")
@@ -82,6 +86,11 @@ def _add_filming(parser: CommandParser) -> None:
         metavar="FOLDER",
         help="JPEG or PNG pictures to put behind people (default: made-up backgrounds)",
     )
+    parser.add_argument(
+        "--motion",
+        metavar="FILE",
+        help="an .npz of motion capture, of which every clip shows a random part (default: made-up movements)",
+    )
     add_overrides(
         parser, what="the studio", see="all of them: python -m pipeline settings studio", form="FIELD=VALUE"
     )
@@ -131,19 +140,20 @@ def _film(options: argparse.Namespace) -> int:
     from rich.progress import track
 
     from pipeline.studio.clip import StudioClip
+    from pipeline.studio.recorded_motion import recorded_script
     from pipeline.studio.settings import StudioSettings
     from schemas.settings import with_overrides
 
     _check_filming(options)
     settings = with_overrides(StudioSettings(), options.overrides)
-    backgrounds = _backgrounds(options.backgrounds)
+    backgrounds, takes = _backgrounds(options.backgrounds), _takes(options.motion)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / MANIFEST, "w", newline="") as file:
         manifest = csv.writer(file)
         manifest.writerow(["clip_id", "source_id", "uri", "focal_px", "licence"])
         for seed in track(range(options.seed, options.seed + options.clips), description="filming"):
-            clip = StudioClip(seed, settings, backgrounds)
+            clip = StudioClip(seed, settings, backgrounds, recorded_script(takes, seed, settings))
             path = clip.write(out)
             manifest.writerow(
                 [clip.clip_id, clip.clip_id, path.name, repr(float(clip.camera.K[0, 0])), "CC0-1.0"]
@@ -166,7 +176,9 @@ def _portraits(options: argparse.Namespace) -> int:
     at_least_one(options, "per_clip")
     settings = with_overrides(StudioSettings(), options.overrides)
     seeds = track(range(options.seed, options.seed + options.clips), description="portraits")
-    rows = portraits_of(seeds, settings, options.per_clip, _backgrounds(options.backgrounds))
+    rows = portraits_of(
+        seeds, settings, options.per_clip, _backgrounds(options.backgrounds), _takes(options.motion)
+    )
     count = write_table(PORTRAITS, rows, Path(options.out))
     print(f"wrote {count} portrait(s) into {shown(options.out)}")
     return 0
@@ -226,6 +238,13 @@ def _check_filming(options: argparse.Namespace) -> None:
     at_least_one(options, "clips")
     if options.seed < 0:
         raise SettingsError(f"--seed cannot be {options.seed}.", remedy="Give 0 or more.")
+
+
+def _takes(file: str | None) -> list[Take]:
+    """Recorded movements; none where no file is given."""
+    from pipeline.studio.recorded_motion import read_takes
+
+    return [] if file is None else read_takes(Path(file))
 
 
 def _backgrounds(folder: str | None) -> list[Path]:

@@ -15,6 +15,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.studio.filming import Film, developed
 from pipeline.studio.performance import Script
+from pipeline.studio.recorded_motion import RecordedScript
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.stage import Stage
 from pipeline.studio.wardrobe import LAG_S, Actor, Sliding
@@ -50,11 +51,17 @@ class BodyPose:
 class StudioClip:
     """One person's clip. The same seed, settings and backgrounds give the same numbers."""
 
-    def __init__(self, seed: int, settings: StudioSettings, backgrounds: list[Path] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        settings: StudioSettings,
+        backgrounds: list[Path] | None = None,
+        script: RecordedScript | None = None,
+    ) -> None:
         self.seed, self.settings = seed, settings
         streams = [np.random.default_rng([seed, part]) for part in range(4)]
-        self.stage = Stage(settings, streams[0], backgrounds or [])
-        self.script = Script(streams[1])
+        self.stage = Stage(settings, streams[0], backgrounds or [], np.random.default_rng([seed, 5]))
+        self.script = script or Script(streams[1])
         self.is_loose = bool(streams[2].uniform() < settings.loose_share)
         self._actor_stream = streams[2]
 
@@ -96,10 +103,13 @@ class StudioClip:
         pose, before = performance.pose
         actor, stage = self.actor, self.stage
         body = actor.body_vertices(pose)
-        place, turn = self._place(body, time_s), stage.turn(time_s)
+        place = self._place(body, time_s)
         slide = self._sliding.at(time_s) if self._sliding is not None else None
         surface = actor.surface(pose, before if self.is_loose else None, slide)
-        return Instant(surface=(surface + place) @ turn.T, body=(body + place) @ turn.T)
+        return Instant(
+            surface=stage.cam_from_stage(surface + place, time_s),
+            body=stage.cam_from_stage(body + place, time_s),
+        )
 
     def _place(self, body: np.ndarray, time_s: float) -> np.ndarray:
         """(3,) metres that bring a posed body (V, 3) to where it stands on the stage."""
@@ -109,8 +119,8 @@ class StudioClip:
     def body_at(self, time_s: float) -> BodyPose:
         """The numbers of which `at(time_s).body` are the vertices.
 
-        With the camera's turn C, the place p on the stage and the body's pelvis J:
-        C (R (v - J) + J + p) = C R (v - J) + J + [C (J + p) - J].
+        With the camera's turn C (of directions; c of points), the place p on the stage and the body's pelvis J:
+        c(R (v - J) + J + p) = C R (v - J) + J + [c(J + p) - J].
         """
         pose = self.script.at(np.array([time_s])).pose[0]
         turn, actor = self.stage.turn(time_s), self.actor
@@ -118,7 +128,8 @@ class StudioClip:
         turned = pose.copy()
         turned[0] = rotvec_from_rotation(turn @ rotation_from_rotvec(pose[0]))
         place = self._place(actor.body_vertices(pose), time_s)
-        return BodyPose(pose=turned, betas=actor.betas, translation=turn @ (pelvis + place) - pelvis)
+        translation = self.stage.cam_from_stage(pelvis + place, time_s) - pelvis
+        return BodyPose(pose=turned, betas=actor.betas, translation=translation)
 
     def pictures(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 of every frame, in order."""
@@ -152,6 +163,8 @@ class StudioClip:
             "action": self.script.action,
             "is_loose": self.is_loose,
         }
+        if isinstance(self.script, RecordedScript):
+            facts["motion"] = self.script.as_facts()
         path.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n")
         return path
 
@@ -164,7 +177,9 @@ class StudioClip:
                 raise ValueError(
                     f"format {abbreviated(facts['format'])} version {abbreviated(facts['format_version'])}"
                 )
-            return cls(whole_number(facts["seed"], "seed"), from_dict(StudioSettings, facts["settings"]))
+            script = RecordedScript.from_facts(facts["motion"]) if "motion" in facts else None
+            seed = whole_number(facts["seed"], "seed")
+            return cls(seed, from_dict(StudioSettings, facts["settings"]), script=script)
         except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
             raise DatasetError(
                 f"{facts_path} does not describe a studio clip: {error}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,23 @@ from pipeline.geometry.posed_surface import PosedSurface
 from pipeline.method.portraits import portrait_row
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.filming import Film, developed
+from pipeline.studio.recorded_motion import Take, recorded_script
 from pipeline.studio.settings import StudioSettings
 
 
 def portraits_of(
-    seeds: Iterable[int], settings: StudioSettings, per_clip: int, backgrounds: list[Path]
+    seeds: Iterable[int],
+    settings: StudioSettings,
+    per_clip: int,
+    backgrounds: list[Path],
+    takes: Sequence[Take] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `portraits`: of every seed's clip `per_clip` pictures at even times, one person a picture."""
+    """Rows of `portraits`: of every seed's clip `per_clip` pictures at even times, one person a picture.
+
+    `takes` are recorded movements that replace the made-up ones.
+    """
     for seed in seeds:
-        clip = StudioClip(seed, settings, backgrounds)
+        clip = StudioClip(seed, settings, backgrounds, recorded_script(takes, seed, settings))
         film, noise = Film(clip.actor, clip.stage), np.random.default_rng([seed, 4])
         for number, time_s in enumerate(np.linspace(0, settings.duration_s, per_clip, endpoint=False)):
             surface = clip.at(time_s).surface

@@ -19,6 +19,15 @@ class StudioSettings:
     """Height of the film's pictures."""
     width_px: int = 640
     """Width of the film's pictures."""
+    least_focal: float = 1.1
+    """Shortest focal length over the picture's longer side (ratio); phones film with .8. Distances follow, so that
+    people fill the picture alike."""
+    most_focal: float = 2.4
+    """Longest (ratio)."""
+    pitch_deg: float = 0.0
+    """Standard deviation of the camera's pitch about the place of the set; at most 2.5 times as much."""
+    roll_deg: float = 0.0
+    """Standard deviation of its roll, likewise."""
     supersampling: int = 2
     """Rays per pixel along each side (count)."""
     subdivisions: int = 1
@@ -44,6 +53,18 @@ class StudioSettings:
                 raise SettingsError(
                     f"setting 'studio.{name}' cannot be {getattr(self, name)!r}.",
                     remedy="Give a number above 0.",
+                )
+        if not 0.3 <= self.least_focal <= self.most_focal:
+            raise SettingsError(
+                f"setting 'studio.least_focal' cannot be {self.least_focal!r} with studio.most_focal "
+                f"{self.most_focal!r}.",
+                remedy="Give 0.3 or more, and not more than studio.most_focal.",
+            )
+        for name in ("pitch_deg", "roll_deg"):
+            if not 0 <= getattr(self, name) <= 30:
+                raise SettingsError(
+                    f"setting 'studio.{name}' cannot be {getattr(self, name)!r}.",
+                    remedy="Give 0 to 30 degrees.",
                 )
         if not 0 <= self.slide_m <= 0.1:
             raise SettingsError(

@@ -13,6 +13,10 @@ from pipeline.geometry.camera import Camera
 from pipeline.studio.settings import StudioSettings
 from schemas.errors import SourceError
 
+MIDDLE_HEIGHT_M = 0.9
+"""Height of the point about which a camera is tilted, above the floor."""
+MAX_TILT_SIGMAS = 2.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lamp:
@@ -28,15 +32,23 @@ class Lamp:
 class Stage:
     """One place: everything but the person, drawn once."""
 
-    def __init__(self, settings: StudioSettings, rng: np.random.Generator, backgrounds: list[Path]) -> None:
+    def __init__(
+        self,
+        settings: StudioSettings,
+        rng: np.random.Generator,
+        backgrounds: list[Path],
+        tilt_rng: np.random.Generator,
+    ) -> None:
         self._settings = settings
         hw = (settings.height_px, settings.width_px)
-        focal = float(rng.uniform(1.1, 2.4) * max(hw))
+        focal = float(rng.uniform(settings.least_focal, settings.most_focal) * max(hw))
         self.camera = Camera(np.array([[focal, 0, hw[1] / 2], [0, focal, hw[0] / 2], [0, 0, 1.0]]), hw)
         fill = rng.uniform(0.62, 0.8)
         self.distance_m = float(focal * 1.75 / (fill * hw[0]))
         # Feet stay above the lower border and an upright head below the upper one, whatever the share of the picture.
         self.eye_height_m = float(rng.uniform(max(0.6, 1.75 - 0.8 / fill), 0.78 / fill))
+        self._middle_m = np.array([0.0, self.eye_height_m - MIDDLE_HEIGHT_M, self.distance_m])
+        self._tilt = _tilt(settings, tilt_rng)
         warm = rng.uniform(0.85, 1.15)
         self.ambient = rng.uniform(0.25, 0.5) * np.array([1.0, 1.0, 1 / warm])
         self.lamps = [
@@ -60,7 +72,21 @@ class Stage:
         self._still: np.ndarray | None = None
 
     def turn(self, time_s: float) -> np.ndarray:
-        """(3, 3) camera_from_stage: how a hand-held camera is turned at a time; the identity on a tripod."""
+        """(3, 3) camera_from_stage of directions: the camera's tilt, then how it is shaken at a time."""
+        shake = self._shake(time_s)
+        return shake if self._tilt is None else shake @ self._tilt
+
+    def cam_from_stage(self, points: np.ndarray, time_s: float) -> np.ndarray:
+        """Points (..., 3) of the stage before the camera at a time: S (T (p - m) + m).
+
+        S is the shake and T the tilt, about the middle m of a person in the middle of the set, who stays in view.
+        """
+        if self._tilt is not None:
+            points = (points - self._middle_m) @ self._tilt.T + self._middle_m
+        return points @ self._shake(time_s).T
+
+    def _shake(self, time_s: float) -> np.ndarray:
+        """(3, 3) how a hand-held camera is turned at a time; the identity on a tripod."""
         if not self._is_hand_held:
             return np.eye(3)
         waves = np.sin(self._shake_rate * time_s + self._shake_phase).mean(axis=0)
@@ -72,7 +98,7 @@ class Stage:
         return (1 + waves[0]) * (1 + 0.5 * waves[1:])
 
     def backdrop(self, time_s: float) -> np.ndarray:
-        """(H, W, 3) float32 linear colours of a background at infinity, which turns with the camera."""
+        """(H, W, 3) float32 linear colours of a background at infinity, which moves as the camera is shaken."""
         if self._still is None or self._is_hand_held:
             self._still = self._turned_backdrop(time_s)
         return self._still
@@ -82,11 +108,21 @@ class Stage:
         height, width = self._backdrop.shape[:2]
         v, u = np.mgrid[: camera.hw[0], : camera.hw[1]] + 0.5
         ray = np.stack([(u - camera.K[0, 2]), (v - camera.K[1, 2]), np.full_like(u, camera.K[0, 0])], axis=-1)
-        ray = ray @ self.turn(time_s)  # stage_from_camera is the transpose: a row vector times the matrix
+        ray = ray @ self._shake(time_s)  # stage_from_camera is the transpose: a row vector times the matrix
         x = camera.K[0, 0] * ray[..., 0] / ray[..., 2] + width / 2
         y = camera.K[1, 1] * ray[..., 1] / ray[..., 2] + height / 2
         maps = ((x - 0.5).astype(np.float32), (y - 0.5).astype(np.float32))
         return cv2.remap(self._backdrop, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+
+def _tilt(settings: StudioSettings, rng: np.random.Generator) -> np.ndarray | None:
+    """(3, 3) camera_from_level: pitch (positive looks down), then roll; None for a level camera."""
+    if settings.pitch_deg == 0 and settings.roll_deg == 0:
+        return None
+    sigmas = np.clip(rng.standard_normal(2), -MAX_TILT_SIGMAS, MAX_TILT_SIGMAS)
+    pitch, roll = sigmas * [settings.pitch_deg, settings.roll_deg]
+    tilt = Rotation.from_euler("z", roll, degrees=True) * Rotation.from_euler("x", pitch, degrees=True)
+    return tilt.as_matrix()
 
 
 def _direction(rng: np.random.Generator) -> np.ndarray:
