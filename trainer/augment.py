@@ -23,6 +23,8 @@ def flipped(batch: Batch) -> Batch:
         name: getattr(batch, name).flip(-1)
         for name in ("inputs", "target", "photo_depth", "base_depth", "references", "valid")
     }
+    if batch.true_depth is not None:
+        mirrored["true_depth"] = batch.true_depth.flip(-1)
     return replace(
         batch,
         motion=batch.motion.flip(-1) * signs,
@@ -51,6 +53,8 @@ def moved(batch: Batch, rows_px: int, columns_px: int) -> Batch:
         name: _shifted(getattr(batch, name), rows_px, columns_px, size)
         for name in ("inputs", "target", "photo_depth", "base_depth", "motion", "valid")
     }
+    if batch.true_depth is not None:
+        content["true_depth"] = _shifted(batch.true_depth, rows_px, columns_px, size)
     return replace(batch, K=K, **content)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -46,6 +46,8 @@ class Batch:
     reference_numbers: Tensor
     """(B, N) int64: which of the sample's stored references these are; -1 for padding."""
     sample_ids: tuple[str, ...]
+    true_depth: Tensor | None = None
+    """(B, 1, 256, 256) float32 metres, 0 = unknown; only where a run is supervised (`losses.gamma_truth`)."""
     bad_rows: tuple[str, ...] = ()
     """What was wrong with rows that could not be read. Each is a sample without a body, which costs nothing."""
 
@@ -76,13 +78,20 @@ class Batch:
         K[:, 0, 2] -= window[1].start
         K[:, 1, 2] -= window[0].start
         cut = {name: getattr(self, name)[..., *window] for name in ("base_depth", "motion", "valid")}
+        cut["true_depth"] = self.true_depth[..., *window] if self.true_depth is not None else None
         finer = tuple(slice(part.start * self.photo_scale, part.stop * self.photo_scale) for part in window)
         cut |= {name: getattr(self, name)[..., *finer] for name in ("target", "photo_depth")}
         return replace(self, K=K, **cut)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in _TENSORS})
+        return self.mapped(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every tensor changed."""
+        tensors = {name: getattr(self, name) for name in _TENSORS}
+        changed: dict[str, Any] = {name: change(each) for name, each in tensors.items() if each is not None}
+        return replace(self, **changed)
 
 
 _TENSORS = tuple(field.name for field in fields(Batch) if field.name not in ("sample_ids", "bad_rows"))
@@ -186,9 +195,17 @@ def collate(parts: Sequence[Batch]) -> Batch:
             tensors = [_padded(tensor, count, name) for tensor in tensors]
         return torch.cat(tensors)
 
+    if any(part.true_depth is not None for part in parts):
+        parts = [
+            part
+            if part.true_depth is not None
+            else replace(part, true_depth=torch.zeros_like(part.base_depth))
+            for part in parts
+        ]
     ids = tuple(sample_id for part in parts for sample_id in part.sample_ids)
     bad = tuple(why for part in parts for why in part.bad_rows)
-    return replace(parts[0], sample_ids=ids, bad_rows=bad, **{name: joined(name) for name in _TENSORS})
+    tensors = {name: joined(name) for name in _TENSORS if getattr(parts[0], name) is not None}
+    return replace(parts[0], sample_ids=ids, bad_rows=bad, **tensors)
 
 
 def _padded(tensor: Tensor, count: int, name: str) -> Tensor:

@@ -28,7 +28,8 @@ class DataSettings:
     held_out: tuple[str, ...] = ()
     """Sources (or tracks) held out by name; replaces the choice by hash."""
     truth: str | None = None
-    """Folder with true depth of held-out samples (`python -m pipeline studio truth`): validation reports the errors."""
+    """Folder with true depth of samples (`python -m pipeline studio truth`): validation reports the errors of those
+    held out; those of training samples supervise where `losses.gamma_truth` says so."""
     max_references: int = 6
     """References used per target and step; drawn anew each epoch where a sample has more."""
     background: Literal["zero", "keep", "replace"] = "zero"
@@ -105,7 +106,8 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """L = L_photo + gamma_smooth L_smooth + gamma_reg L_reg; metres, means over mask pixels."""
+    """L = gamma_photo L_photo + gamma_smooth L_smooth + gamma_reg L_reg + gamma_truth L_truth; metres, means over mask
+    pixels."""
 
     alpha: float = 0.85
     """Weight of the SSIM term against the colour difference."""
@@ -121,10 +123,18 @@ class LossSettings:
     """Each pixel counts with its best reference instead of all."""
     gamma_smooth: float = 1.0
     gamma_reg: float = 0.1
+    gamma_photo: float = 1.0
+    """0 leaves the pictures' agreement out, and costs nothing: for a run that known depth alone supervises."""
+    gamma_truth: float = 0.0
+    """Weight of supervision by known depth (`--truth`), for data of which it is known: studio people. 0: none, as the
+    method has it."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.alpha <= 1, "losses.alpha", self.alpha, "Give a share between 0 and 1.")
         _require(self.ssim_constant > 0, "losses.ssim_constant", self.ssim_constant, "Give a number above 0.")
+        for name in ("gamma_photo", "gamma_truth"):
+            value = getattr(self, name)
+            _require(value >= 0, f"losses.{name}", value, "Give 0 or more.")
         levels = self.pyramid_levels
         _require(1 <= levels <= 5, "losses.pyramid_levels", levels, "Give 1 to 5.")
 

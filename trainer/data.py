@@ -35,6 +35,7 @@ from trainer.augment import drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
 from trainer.colour import ColourDraw
 from trainer.config import DataSettings
+from trainer.truth import Truths
 
 CACHED_BYTES = 256 * 2**20
 """Row groups kept in memory by each loading process."""
@@ -151,7 +152,9 @@ class Samples(TorchDataset[Batch]):
         seed: int,
         training: bool,
         photo_px: int = MAP_PX,
+        truths: Truths | None = None,
     ) -> None:
+        self._truths = truths
         self._index, self._settings, self._seed, self._training = list(index), settings, seed, training
         self._photo_px = photo_px
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
@@ -226,6 +229,8 @@ class Samples(TorchDataset[Batch]):
             with naming(self._index[position]):
                 batch = batch_of_row(row, settings, colours, photo_px=self._photo_px, backdrop=backdrop)
                 batch = replace(batch, reference_numbers=torch.tensor([numbers]))
+            if self._truths is not None:
+                batch = self._with_truth(batch, self._truths)
         except DatasetError as error:
             return bodiless_batch(self._index[position].sample_id, str(error), self._photo_px)
         if self._training and settings.flip and rng.uniform() < 0.5:
@@ -233,6 +238,12 @@ class Samples(TorchDataset[Batch]):
         if self._training and settings.crop_jitter:
             batch = moved(batch, *drawn_shift(batch, settings.crop_jitter, rng))
         return batch
+
+    def _with_truth(self, batch: Batch, truths: Truths) -> Batch:
+        """A batch of one with its true depth; unknown everywhere where there is none of it."""
+        depth_m = truths.depth_m(batch.sample_ids[0], batch.K[0].double().numpy(), (MAP_PX, MAP_PX))
+        known = np.zeros((MAP_PX, MAP_PX)) if depth_m is None else depth_m
+        return replace(batch, true_depth=torch.from_numpy(known.astype(np.float32))[None, None])
 
 
 @contextmanager

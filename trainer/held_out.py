@@ -77,6 +77,25 @@ def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
     return truths
 
 
+def supervision(settings: Settings, training: Sequence[SampleRef]) -> Truths | None:
+    """The true depth that supervises, None without `losses.gamma_truth`. Raises SettingsError where it is missing."""
+    if settings.losses.gamma_truth == 0:
+        return None
+    folder = settings.data.truth
+    if folder is None:
+        raise SettingsError(
+            f"setting 'losses.gamma_truth' is {settings.losses.gamma_truth!r}, but no true depth is given.",
+            remedy="Give the folder with --truth (`python -m pipeline studio truth` makes it), or set it to 0.",
+        )
+    truths = Truths(Path(folder))
+    if not any(ref.sample_id in truths for ref in training):
+        raise SettingsError(
+            f"{folder} holds the true depth of none of the {len(training)} training samples.",
+            remedy="Make it with `python -m pipeline studio truth`, or set losses.gamma_truth=0.",
+        )
+    return truths
+
+
 def validation_lines(step: int, found: Validation) -> Iterator[str]:
     """What is said about a validation."""
     yield (

@@ -99,6 +99,21 @@ def reg_loss(offset: Tensor, mask: Tensor) -> Tensor:
     return _masked_mean(offset.abs(), mask)
 
 
+def truth_loss(offset: Tensor, base: Tensor, truth: Tensor) -> Tensor:
+    """(B,) min_c mean |D - D_true - c| over the pixels that both know, metres: what `depth_errors` measures.
+
+    D = base + offset; all (B, 1, H, W), 0 in `base` and `truth` = unknown. The best constant c is the median of the
+    difference: where a body stands says nothing about its shape. Samples without a known pixel give 0.
+    """
+    known = (base > 0) & (truth > 0)
+    error = (base + offset - truth).flatten(1)
+    with torch.no_grad():
+        median = (
+            torch.where(known.flatten(1), error, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
+        )
+    return _masked_mean((error - median).abs().view_as(offset), known.to(offset.dtype))
+
+
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from trainer.batch import Batch
 from trainer.config import LossSettings
-from trainer.losses import photo_loss, reg_loss, smooth_loss
+from trainer.losses import photo_loss, reg_loss, smooth_loss, truth_loss
 from trainer.metrics import MIN_PIXELS, DepthErrors, depth_errors, mean_errors
 from trainer.truth import Truths
 from trainer.warp import pixel_rays, project, reference_points, sample_at
@@ -28,12 +28,13 @@ class Losses:
     """(B,) like the next two; no gradient."""
     smooth: Tensor
     reg: Tensor
+    truth: Tensor | None = None
+    """Likewise, where known depth supervises."""
 
     def means(self) -> dict[str, float]:
         """Plain numbers for logs."""
-        return {
-            name: float(getattr(self, name).detach().mean()) for name in ("total", "photo", "smooth", "reg")
-        }
+        terms = {name: getattr(self, name) for name in ("total", "photo", "smooth", "reg", "truth")}
+        return {name: float(term.detach().mean()) for name, term in terms.items() if term is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +104,26 @@ class Validation:
 
 
 def losses_of(batch: Batch, offset: Tensor, settings: LossSettings) -> Losses:
-    """L = L_photo + gamma_smooth L_smooth + gamma_reg L_reg of an offset (B, 1, H, W) in metres."""
-    warped, counted = warped_references(batch, offset)
-    photo = photo_loss(batch.target, warped, counted, settings)
+    """L = gamma_photo L_photo + gamma_smooth L_smooth + gamma_reg L_reg of an offset (B, 1, H, W) in metres.
+
+    And gamma_truth L_truth, where the batch has true depth. A term of weight 0 is not computed: `photo` is 0 then.
+    """
     smooth, reg = smooth_loss(offset, batch.mask), reg_loss(offset, batch.mask)
-    total = photo + settings.gamma_smooth * smooth + settings.gamma_reg * reg
-    return Losses(total=total.mean(), photo=photo.detach(), smooth=smooth.detach(), reg=reg.detach())
+    photo, truth = torch.zeros_like(reg), None
+    if settings.gamma_photo:
+        warped, counted = warped_references(batch, offset)
+        photo = photo_loss(batch.target, warped, counted, settings)
+    total = settings.gamma_photo * photo + settings.gamma_smooth * smooth + settings.gamma_reg * reg
+    if settings.gamma_truth and batch.true_depth is not None:
+        truth = truth_loss(offset, batch.base_depth, batch.true_depth)
+        total = total + settings.gamma_truth * truth
+    return Losses(
+        total=total.mean(),
+        photo=photo.detach(),
+        smooth=smooth.detach(),
+        reg=reg.detach(),
+        truth=truth.detach() if truth is not None else None,
+    )
 
 
 def warped_references(batch: Batch, offset: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from trainer.config import Settings
 from trainer.corrections import CorrectionTable
 from trainer.data import Samples
 from trainer.evidence import conclusion
-from trainer.held_out import HeldOut, validation_lines
+from trainer.held_out import HeldOut, supervision, validation_lines
 from trainer.loading import Loader
 from trainer.model import ReconNet, parameter_count
 from trainer.objective import Validation
@@ -55,7 +55,12 @@ class Run:
         self.average = copy.deepcopy(self.model) if train.average_decay is not None else None
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=train.learning_rate)
         self.training = Samples(
-            data.training, settings.data, seed=seed, training=True, photo_px=settings.losses.photo_px
+            data.training,
+            settings.data,
+            seed=seed,
+            training=True,
+            photo_px=settings.losses.photo_px,
+            truths=supervision(settings, data.training),
         )
         self.held_out = HeldOut(data.held_out, settings, stopping)
         learns = settings.corrections.learn
