@@ -30,7 +30,9 @@ from trainer.truth import Truths
 
 def truth_folder(root: Path, names: list[str]) -> Path:
     for name in names:
-        Truth(depth_m=sphere_depth(MAP_PX, RADIUS_M), K=map_intrinsics(MAP_PX)).save(prediction_path(root, name))
+        Truth(depth_m=sphere_depth(MAP_PX, RADIUS_M), K=map_intrinsics(MAP_PX)).save(
+            prediction_path(root, name)
+        )
     return root
 
 
