@@ -24,22 +24,16 @@ class Adam:
             for name, variables in groups.items()
         }
 
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
-        for variable in (each for some in self._groups.values() for each in some):
-            variable.grad = None
-
     @torch.no_grad()
-    def step(self, rates: Mapping[str, float]) -> None:
-        """One step of every variable that has a gradient. All have one in the same steps."""
+    def step(self, gradients: Mapping[str, Sequence[Tensor]], rates: Mapping[str, float]) -> None:
+        """One step of every variable, whose gradients come in the same groups."""
         self._steps += 1
         beta1, beta2 = self._betas
         first, second = 1 - beta1**self._steps, (1 - beta2**self._steps) ** 0.5
         for name, variables in self._groups.items():
-            for variable, (mean, square) in zip(variables, self._moments[name], strict=True):
-                gradient = variable.grad
-                if gradient is None:
-                    continue
+            for variable, gradient, (mean, square) in zip(
+                variables, gradients[name], self._moments[name], strict=True
+            ):
                 mean.lerp_(gradient, 1 - beta1)
                 square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
                 spread = (square.sqrt() / second).add_(self._eps)

@@ -1,4 +1,4 @@
-"""What the fit of a track minimises, one function per term.
+"""What the fit of a track minimises: weights and scales of its terms, whose sums are compiled (`term_kernels`).
 
 rho(r; s) = r^2 / (1 + r^2 / s^2) is Geman-McClure's robust square, h the person's size in pixels. Every term is a mean
 over frames, and accelerations are per squared 1/30 s of presentation time, so that the weights mean the same at every
@@ -8,13 +8,11 @@ frame rate and track length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.geometry.outline_kernel import fill_silhouette_slopes
 from schemas.conventions import JOINT_COUNT, LANDMARK_COUNT
 
 UNIT_TIME_S = 1 / 30
@@ -68,9 +66,11 @@ LEAST_LIFTED_SIGMA_M = 0.02
 OUTSIDE_SIGMA = 0.03
 INSIDE_SIGMA = 0.04
 
-KNEES, LEFT_ELBOW, RIGHT_ELBOW = slice(3, 5), 17, 18
-"""Rows of the body pose (joint - 1)."""
-MAX_KNEE_RAD, MAX_ELBOW_RAD = 2.5, 2.6
+HINGES = np.array([3 * 3, 3 * 4, 3 * 17 + 1, 3 * 18 + 1])
+"""Knees (about x) and elbows (about y), left and right: places in the body pose (joint - 1), laid out in one line."""
+HINGE_SIGNS = np.array([1.0, 1.0, -1.0, 1.0])
+LARGEST_HINGE_RAD = np.array([2.5, 2.5, 2.6, 2.6])
+"""They bend from 0 to this, elbows about -y left and +y right."""
 TOES, HANDS = (10, 11), (22, 23)
 
 
@@ -95,22 +95,6 @@ def rho(squares: Tensor, sigma: float) -> Tensor:
     return squares / (1 + squares / sigma**2)
 
 
-def project(points: Tensor, lens: Tensor) -> Tensor:
-    """Pixels (..., 2) of camera points (..., 3) by lens [f_x, f_y, c_x, c_y]."""
-    return points[..., :2] / points[..., 2:].clamp(min=NEAREST_Z_M) * lens[:2] + lens[2:]
-
-
-def landmark_term(uv: Tensor, seen_px: Tensor, size_px: Tensor, weight: Tensor, sigma: float) -> Tensor:
-    """sum_k w_k rho(|u_k - seen_k| / h), mean over frames."""
-    squares = ((uv - seen_px) / size_px[:, None, None]).square().sum(-1)
-    return (weight * rho(squares, sigma)).sum(1).mean()
-
-
-def world_term(points: Tensor, seen_m: Tensor, weight: Tensor) -> Tensor:
-    """sum_k w_k rho(|x_k - seen_k|) of hip-centred metres, mean over frames."""
-    return (weight * rho((points - seen_m).square().sum(-1), WORLD_SIGMA_M)).sum(1).mean()
-
-
 def lifted_term(
     points: Tensor, lifted: LiftedTensors, turns: Tensor, log_scale: Tensor, weight: Tensor
 ) -> Tensor:
@@ -123,19 +107,6 @@ def lifted_term(
     apart = points @ lifted.camera_from_ray - torch.exp(log_scale) * (lifted.points @ turns.transpose(1, 2))
     squares = (apart * lifted.precision).square().sum(-1)
     return (weight * rho(squares, LIFTED_SIGMA)).sum(1).mean()
-
-
-def extremity_term(body_pose: Tensor, stiffness: Tensor) -> Tensor:
-    """sum_j stiffness_j theta_j^2, mean over frames."""
-    return (stiffness * body_pose.square()).sum((1, 2)).mean()
-
-
-def hinge_term(body_pose: Tensor) -> Tensor:
-    """Squared angles beyond the range of knees (0..2.5 about +x) and elbows (0..2.6 about -y left, +y right)."""
-    knees = body_pose[:, KNEES, 0]
-    elbows = torch.stack([-body_pose[:, LEFT_ELBOW, 1], body_pose[:, RIGHT_ELBOW, 1]], 1)
-    beyond = [-knees, -elbows, knees - MAX_KNEE_RAD, elbows - MAX_ELBOW_RAD]
-    return torch.stack([torch.relu(part).square().sum(1).mean() for part in beyond]).sum()
 
 
 class Acceleration:
@@ -151,23 +122,15 @@ class Acceleration:
         before, after = steps[:-1], steps[1:]
         self.tied = np.maximum(before, after) * UNIT_TIME_S <= MAX_GAP_S
         share = np.where(self.tied, (before + after) / 2, 0.0)
-        self._before, self._at, self._after = (
-            _column(2 / (before * (before + after))),
-            _column(-2 / (before * after)),
-            _column(2 / (after * (before + after))),
-        )
-        self._share = _column(share / max(share.sum(), 1e-12))[:, 0]
+        factors = 2 / (before * (before + after)), -2 / (before * after), 2 / (after * (before + after))
+        self._before, self._at, self._after = (_column(each) for each in factors)
+        self.times = np.stack([*factors, share / max(share.sum(), 1e-12)], axis=1)
+        """(T-2, 4): what x_{i-1}, x_i and x_{i+1} are multiplied by, and the triple's share of the time."""
 
     def of(self, values: Tensor) -> Tensor:
         """(T-2, N) accelerations of values (T, ...)."""
         flat = values.reshape(len(values), -1)
         return self._before * flat[:-2] + self._at * flat[1:-1] + self._after * flat[2:]
-
-    def mean_square(self, values: Tensor) -> Tensor:
-        """Squared length of the acceleration of values (T, ...), mean over the time that tied frames span."""
-        if not self.tied.any():
-            return values.new_zeros(())
-        return (self._share * self.of(values).square().sum(-1)).sum()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,63 +143,6 @@ class LiftedTensors:
     """(T, 33, 3) one over standard deviations."""
     camera_from_ray: Tensor
     """(T, 3, 3)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SilhouetteTensors:
-    """`Silhouettes` of T frames for `silhouette_term`."""
-
-    outside_px: Tensor
-    """(T, M, M) distances to the mask."""
-    cell_from_px: Tensor
-    """(T, 2, 3)."""
-    contour_px: Tensor
-    """(T, C, 2)."""
-    contour_weight: Tensor
-    """(T, C)."""
-
-
-def silhouette_term(
-    surface: Tensor, frames: Tensor, silhouettes: SilhouetteTensors, size_px: Tensor, lens: Tensor
-) -> Tensor:
-    """Surface points (N, S, 3) outside of the mask, and points of the outline far from every surface point.
-
-        mean_s rho(d_s / h; .03) + mean_c rho(min_s |c - u_s| / h; .04)
-
-    of N frames (N,) with sizes size_px (N,); d_s is the distance to the mask. lens: [f_x, f_y, c_x, c_y].
-    """
-    return _SilhouetteTerm.apply(surface, frames, silhouettes, size_px, lens)
-
-
-class _SilhouetteTerm(torch.autograd.Function):
-    """The compiled sum with its derivative: half of a step would go into copies of maps and tables of distances."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, surface: Tensor, frames: Tensor, given: SilhouetteTensors, size_px: Tensor, lens: Tensor
-    ) -> Tensor:
-        slope = torch.empty_like(surface, memory_format=torch.contiguous_format)
-        maps = (given.outside_px, given.cell_from_px, given.contour_px, given.contour_weight)
-        outside, cell_from_px, contour, weight = (each.numpy() for each in maps)
-        value = fill_silhouette_slopes(
-            surface.detach().numpy(),
-            lens.numpy(),
-            NEAREST_Z_M,
-            frames.numpy(),
-            size_px.numpy(),
-            outside,
-            cell_from_px,
-            contour,
-            weight,
-            (OUTSIDE_SIGMA, INSIDE_SIGMA),
-            slope.numpy(),
-        )
-        ctx.save_for_backward(slope)
-        return surface.new_tensor(value)
-
-    @staticmethod
-    def backward(ctx: Any, *by_value: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return by_value[0] * ctx.saved_tensors[0], None, None, None, None
 
 
 def _column(values: np.ndarray) -> Tensor:

@@ -37,34 +37,22 @@ def time_knots(pts_s: np.ndarray, spacing_s: float) -> Tensor:
 
 
 class SwingingTracks:
-    """Per-frame variables by name, each with swings on knots added. All lie in two leaves: few, large operations."""
+    """Per-frame variables with swings on knots added. All lie in two leaves: few, large operations."""
 
-    def __init__(self, own: dict[str, Tensor], pts_s: np.ndarray) -> None:
-        self._shapes = {name: value.shape[1:] for name, value in own.items()}
+    def __init__(self, own: np.ndarray, pts_s: np.ndarray) -> None:
+        """own (T, N): where they begin."""
         self._weights = knot_weights(pts_s)
-        self._own = torch.cat([value.reshape(len(pts_s), -1) for value in own.values()], 1)
+        self._own = torch.tensor(own, dtype=torch.float32)
         self._swings = torch.zeros(self._weights.shape[1], self._own.shape[1])
 
     def parameters(self) -> list[Tensor]:
         """The leaves: the variables' own values, then the swings."""
         return [self._own, self._swings]
 
-    def values(self) -> dict[str, Tensor]:
-        """(T, ...) by name."""
-        flat = torch.addmm(self._own, self._weights, self._swings)
-        parts = flat.split([shape.numel() for shape in self._shapes.values()], 1)
-        return {
-            name: part.view(len(flat), *shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+    def values(self) -> Tensor:
+        """(T, N)."""
+        return torch.addmm(self._own, self._weights, self._swings)
 
-
-def scale_free(depth_m: Tensor) -> Tensor:
-    """The number 1: the mean of depths (T,) by itself, with a gradient in the divisor only.
-
-    A picture cannot tell a small person from a large one further away. Accelerations of what is multiplied by this
-    are as large as before, but no smaller for smaller people: without it smoothness buys itself smaller people, and
-    the more so the more frames a second there are.
-    """
-    mean = depth_m.mean()
-    return mean.detach() / mean
+    def slopes(self, by_values: Tensor) -> list[Tensor]:
+        """Derivatives by the leaves of a number whose derivative by the values is by_values (T, N)."""
+        return [by_values, self._weights.T @ by_values]

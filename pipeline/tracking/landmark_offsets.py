@@ -11,8 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.tracking.articulated_body import ArticulatedBody
@@ -36,20 +34,6 @@ class LandmarkOffsets:
         for joint, parent in enumerate(body.parents):
             turned[:, joint] = local[:, joint] if parent < 0 else turned[:, parent] @ local[:, joint]
         return np.asarray((turned[:, self.joint] @ self.offset_m[..., None])[..., 0])
-
-
-class OffsetTensors:
-    """`LandmarkOffsets` for the fit."""
-
-    def __init__(self, offsets: LandmarkOffsets) -> None:
-        self._joint, self._offset = (
-            torch.from_numpy(offsets.joint),
-            torch.tensor(offsets.offset_m, dtype=torch.float32),
-        )
-
-    def turned(self, rotation: Tensor) -> Tensor:
-        """(T, 33, 3) of joints' rotations (T, 24, 3, 3)."""
-        return (rotation[:, self._joint] @ self._offset[..., None])[..., 0]
 
 
 @lru_cache(maxsize=1)

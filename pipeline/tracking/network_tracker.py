@@ -74,6 +74,6 @@ def portrait_of(frame: Frame, landmarks: Landmarks, image_px: int, crop_margin: 
     person = PersonSeen(region=landmarks.next_region)
     person.record(frame, landmarks)
     seen = observations_of(person, (frame.image.shape[0], frame.image.shape[1]))
-    (box,) = person_boxes(seen, silhouettes_of(seen, SILHOUETTE_THRESHOLD))
+    (box,) = person_boxes(seen, silhouettes_of(seen, SILHOUETTE_THRESHOLD, distances=False))
     crop = np.array([*(box[:2] + box[2:]) / 2, crop_margin * (box[2:] - box[:2]).max()])
     return Portrait(image=crop_image(frame.image, crop, image_px), crop_px=crop)

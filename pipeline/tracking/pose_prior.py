@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.tracking.prior_kernel import add_surprise_slopes
+
 PRIOR_FILE = Path(__file__).parents[1] / "body" / "data" / "pose_prior.npz"
 PRIOR_JOINTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21)
 """Toes and hands are not observed by motion capture."""
@@ -35,6 +37,8 @@ class PosePrior:
         self._factor = _tensor(np.swapaxes(factor, 1, 2))
         self._log_scale = _tensor(log_scale - log_scale.max())
         self._rows = torch.from_numpy(_ROWS)
+        self._means, self._log_scales = mean.astype(np.float32), log_scale - log_scale.max()
+        self._factors = np.ascontiguousarray(np.swapaxes(factor, 1, 2), np.float32)
 
     def surprise(self, body_pose: Tensor) -> Tensor:
         """(T,) of poses below the root (T, 23, 3); 0 at the mode of the only component.
@@ -46,6 +50,14 @@ class PosePrior:
         squares = torch.bmm(theta - self._mean, self._factor).square().sum(-1)
         tails = 0.5 * (FREEDOM + theta.shape[1]) * torch.log1p(squares / FREEDOM)
         return -2 * torch.logsumexp(self._log_scale[:, None] - tails, 0)
+
+    def add_slopes(self, values: np.ndarray, pose: int, weight: float, by_values: np.ndarray) -> float:
+        """weight times the mean of `surprise`, compiled, of values (T, N) whose axis-angles begin at column
+        `pose`; adds its derivative to by_values (T, N)."""
+        columns = (pose + 3 * _ROWS[:, None] + np.arange(3)).ravel()
+        return add_surprise_slopes(
+            values, columns, self._means, self._factors, self._log_scales, FREEDOM, weight, by_values
+        )
 
 
 def mirrored(values: np.ndarray) -> np.ndarray:

@@ -126,8 +126,11 @@ class LandmarkTracker:
         lens = known_lens(focal_px, stated_px, self._settings.camera)
         if lens.focal_px is None and self._settings.camera.lens == "estimated":
             lens = estimated_lens(seen, self._settings.camera)
-        # Outlines and distances take 80 kB a frame: made twice, so that only one person's are held at a time.
-        boxes = [person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD)) for person in seen]
+        # Outlines and distances take 80 kB a frame: outlines are made twice, so that only one person's are held.
+        boxes = [
+            person_boxes(person, silhouettes_of(person, SILHOUETTE_THRESHOLD, distances=False))
+            for person in seen
+        ]
         overlaps = shared_boxes([person.frame_index for person in seen], boxes)
         tracks = []
         for index, person in enumerate(seen):

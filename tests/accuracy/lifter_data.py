@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
-from pipeline.tracking.articulation import BodyTensors, rotation_from_axis_angle
+from pipeline.tracking.articulation import rotation_from_axis_angle
 from pipeline.tracking.fit_start import HIPS, rotation_to_ray
 from pipeline.tracking.left_right import mirror_permutation, repair_left_right
 from pipeline.tracking.lifter import flip, ray_view
@@ -22,6 +22,7 @@ from pipeline.tracking.people import Observations
 from schemas.conventions import JOINT_COUNT
 from tests.accuracy.lifter_films import Film, drawn_take
 from tests.accuracy.motions import MOTION_FPS, Take
+from tests.support.torch_body import BodyTensors
 
 FRAMES = 48
 ARMS = [13, 14, 16, 17, 18, 19, 20, 21]

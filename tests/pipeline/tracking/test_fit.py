@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
-from pipeline.tracking import fit_energy as energy
-from pipeline.tracking.fit import SILHOUETTE_FRAMES, FittedTrack, _rate_factor, fit_track, silhouette_tensors
+from pipeline.tracking.fit import FittedTrack, _rate_factor, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights, rho
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import Region, transform
 from pipeline.tracking.silhouette import Silhouettes, silhouette_iou, silhouettes_of
+from pipeline.tracking.track_energy import SILHOUETTE_FRAMES, TrackEnergy
+from tests.support.torch_energy import silhouette_tensors, silhouette_term
 from tests.support.toy_people import PosedPerson, observations, observed_body, walking_person
 
 CAMERA = Camera(np.array([[1400.0, 0, 640], [0, 1400.0, 360], [0, 0, 1]]), (720, 1280))
@@ -117,13 +119,13 @@ def test_smoothness_quietens_the_noise(walk, seen, fitted):
 
 
 def test_same_input_same_bytes_on_any_number_of_threads(seen, fitted, monkeypatch):
-    used, hinge_term = set(), energy.hinge_term
+    used, value_and_slopes = set(), TrackEnergy.value_and_slopes
 
-    def watched(pose: torch.Tensor) -> torch.Tensor:
+    def watched(*given: Any, **named: Any) -> Any:
         used.add(torch.get_num_threads())
-        return hinge_term(pose)
+        return value_and_slopes(*given, **named)
 
-    monkeypatch.setattr(energy, "hinge_term", watched)
+    monkeypatch.setattr(TrackEnergy, "value_and_slopes", watched)
     before, state = torch.get_num_threads(), torch.get_rng_state()
     try:
         torch.set_num_threads(2)
@@ -263,7 +265,7 @@ def test_the_silhouette_term_reads_the_mask_where_the_surface_is():
     for cell, distance in [((30, 64), 10), ((100, 50), 20), ((60, 20), 12), ((60, 112), 16), ((60, 60), 0)]:
         seen_at = transform(affine[2], np.array([[cell]], float))
         surface = torch.tensor(np.concatenate([seen_at, [[[1.0]]]], -1), dtype=torch.float32)
-        term = energy.silhouette_term(surface, torch.tensor([2]), no_outline, size, lens)
+        term = silhouette_term(surface, torch.tensor([2]), no_outline, size, lens)
         expected = rho(torch.tensor((distance * 300 / 128 / 200) ** 2), 0.03)
         assert float(term) == pytest.approx(float(expected), rel=5e-3)
 

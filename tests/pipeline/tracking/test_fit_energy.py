@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.left_right import mirror_permutation
 from pipeline.tracking.pose_prior import PRIOR_JOINTS
+from tests.support import torch_energy as terms
 
 LEFT, RIGHT = [1, 4, 7, 10, 13, 16, 18, 20, 22], [2, 5, 8, 11, 14, 17, 19, 21, 23]
 
@@ -50,23 +51,23 @@ def test_rho():
 
 def test_project():
     points = f64([[[0.5, -0.25, 2.0], [0, 0, 5], [1.0, 1.0, -3.0]]])
-    found = energy.project(points, f64([400, 400, 320, 240]))
+    found = terms.project(points, f64([400, 400, 320, 240]))
     # a point behind the camera keeps a finite image far outside: 400 * 1 / 0.1
     np.testing.assert_allclose(found, [[[420, 190], [320, 240], [4320, 4240]]])
 
 
 def test_landmark_term():
     seen = random(2, 33, 2, seed=1, scale=50)
-    assert float(energy.landmark_term(seen, seen, f64([100, 200]), torch.ones(2, 33), 0.05)) == 0
+    assert float(terms.landmark_term(seen, seen, f64([100, 200]), torch.ones(2, 33), 0.05)) == 0
     moved = seen.clone()
     moved[0, 3] += f64([3.0, 4.0])  # 5 px of 100: rho(.05; .05) = .05^2 / 2
     moved[1, 7] += f64([0.0, 10.0])  # 10 px of 200, the same
     weight = torch.ones(2, 33, dtype=torch.float64)
     weight[1, 7] = 3
-    term = energy.landmark_term(moved, seen, f64([100, 200]), weight, 0.05)
+    term = terms.landmark_term(moved, seen, f64([100, 200]), weight, 0.05)
     assert float(term) == pytest.approx((1 + 3) * 0.05**2 / 2 / 2)
     assert gradcheck(
-        lambda uv: energy.landmark_term(uv, seen, f64([100, 200]), weight, 0.2), (variable(2, 33, 2, seed=2),)
+        lambda uv: terms.landmark_term(uv, seen, f64([100, 200]), weight, 0.2), (variable(2, 33, 2, seed=2),)
     )
 
 
@@ -74,19 +75,19 @@ def test_world_term():
     seen, points = torch.zeros(4, 33, 3, dtype=torch.float64), torch.zeros(4, 33, 3, dtype=torch.float64)
     points[2, 5] = f64([0.1, 0.2, 0.2])  # .3 m: rho(.3; .3) = .045
     weight = torch.full((4, 33), 2.0, dtype=torch.float64)
-    assert float(energy.world_term(points, seen, weight)) == pytest.approx(2 * 0.045 / 4)
-    assert gradcheck(lambda x: energy.world_term(x, seen, weight), (variable(4, 33, 3, scale=0.3),))
+    assert float(terms.world_term(points, seen, weight)) == pytest.approx(2 * 0.045 / 4)
+    assert gradcheck(lambda x: terms.world_term(x, seen, weight), (variable(4, 33, 3, scale=0.3),))
 
 
 def test_extremity_term():
     stiffness = f64(energy.extremity_stiffness())
-    assert float(energy.extremity_term(torch.zeros(3, 23, 3, dtype=torch.float64), stiffness)) == 0
+    assert float(terms.extremity_term(torch.zeros(3, 23, 3, dtype=torch.float64), stiffness)) == 0
     bent = torch.zeros(3, 23, 3, dtype=torch.float64)
     bent[1, 9] = f64([0.1, 0.2, 0.3])  # left toes: 1 4 4
     bent[1, 3] = 1.0  # knees belong to the prior
     expected = (0.01 + 4 * 0.04 + 4 * 0.09) / 3
-    assert float(energy.extremity_term(bent, stiffness)) == pytest.approx(expected)
-    assert gradcheck(lambda pose: energy.extremity_term(pose, stiffness), (variable(3, 23, 3),))
+    assert float(terms.extremity_term(bent, stiffness)) == pytest.approx(expected)
+    assert gradcheck(lambda pose: terms.extremity_term(pose, stiffness), (variable(3, 23, 3),))
 
 
 def test_hinges_are_free_inside_their_range():
@@ -96,7 +97,7 @@ def test_hinges_are_free_inside_their_range():
     pose[:, 3:5, 0] = torch.linspace(0, 2.5, 5, dtype=torch.float64)[:, None]
     pose[:, 17, 1] = -torch.linspace(0, 2.6, 5, dtype=torch.float64)
     pose[:, 18, 1] = torch.linspace(2.6, 0, 5, dtype=torch.float64)
-    assert float(energy.hinge_term(pose)) == 0
+    assert float(terms.hinge_term(pose)) == 0
 
 
 @pytest.mark.parametrize(
@@ -107,11 +108,11 @@ def test_hinges_are_free_inside_their_range():
 def test_hinges_beyond_their_range(joint, axis, angle, beyond):
     pose = torch.zeros(2, 23, 3, dtype=torch.float64)
     pose[1, joint - 1, axis] = angle
-    assert float(energy.hinge_term(pose)) == pytest.approx(beyond**2 / 2)
+    assert float(terms.hinge_term(pose)) == pytest.approx(beyond**2 / 2)
 
 
 def test_hinges_pass_gradcheck():
-    assert gradcheck(energy.hinge_term, (variable(3, 23, 3, seed=4, scale=2.0),))
+    assert gradcheck(terms.hinge_term, (variable(3, 23, 3, seed=4, scale=2.0),))
 
 
 EVEN = np.arange(40) / 30
@@ -126,8 +127,8 @@ def test_acceleration_of_a_parabola(times):
     values = f64(4 + speed * t[:, None] + 0.5 * rate * t[:, None] ** 2)
     acceleration = energy.Acceleration(times)
     np.testing.assert_allclose(acceleration.of(values), np.broadcast_to(rate, (len(t) - 2, 3)), atol=2e-5)
-    assert float(acceleration.mean_square(values)) == pytest.approx((rate**2).sum(), rel=2e-2)
-    straight = acceleration.mean_square(f64(4 + speed * t[:, None]))
+    assert float(terms.mean_square(acceleration, values)) == pytest.approx((rate**2).sum(), rel=2e-2)
+    straight = terms.mean_square(acceleration, f64(4 + speed * t[:, None]))
     assert float(straight) < 1e-8
 
 
@@ -136,7 +137,7 @@ def test_the_same_motion_costs_the_same_at_every_frame_rate(fps):
     """x = sin(w t): the mean square of x'' over whole periods is (w / 30)^4 / 2."""
     times = np.arange(round(4 * fps) + 1) / fps
     omega = 2 * np.pi * 1.0
-    cost = energy.Acceleration(times).mean_square(f64(np.sin(omega * times)))
+    cost = terms.mean_square(energy.Acceleration(times), f64(np.sin(omega * times)))
     assert float(cost) == pytest.approx((omega / 30) ** 4 / 2, rel=0.03)
 
 
@@ -145,39 +146,39 @@ def test_the_mean_is_over_time_not_over_frames():
     times = np.concatenate([np.arange(0, 1, 1 / 60), 1 + np.arange(0, 1.001, 1 / 15)])
     t = 30 * times
     values = np.where(t < 30, 0.5 * t**2, 0.5 * 30**2 + 30 * (t - 30) + (t - 30) ** 2)
-    assert float(energy.Acceleration(times).mean_square(f64(values))) == pytest.approx(2.5, rel=0.03)
+    assert float(terms.mean_square(energy.Acceleration(times), f64(values))) == pytest.approx(2.5, rel=0.03)
 
 
 def test_gaps_are_not_bridged():
     times = np.concatenate([np.arange(20), 20 + 9 + np.arange(20)]) / 30  # .33 s without frames
     values = np.where(times < 0.7, times, 50 - 3 * times)
     acceleration = energy.Acceleration(times)
-    assert float(acceleration.mean_square(f64(values))) < 1e-8
+    assert float(terms.mean_square(acceleration, f64(values))) < 1e-8
     assert acceleration.tied.sum() == 36
     short = np.concatenate([np.arange(20), 20 + 3 + np.arange(20)]) / 30  # .13 s: still tied
-    assert float(energy.Acceleration(short).mean_square(f64(values))) > 1
+    assert float(terms.mean_square(energy.Acceleration(short), f64(values))) > 1
 
 
 def test_frames_too_far_apart_have_no_acceleration():
     acceleration = energy.Acceleration(np.arange(5.0))
     values = variable(5, 3)
-    total = acceleration.mean_square(values)
+    total = terms.mean_square(acceleration, values)
     assert float(total) == 0
 
 
 def test_acceleration_passes_gradcheck():
     acceleration = energy.Acceleration(UNEVEN[:8])
-    assert gradcheck(acceleration.mean_square, (variable(8, 2, 3),), eps=1e-5)
+    assert gradcheck(lambda values: terms.mean_square(acceleration, values), (variable(8, 2, 3),), eps=1e-5)
 
 
 LENS = f64([100.0, 100.0, 0.0, 0.0])
 """With points a metre away, pixels are centimetres."""
 
 
-def silhouettes(**given: torch.Tensor) -> energy.SilhouetteTensors:
+def silhouettes(**given: torch.Tensor) -> terms.SilhouetteTensors:
     """Two frames whose maps cover 40 x 40 pixels about the principal point, all inside, with an outline at (0, 0)."""
     affine = f64([[0.4, 0, 8], [0, 0.4, 8]])
-    return energy.SilhouetteTensors(
+    return terms.SilhouetteTensors(
         **{
             "outside_px": torch.zeros(2, 16, 16, dtype=torch.float64),
             "cell_from_px": affine.repeat(2, 1, 1),
@@ -198,7 +199,7 @@ BOTH, SIZE = torch.arange(2), f64([100.0, 50.0])
 
 def test_silhouette_term_outside_of_the_mask():
     given = silhouettes(outside_px=torch.full((2, 16, 16), 3.0, dtype=torch.float64))
-    term = energy.silhouette_term(at_px(torch.zeros(2, 3, 2, dtype=torch.float64)), BOTH, given, SIZE, LENS)
+    term = terms.silhouette_term(at_px(torch.zeros(2, 3, 2, dtype=torch.float64)), BOTH, given, SIZE, LENS)
     # 3 px of 100 and of 50: rho(.03; .03) and rho(.06; .03)
     assert float(term) == pytest.approx((0.03**2 / 2 + 0.06**2 / 5) / 2)
 
@@ -213,7 +214,7 @@ def test_silhouette_term_samples_the_cell_it_is_told(at, read):
         given = silhouettes(
             outside_px=maps.contiguous(), contour_weight=torch.zeros(2, 4, dtype=torch.float64)
         )
-        term = energy.silhouette_term(surface, torch.tensor([1]), given, SIZE[:1], LENS)
+        term = terms.silhouette_term(surface, torch.tensor([1]), given, SIZE[:1], LENS)
         expected = energy.rho(f64((at[1] if turned else read) / 100) ** 2, 0.03)
         assert float(term) == pytest.approx(float(expected))
 
@@ -222,7 +223,7 @@ def test_silhouette_term_far_outside_reads_the_border_and_pulls_nowhere():
     maps = random(2, 16, 16, seed=6).abs() * 5
     surface = at_px(f64([[[900.0, -900.0]], [[-900.0, 900.0]]])).requires_grad_()
     given = silhouettes(outside_px=maps, contour_weight=torch.zeros(2, 4, dtype=torch.float64))
-    term = energy.silhouette_term(surface, BOTH, given, SIZE, LENS)
+    term = terms.silhouette_term(surface, BOTH, given, SIZE, LENS)
     term.backward()
     corners = torch.stack([maps[0, 0, 15], maps[1, 15, 0]])
     assert float(term.detach()) == pytest.approx(float(energy.rho((corners / SIZE) ** 2, 0.03).mean()))
@@ -236,9 +237,9 @@ def test_silhouette_term_pulls_the_nearest_point_to_the_outline():
     weight = f64([[1, 1, 1, 0], [1, 1, 1, 1]])
     given = silhouettes(contour_px=contour, contour_weight=weight)
     expected = sum(d**2 / (1 + d**2 / 0.04**2) for d in (0.02, 0.03, 0.04)) / 7
-    assert float(energy.silhouette_term(surface, BOTH, given, SIZE, LENS)) == pytest.approx(expected)
+    assert float(terms.silhouette_term(surface, BOTH, given, SIZE, LENS)) == pytest.approx(expected)
     none = silhouettes(contour_px=contour, contour_weight=torch.zeros(2, 4, dtype=torch.float64))
-    assert float(energy.silhouette_term(surface, BOTH, none, SIZE, LENS)) == 0
+    assert float(terms.silhouette_term(surface, BOTH, none, SIZE, LENS)) == 0
 
 
 @pytest.mark.parametrize("spread", [0.02, 8.0, 300.0])
@@ -247,7 +248,7 @@ def test_silhouette_term_against_all_distances(spread):
     contour, surface = random(2, 50, 2, seed=8, scale=spread), random(2, 200, 2, seed=9, scale=8.0)
     given = silhouettes(contour_px=contour, contour_weight=torch.ones(2, 50, dtype=torch.float64))
     least = torch.cdist(contour, surface).amin(-1) / SIZE[:, None]
-    found = energy.silhouette_term(at_px(surface), BOTH, given, SIZE, LENS)
+    found = terms.silhouette_term(at_px(surface), BOTH, given, SIZE, LENS)
     assert float(found) == pytest.approx(float(energy.rho(least.square(), 0.04).mean()), rel=1e-9)
 
 
@@ -263,7 +264,7 @@ def test_silhouette_term_passes_gradcheck(frames):
     place[0, 0, 2] = 0.05  # nearer than NEAREST_Z_M
     surface = place.requires_grad_()
     assert gradcheck(
-        lambda points: energy.silhouette_term(points, chosen, given, SIZE[chosen], LENS), (surface,)
+        lambda points: terms.silhouette_term(points, chosen, given, SIZE[chosen], LENS), (surface,)
     )
 
 
@@ -273,7 +274,7 @@ def test_silhouette_term_of_what_has_no_place_is_no_number(bad):
     place = at_px(random(2, 6, 2, seed=7))
     place[1, 3, 0] = bad
     surface = place.requires_grad_()
-    term = energy.silhouette_term(surface, BOTH, silhouettes(), SIZE, LENS)
+    term = terms.silhouette_term(surface, BOTH, silhouettes(), SIZE, LENS)
     term.backward()
     assert surface.grad is not None
     assert term.detach().isnan()

@@ -8,10 +8,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
-from pipeline.tracking.articulation import BodyTensors, rotation_from_axis_angle
-from pipeline.tracking.landmark_offsets import OffsetTensors, learned_offsets
+from pipeline.tracking.articulation import rotation_from_axis_angle
+from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.left_right import mirror_permutation
 from tests.accuracy.learn_landmark_offsets import Misses, offset_of
+from tests.support.torch_body import BodyTensors, turned_offsets
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def test_numpy_and_torch_agree(body):
     pose = poses(4)
     tensors = BodyTensors(body, np.arange(3))
     rotation = rotation_from_axis_angle(torch.tensor(pose, dtype=torch.float32))
-    found = OffsetTensors(learned_offsets()).turned(tensors.transforms(rotation, torch.zeros(10)).rotation)
+    found = turned_offsets(learned_offsets(), tensors.transforms(rotation, torch.zeros(10)).rotation)
     np.testing.assert_allclose(found.numpy(), learned_offsets().turned(body, pose), atol=1e-6)
 
 

@@ -263,3 +263,23 @@ def test_the_outline_in_a_crop_is_the_masks(region):
     np.testing.assert_array_equal(found[~near], expected[~near])
     assert 0.05 < expected.mean() < 0.6
     assert (found != expected).mean() < 0.02
+
+
+def test_outlines_are_the_same_without_distances():
+    rng = np.random.default_rng(5)
+    segmentation = np.zeros((2, SEGMENTATION_PX, SEGMENTATION_PX), np.uint8)
+    segmentation[0, 20:90, 30:70] = rng.integers(0, 256, (70, 40))
+    region = Region(centre_px=np.array([100.0, 90.0]), side_px=150.0, rotation_rad=0.3)
+    affine = np.repeat(region.image_from_crop(SEGMENTATION_PX)[None], 2, axis=0)
+    seen = observations(
+        np.arange(2) / 30,
+        np.zeros((2, 33, 2)),
+        np.zeros((2, 33, 3)),
+        image_hw=(200, 200),
+        segmentation=segmentation,
+        image_from_segmentation=affine,
+    )
+    whole, outlines = (silhouettes_of(seen, 0.5, distances=each) for each in (True, False))
+    assert outlines.outside_px.size == 0
+    for name in ("mask_bits", "mask_from_image", "px_per_cell", "contour_px", "contour_weight"):
+        np.testing.assert_array_equal(getattr(outlines, name), getattr(whole, name))
