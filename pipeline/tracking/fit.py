@@ -89,7 +89,7 @@ class _Problem:
         energy: TrackEnergy,
     ) -> None:
         self._settings, self._energy = settings, energy
-        start = start_of(body, seen, energy.world_m, camera)
+        start = start_of(body, seen, energy.world_m, camera, settings.limb_start)
         columns = np.concatenate([start.rotation[..., 0], start.rotation[..., 1]], axis=-1)
         own = [columns, start.body_pose.reshape(len(seen), -1), start.translation]
         self._tracks = SwingingTracks(np.concatenate(own, axis=1), seen.pts_s)
