@@ -183,3 +183,17 @@ def half_bits(value: float) -> np.uint16:
     else:
         half = (bits - 0x38000000 + 0xFFF + ((bits >> 13) & 1)) >> 13
     return np.uint16(sign | half)
+
+
+@inlined
+def real_of_half(bits: np.uint16) -> float:
+    """The number that the bits of an IEEE float16 stand for: the inverse of `half_bits`."""
+    word = int(bits)
+    exponent, fraction = (word >> 10) & 31, word & 1023
+    if exponent == 31:
+        value = np.inf if fraction == 0 else np.nan
+    elif exponent:
+        value = math.ldexp(1024.0 + fraction, exponent - 25)
+    else:
+        value = math.ldexp(float(fraction), -24)
+    return -value if word & 0x8000 else value

@@ -76,7 +76,7 @@ class RenderedFrames:
                 camera=drawn.surface.camera,
                 face_id=drawn.face_id,
             ),
-            image=drawn.picture.astype(np.float32) / 255.0,
+            picture=drawn.picture,
         )
 
     def _drawn(self, at: int) -> _Drawn:
