@@ -133,7 +133,7 @@ def match_patches(layers, centre, direction, reach, across, radius, shift, score
     """For every centre (n, 2) = (row, column) the best shift in a window along a direction, and what it is worth.
 
     layers (3, H, W) int16 of `fill_comparison`; direction (n, 2) unit vectors (right, down); the window of a patch
-    reaches `reach` (n,) pixels along its direction and `across` beside it; centres lie radius + LONGEST + 1 inside the layers.
+    reaches `reach` (n,) pixels along its direction and `across` beside it; centres lie radius + LONGEST + 1 inside.
     shift (n, 2) = (right, down) in pixels, refined by the quadratic through the peak and its eight neighbours; score
     (n,) the best correlation; outcome (n,) PLACED, or BEYOND_ACROSS or BEYOND_ALONG where the peak lies on the window's
     rim, which stays whole, or UNPLACED where it is no peak or its neighbours cannot be told. Where it lies on the rim

@@ -97,7 +97,7 @@ def matched_patches(
     tells = np.empty((most, 2), np.bool_)
     shift, score, outcome = np.empty((most, 2)), np.empty(most), np.empty(most, np.int64)
     count = fill_patches(
-        pictures.layers, maps.motion.view(np.uint16), maps.warp_px, target.surface.raster.depth,
+        pictures.layers, maps.pixel, maps.pixel_motion.view(np.uint16), maps.warp_px, target.surface.raster.depth,
         np.stack([target.surface.camera.lens, reference.surface.camera.lens]),
         centre, direction, tells, shift, score, outcome,
     )  # fmt: skip

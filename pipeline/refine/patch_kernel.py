@@ -9,10 +9,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.geometry.pixels import real_of_half
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 from pipeline.refine.comparison_kernel import VALID
 from pipeline.refine.direction_kernel import fill_depth_directions, turn_back
 from pipeline.refine.matching_kernel import LONGEST, fill_textures, match_patches
@@ -44,14 +43,17 @@ def most_patches(height: int, width: int) -> int:
     return down * right
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_patches(layers, motion, warp_px, depth, lenses, centre, direction, tells, shift, score, outcome):
+@kernel
+def fill_patches(
+    layers, pixel, motion, warp_px, depth, lenses, centre, direction, tells, shift, score, outcome
+):
     """Returns n, how many patches lie on the common surface, and fills the first n rows of what describes them; 0 where
     they are fewer than MIN_PATCHES.
 
-    layers (3, H, W) of `fill_comparison`; motion (H, W, 6) uint16 bits of float16, warp_px (H, W, 2), depth (H, W);
-    lenses (2, 4) of target and reference. centre (N, 2), direction (N, 2), tells (N, 2) bool across and along the
-    direction; shift, score and outcome of `match_patches` for those that tell across: NaN, -1 and -1 for others.
+    layers (3, H, W) of `fill_comparison`; motion (6, n) uint16 bits of float16 at pixels (n,) row W + column, which
+    increase; warp_px (H, W, 2), depth (H, W); lenses (2, 4) of target and reference. centre (N, 2), direction (N, 2),
+    tells (N, 2) bool across and along the direction; shift, score and outcome of `match_patches` for those that tell
+    across: NaN, -1 and -1 for others.
     """
     count = _fill_centres(layers[VALID], centre)
     if count < MIN_PATCHES:
@@ -66,7 +68,7 @@ def fill_patches(layers, motion, warp_px, depth, lenses, centre, direction, tell
     if kept < MIN_PATCHES:
         return 0
     along = np.empty((kept, 2))
-    _fill_directions(centre[:kept], motion, warp_px, depth, lenses, along)
+    _fill_directions(centre[:kept], pixel, motion, warp_px, depth, lenses, along)
     looked_for, reach, found = np.empty(kept, np.int64), np.empty(kept), 0
     for n in range(kept):
         x, y = along[n, 0], along[n, 1]
@@ -92,7 +94,7 @@ def fill_patches(layers, motion, warp_px, depth, lenses, centre, direction, tell
     return kept
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _fill_centres(valid, centre):
     """Rows and columns of the valid pixels of a grid, as far from the border as a search may reach; how many."""
     margin: Any = PATCH_RADIUS_PX + LONGEST + 1
@@ -105,21 +107,22 @@ def _fill_centres(valid, centre):
     return count
 
 
-@njit(inline="always", error_model="numpy")
-def _fill_directions(centre, motion, warp_px, depth, lenses, along):
+@inlined
+def _fill_directions(centre, pixel, motion, warp_px, depth, lenses, along):
     """(n, 2) target pixels per metre in which a match moves when the depth of centres (row, column) grows."""
     count = centre.shape[0]
     px, z, moved, straight = np.empty((count, 2)), np.empty(count), np.empty((count, 6)), np.empty((count, 2))
     for n in range(count):
         row, column = centre[n, 0], centre[n, 1]
         px[n, 0], px[n, 1], z[n] = column + 0.5, row + 0.5, depth[row, column]
+        at = np.searchsorted(pixel, row * depth.shape[1] + column)
         for k in range(6):
-            moved[n, k] = real_of_half(motion[row, column, k])
+            moved[n, k] = real_of_half(motion[k, at])
     fill_depth_directions(px, z, moved, lenses[0], lenses[1], straight)
     turn_back(centre, warp_px, straight, along)
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _telling(texture, x, y):
     """Whether a patch fixes a place across a direction (x, y), and along it, by its texture (5,)."""
     xx, yy, xy = texture[2], texture[3], texture[4]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.motion import PairStatistics
 from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame
 from pipeline.refine.compared_pictures import ComparedPictures, compared_pictures
 from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 from schemas.conventions import VALID_ALL, VALID_VISIBLE
+from tests.support.pair_maps import maps_of
 
 HW = (60, 80)
 
@@ -29,9 +29,7 @@ def frame(picture: np.ndarray) -> RenderedFrame:
 
 
 def maps(validity: np.ndarray, warp_px: np.ndarray) -> PairMaps:
-    nothing = PairStatistics(**dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0))
-    motion, baseline = np.zeros((*HW, 6), np.float16), np.zeros(HW, np.float32)
-    return PairMaps(motion, validity.astype(np.uint8), baseline, warp_px.astype(np.float32), nothing)
+    return maps_of(np.zeros((*HW, 6)), validity, warp_px)
 
 
 def own_px() -> np.ndarray:

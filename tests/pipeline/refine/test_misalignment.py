@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.motion import PairStatistics
 from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.geometry.visibility import PairMaps
@@ -44,10 +43,10 @@ from pipeline.refine.patch_kernel import (
     SPACING_PX,
 )
 from schemas.conventions import VALID_ALL
+from tests.support.pair_maps import maps_of
 
 SIDE = 128
 DEPTH_M = 3.0
-NUMBERS = dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0)
 CAMERA = Camera(np.array([[280.0, 0, SIDE / 2], [0, 280.0, SIDE / 2], [0, 0, 1]]), (SIDE, SIDE))
 
 
@@ -87,7 +86,7 @@ def filmed_wall(
     valid = np.zeros((SIDE, SIDE), bool)
     valid[10:-10, 10:-24] = True
     validity = np.where(valid, VALID_ALL, 0).astype(np.uint8)
-    maps = PairMaps(motion, validity, np.zeros((SIDE, SIDE), np.float32), warp, PairStatistics(**NUMBERS))
+    maps = maps_of(motion, validity, warp)
     surface = RenderedSurface(
         vertices=DEPTH_M * np.array([[-9.0, -9, 1], [9, -9, 1], [0, 9, 1]]),
         faces=np.array([[0, 1, 2]]),
