@@ -175,8 +175,8 @@ class RenderedFrame:
     """A frame of a track at map size: the base mesh as its camera sees it, and the picture beneath."""
 
     surface: RenderedSurface
-    image: NDArray[np.float32]
-    """(MAP_PX, MAP_PX, 3) in [0, 1]."""
+    picture: NDArray[np.uint8]
+    """(MAP_PX, MAP_PX, 3) RGB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
-from schemas.map_cells import decode_maps, encode_map
+from schemas.map_cells import PackedMap, decode_maps, encode_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class Column:
                 )
             return value
         if self.codec == "map":
-            return _encode_map(self, np.asarray(value))
+            return _encode_map(self, value if isinstance(value, PackedMap) else np.asarray(value))
         if self.shape:
             array = np.asarray(value, dtype=self.dtype)
             if array.shape != self.shape:
@@ -109,7 +109,7 @@ class Column:
         return [self.decode(cell) for cell in cells]
 
 
-def _encode_map(column: Column, values: NDArray[Any]) -> bytes:
+def _encode_map(column: Column, values: NDArray[Any] | PackedMap) -> bytes:
     if values.shape != column.shape:
         raise ValueError(f"map {column.name!r} takes shape {column.shape}, got {values.shape}")
     try:

@@ -111,7 +111,7 @@ def compared(
         found = [warped_to(target, references, frames, resources.rings, pairs) for frames in versions]
         valid = found[0].valid & found[1].valid
         if valid.sum() >= MIN_PIXELS:
-            image = versions[0][target].image
+            image = versions[0][target].picture / np.float32(255)
             rows.append(np.array([figures(image, each, valid) for each in found]))
             averages = [each.colours.mean(axis=0) for each in found]
             pictures.append(np.hstack([np.where(valid[..., None], each, 1) for each in (image, *averages)]))
@@ -142,7 +142,8 @@ def warped_to(
         maps = _maps(frame, reference, rings, pairs)
         valid &= maps.valid
         source = np.nan_to_num(maps.warp_px).astype(np.float32) - np.float32(0.5)
-        colours.append(cv2.remap(reference.image, source[..., 0], source[..., 1], cv2.INTER_LINEAR))
+        picture = reference.picture / np.float32(255)
+        colours.append(cv2.remap(picture, source[..., 0], source[..., 1], cv2.INTER_LINEAR))
         found = misalignment(maps, target=frame, reference=reference).misalignment_px
         misaligned.append(np.nan if found is None else found)
     known = np.array(misaligned)[np.isfinite(misaligned)]

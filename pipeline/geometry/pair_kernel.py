@@ -13,17 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats, Indices
+from pipeline.geometry.body_pixels import fill_sides
 from pipeline.geometry.compiling import inlined, kernel
-from pipeline.geometry.pixels import corner, half_bits, plane_depth, plane_side
-from schemas.conventions import VALID_BASELINE, VALID_IN_FRONT, VALID_INSIDE, VALID_ON_BODY, VALID_VISIBLE
+from pipeline.geometry.pixels import corner, half_bits, plane_depth, quaternion_of
+from schemas.conventions import (
+    VALID_ALL,
+    VALID_BASELINE,
+    VALID_IN_FRONT,
+    VALID_INSIDE,
+    VALID_ON_BODY,
+    VALID_VISIBLE,
+)
 
 BLOCK = 64
 _STEPS = 60
 _CONVERGED = 1e-24
 """Squared change of a unit quaternion after which its power iteration ends: rounding error."""
-ROWS = 27
+ROWS = 29
 """Of a block: 0-2 the weights of a pixel's corners, 3-14 their quaternions, 15-18 the blend, 19-21 the surface point in
-the target, 22-24 in the reference, 25 |t|, 26 whether the blend still moves."""
+the target, 22-24 in the reference, 25 |t|, 26 whether the blend still moves, 27-28 the pixel's centre. Once blended,
+rows 0-6 hold what becomes of the pixel, and row 26 the sine of half the angle."""
 
 
 @inlined
@@ -97,29 +106,46 @@ def blend_block(work: Floats, count: int) -> None:
 
 
 @kernel
-def _gather(
-    pixel: NDArray[np.int64], count: int, face_id: Indices, barycentric: Floats, target: Floats, reference: Floats,
-    faces: Indices, quaternion: Floats, work: Floats,
+def _fill_records(
+    rotation: Floats, reference: Floats, vertex: NDArray[np.int64], records: Floats
 ) -> None:  # fmt: skip
-    """Rows 0-14 and 19-24 of a block: what its pixels are made of, and where their surface points lie."""
+    """records (v, 8) of some vertices: their rotation as a unit quaternion, and where they lie in the reference.
+
+    A cache line each; the corners of a pixel are taken from three of them.
+    """
+    for at in range(vertex.shape[0]):
+        v = vertex[at]
+        w, x, y, z = quaternion_of(rotation, v)
+        records[at, 0], records[at, 1], records[at, 2], records[at, 3] = w, x, y, z
+        records[at, 4], records[at, 5], records[at, 6] = reference[v, 0], reference[v, 1], reference[v, 2]
+
+
+@kernel
+def _gather(
+    first: int, count: int, slot: Indices, corners: Indices, weight: Floats, point: Floats, centre: Floats,
+    records: Floats, work: Floats,
+) -> None:  # fmt: skip
+    """Rows 0-14, 19-24, 27 and 28 of a block: what its pixels are made of, and where their surface points lie."""
     for n in range(count):
-        row, column = pixel[n, 0], pixel[n, 1]
-        face = face_id[row, column]
-        i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-        wi, wj, wk = barycentric[row, column, 0], barycentric[row, column, 1], barycentric[row, column, 2]
+        at = slot[first + n]
+        i, j, k = corners[at, 0], corners[at, 1], corners[at, 2]
+        wi, wj, wk = weight[0, first + n], weight[1, first + n], weight[2, first + n]
         work[n], work[BLOCK + n], work[2 * BLOCK + n] = wi, wj, wk
         for a in range(4):
-            work[(3 + a) * BLOCK + n] = quaternion[i, a]
-            work[(7 + a) * BLOCK + n] = quaternion[j, a]
-            work[(11 + a) * BLOCK + n] = quaternion[k, a]
+            work[(3 + a) * BLOCK + n] = records[i, a]
+            work[(7 + a) * BLOCK + n] = records[j, a]
+            work[(11 + a) * BLOCK + n] = records[k, a]
         for a in range(3):
-            work[(19 + a) * BLOCK + n] = wi * target[i, a] + wj * target[j, a] + wk * target[k, a]
-            work[(22 + a) * BLOCK + n] = wi * reference[i, a] + wj * reference[j, a] + wk * reference[k, a]
+            work[(19 + a) * BLOCK + n] = point[a, first + n]
+            work[(22 + a) * BLOCK + n] = (
+                wi * records[i, 4 + a] + wj * records[j, 4 + a] + wk * records[k, 4 + a]
+            )
+        work[27 * BLOCK + n], work[28 * BLOCK + n] = centre[0, first + n], centre[1, first + n]
 
 
 @kernel
 def _measure(work: Floats) -> None:
-    """Row 25 of a block: |t| of t = moved - R p."""
+    """Row 25 of a block: |t| of t = moved - R p. Rows 15-18 get w >= 0, row 26 the sine of half the angle."""
     for n in range(BLOCK):
         w, x, y, z = (
             work[15 * BLOCK + n], work[16 * BLOCK + n], work[17 * BLOCK + n], work[18 * BLOCK + n],
@@ -130,95 +156,113 @@ def _measure(work: Floats) -> None:
         ty = work[23 * BLOCK + n] - (py + w * sy + (z * sx - x * sz))
         tz = work[24 * BLOCK + n] - (pz + w * sz + (x * sy - y * sx))
         work[25 * BLOCK + n] = math.sqrt(tx * tx + ty * ty + tz * tz)
+        side = -1.0 if w < 0.0 else 1.0
+        work[15 * BLOCK + n], work[16 * BLOCK + n] = side * w, side * x
+        work[17 * BLOCK + n], work[18 * BLOCK + n] = side * y, side * z
+        work[26 * BLOCK + n] = math.sqrt(x * x + y * y + z * z)
+
+
+@kernel
+def _project(work: Floats, lens: Floats) -> None:
+    """Rows 0-3 of a block: the ray of the moved point and its pixel in the reference; row 4 how far it moves, NaN
+    where it lies behind the camera."""
+    fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
+    for n in range(BLOCK):
+        mx, my, mz = work[22 * BLOCK + n], work[23 * BLOCK + n], work[24 * BLOCK + n]
+        rx, ry = mx / mz, my / mz
+        u, v = fx * rx + cx, fy * ry + cy
+        du, dv = u - work[27 * BLOCK + n], v - work[28 * BLOCK + n]
+        work[n], work[BLOCK + n], work[2 * BLOCK + n], work[3 * BLOCK + n] = rx, ry, u, v
+        parallax = math.sqrt(du * du + dv * dv)
+        work[4 * BLOCK + n] = parallax if mz > 0.0 else np.nan
+
+
+@kernel
+def _write_motion(first: int, count: int, work: Floats, motion: NDArray[np.uint16]) -> None:
+    """Six channels of a block: rotation vector and displacement; row 5 is the angle, and row 6 what makes an axis."""
+    for n in range(count):
+        sine = work[26 * BLOCK + n]
+        work[5 * BLOCK + n] = 2.0 * math.atan2(sine, work[15 * BLOCK + n])
+    for n in range(BLOCK):
+        sine = work[26 * BLOCK + n]
+        scale = work[5 * BLOCK + n] / sine
+        work[6 * BLOCK + n] = scale if sine > 1e-12 else 2.0
+    for a in range(3):
+        for n in range(count):
+            motion[a, first + n] = half_bits(work[(16 + a) * BLOCK + n] * work[6 * BLOCK + n])
+        for n in range(count):
+            motion[3 + a, first + n] = half_bits(work[(22 + a) * BLOCK + n] - work[(19 + a) * BLOCK + n])
 
 
 @kernel
 def _write(
-    pixel: NDArray[np.int64], count: int, done: int, work: Floats, target_face_id: Indices,
-    reference_face_id: Indices, target: Floats, reference: Floats, faces: Indices, lenses: Floats,
-    thresholds: Floats, motion: NDArray[np.uint16], validity: NDArray[np.uint8],
-    baseline: NDArray[np.float32], warp: NDArray[np.float32], packed: Floats,
-) -> None:  # fmt: skip
-    """The maps at the pixels of a block, whose rows are complete; `done` pixels came before."""
+    first: int, count: int, work: Floats, pixel: Indices, slot: Indices, face: Indices, is_same: NDArray[np.bool_],
+    reference_face_id: Indices, reference: Floats, faces: Indices, thresholds: Floats,
+    validity: NDArray[np.uint8], warp: NDArray[np.float32], packed: Floats,
+) -> tuple[int, int]:  # fmt: skip
+    """The maps at the pixels of a block, whose rows are complete; how many are visible, and how many have all bits."""
+    visible, valid = 0, 0
     height, width = reference_face_id.shape
     tolerance, least_baseline = thresholds[0], thresholds[1]
-    fx, fy, cx, cy = lenses[1, 0], lenses[1, 1], lenses[1, 2], lenses[1, 3]
     for n in range(count):
-        row, column = pixel[n, 0], pixel[n, 1]
-        w, x, y, z = (
-            work[15 * BLOCK + n], work[16 * BLOCK + n], work[17 * BLOCK + n], work[18 * BLOCK + n],
-        )  # fmt: skip
-        if w < 0.0:
-            w, x, y, z = -w, -x, -y, -z
-        px, py, pz = work[19 * BLOCK + n], work[20 * BLOCK + n], work[21 * BLOCK + n]
-        mx, my, mz = work[22 * BLOCK + n], work[23 * BLOCK + n], work[24 * BLOCK + n]
-        length = work[25 * BLOCK + n]
-        sine = math.sqrt(x * x + y * y + z * z)
-        angle = 2.0 * math.atan2(sine, w)
-        scale = angle / sine if sine > 1e-12 else 2.0
-        motion[row, column, 0] = half_bits(x * scale)
-        motion[row, column, 1] = half_bits(y * scale)
-        motion[row, column, 2] = half_bits(z * scale)
-        motion[row, column, 3] = half_bits(mx - px)
-        motion[row, column, 4] = half_bits(my - py)
-        motion[row, column, 5] = half_bits(mz - pz)
-        bits, parallax = VALID_ON_BODY, np.nan
+        at = pixel[first + n]
+        length, mz = work[25 * BLOCK + n], work[24 * BLOCK + n]
+        bits = VALID_ON_BODY
         if length > least_baseline:
             bits |= VALID_BASELINE
         if mz > 0.0:
             bits |= VALID_IN_FRONT
-            rx, ry = mx / mz, my / mz
-            u, v = fx * rx + cx, fy * ry + cy
-            warp[row, column, 0], warp[row, column, 1] = u, v
-            du, dv = u - (column + 0.5), v - (row + 0.5)
-            parallax = math.sqrt(du * du + dv * dv)
+            u, v = work[2 * BLOCK + n], work[3 * BLOCK + n]
+            warp[at, 0], warp[at, 1] = u, v
             if u >= 0.0 and u < width and v >= 0.0 and v < height:
                 bits |= VALID_INSIDE
-                face = target_face_id[row, column]
-                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-                side = plane_side(corner(target, i), corner(target, j), corner(target, k))
-                turned = plane_side(corner(reference, i), corner(reference, j), corner(reference, k))
-                if side * turned > 0.0 and seen(
-                    face, int(u), int(v), rx, ry, mz, reference_face_id, reference, faces, tolerance
-                ):
+                own = slot[first + n]
+                if is_same[own] and seen(
+                    face[own], int(u), int(v), work[n], work[BLOCK + n], mz, reference_face_id, reference, faces,
+                    tolerance,
+                ):  # fmt: skip
                     bits |= VALID_VISIBLE
-        validity[row, column] = bits
-        baseline[row, column] = length
-        packed[0, done + n], packed[1, done + n], packed[2, done + n] = length, angle, parallax
-        packed[3, done + n], packed[4, done + n] = length / pz, bits
+        validity[at] = bits
+        visible += bits & VALID_VISIBLE != 0
+        valid += bits == VALID_ALL
+    for n in range(count):
+        length = work[25 * BLOCK + n]
+        packed[0, first + n], packed[1, first + n] = length, work[5 * BLOCK + n]
+        packed[2, first + n], packed[3, first + n] = work[4 * BLOCK + n], length / work[21 * BLOCK + n]
+    return visible, valid
 
 
 @kernel
 def fill_pair_maps(
-    target_face_id: Indices, barycentric: Floats, reference_face_id: Indices, target: Floats,
-    reference: Floats, faces: Indices, quaternion: Floats, lenses: Floats, thresholds: Floats,
-    motion: NDArray[np.uint16], validity: NDArray[np.uint8], baseline: NDArray[np.float32],
-    warp: NDArray[np.float32], packed: Floats,
-) -> int:  # fmt: skip
-    """Fills the maps of a pair and returns how many body pixels there are.
+    pixel: Indices, slot: Indices, weight: Floats, point: Floats, centre: Floats, face: Indices, corners: Indices,
+    side: Floats, vertex: NDArray[np.int64], rotation: Floats, reference: Floats, faces: Indices,
+    reference_face_id: Indices, lens: Floats, thresholds: Floats, motion: NDArray[np.uint16],
+    validity: NDArray[np.uint8], warp: NDArray[np.float32], packed: Floats,
+) -> tuple[int, int]:  # fmt: skip
+    """Fills the maps of a pair; returns how many pixels the reference sees, and how many have every validity bit.
 
-    lenses (2, 4): target and reference [f_x, f_y, c_x, c_y]; thresholds: depth tolerance and least baseline in metres.
-    motion (H, W, 6) uint16 holding float16 bits, validity (H, W) uint8, baseline (H, W) float32 metres; all zero on
-    entry. warp (H, W, 2) float32 pixels, NaN on entry. packed (5, n) for the n body pixels in row-major order: baseline
-    m, angle rad, parallax px (NaN where there is none), |t|/Z, validity bits.
+    The first nine arguments are those of `BodyPixels`, of n pixels. rotation (V, 3, 3) reference from target, reference
+    (V, 3) metres; lens of the reference [f_x, f_y, c_x, c_y]; thresholds: depth tolerance and least baseline in metres.
+    motion (6, n) uint16 holding float16 bits; validity (H W,) uint8, zero on entry; warp (H W, 2) float32 pixels, NaN
+    on entry. packed (4, n): baseline m, angle rad, parallax px (NaN where there is none), |t|/Z.
     """
-    height, width = target_face_id.shape
-    work, pixel = np.zeros(ROWS * BLOCK), np.empty((BLOCK, 2), np.int64)
-    done, count = 0, 0
-    for row in range(height):
-        for column in range(width):
-            if target_face_id[row, column] >= 0:
-                pixel[count, 0], pixel[count, 1] = row, column
-                count += 1
-            if count == BLOCK or (count and row == height - 1 and column == width - 1):
-                _gather(
-                    pixel, count, target_face_id, barycentric, target, reference, faces, quaternion, work,
-                )  # fmt: skip
-                blend_block(work, count)
-                _measure(work)
-                _write(
-                    pixel, count, done, work, target_face_id, reference_face_id, target, reference, faces,
-                    lenses, thresholds, motion, validity, baseline, warp, packed,
-                )  # fmt: skip
-                done, count = done + count, 0
-    return done
+    work, records = np.zeros(ROWS * BLOCK), np.empty((vertex.shape[0], 8))
+    is_same, turned = np.empty(face.shape[0], np.bool_), np.empty(face.shape[0])
+    _fill_records(rotation, reference, vertex, records)
+    fill_sides(reference, faces, face, turned)
+    for at in range(face.shape[0]):
+        is_same[at] = side[at] * turned[at] > 0.0
+    visible, valid = 0, 0
+    for first in range(0, pixel.shape[0], BLOCK):
+        count = min(BLOCK, pixel.shape[0] - first)
+        _gather(first, count, slot, corners, weight, point, centre, records, work)
+        blend_block(work, count)
+        _measure(work)
+        _project(work, lens)
+        _write_motion(first, count, work, motion)
+        more = _write(
+            first, count, work, pixel, slot, face, is_same, reference_face_id, reference, faces, thresholds,
+            validity, warp, packed,
+        )  # fmt: skip
+        visible, valid = visible + more[0], valid + more[1]
+    return visible, valid

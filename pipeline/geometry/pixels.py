@@ -150,23 +150,38 @@ def plane_depth(rx: float, ry: float, a: Vector, b: Vector, c: Vector) -> float:
     return min(max((a[0] * nx + a[1] * ny + a[2] * nz) / along, near), far)
 
 
+@inlined
+def quaternion_of(rotation: Floats, v: int) -> tuple[float, float, float, float]:
+    """Unit quaternion of matrix v of (V, 3, 3) rotations; of the four formulas the one with the largest divisor."""
+    xx, yy, zz = rotation[v, 0, 0], rotation[v, 1, 1], rotation[v, 2, 2]
+    a, b, c = (
+        rotation[v, 2, 1] - rotation[v, 1, 2],
+        rotation[v, 0, 2] - rotation[v, 2, 0],
+        rotation[v, 1, 0] - rotation[v, 0, 1],
+    )
+    w, x, y, z = 1.0 + xx + yy + zz, a, b, c
+    if w < 1.0:  # the angle is above 90 degrees: some other component is at least as large
+        d, e, f = (
+            rotation[v, 0, 1] + rotation[v, 1, 0],
+            rotation[v, 0, 2] + rotation[v, 2, 0],
+            rotation[v, 1, 2] + rotation[v, 2, 1],
+        )
+        if xx >= yy and xx >= zz:
+            w, x, y, z = a, 1.0 + xx - yy - zz, d, e
+        elif yy >= zz:
+            w, x, y, z = b, d, 1.0 - xx + yy - zz, f
+        else:
+            w, x, y, z = c, e, f, 1.0 - xx - yy + zz
+    scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
+    return w * scale, x * scale, y * scale, z * scale
+
+
 @kernel
 def fill_quaternions(rotation: Floats, quaternion: Floats) -> None:
-    """Unit quaternions (V, 4) of rotation matrices (V, 3, 3); of the four formulas the one with the largest divisor."""
+    """Unit quaternions (V, 4) of rotation matrices (V, 3, 3)."""
     for v in range(rotation.shape[0]):
-        R = rotation[v]
-        xx, yy, zz = R[0, 0], R[1, 1], R[2, 2]
-        w, x, y, z = 1.0 + xx + yy + zz, R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]
-        if w < 1.0:  # the angle is above 90 degrees: some other component is at least as large
-            if xx >= yy and xx >= zz:
-                w, x, y, z = R[2, 1] - R[1, 2], 1.0 + xx - yy - zz, R[0, 1] + R[1, 0], R[0, 2] + R[2, 0]
-            elif yy >= zz:
-                w, x, y, z = R[0, 2] - R[2, 0], R[0, 1] + R[1, 0], 1.0 - xx + yy - zz, R[1, 2] + R[2, 1]
-            else:
-                w, x, y, z = R[1, 0] - R[0, 1], R[0, 2] + R[2, 0], R[1, 2] + R[2, 1], 1.0 - xx - yy + zz
-        scale = 1.0 / math.sqrt(w * w + x * x + y * y + z * z)
-        quaternion[v, 0], quaternion[v, 1] = w * scale, x * scale
-        quaternion[v, 2], quaternion[v, 3] = y * scale, z * scale
+        w, x, y, z = quaternion_of(rotation, v)
+        quaternion[v, 0], quaternion[v, 1], quaternion[v, 2], quaternion[v, 3] = w, x, y, z
 
 
 @inlined
@@ -183,3 +198,17 @@ def half_bits(value: float) -> np.uint16:
     else:
         half = (bits - 0x38000000 + 0xFFF + ((bits >> 13) & 1)) >> 13
     return np.uint16(sign | half)
+
+
+@inlined
+def real_of_half(bits: np.uint16) -> float:
+    """The number that the bits of an IEEE float16 stand for: the inverse of `half_bits`."""
+    word = int(bits)
+    exponent, fraction = (word >> 10) & 31, word & 1023
+    if exponent == 31:
+        value = np.inf if fraction == 0 else np.nan
+    elif exponent:
+        value = math.ldexp(1024.0 + fraction, exponent - 25)
+    else:
+        value = math.ldexp(float(fraction), -24)
+    return -value if word & 0x8000 else value

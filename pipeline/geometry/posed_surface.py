@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.geometry.body_pixels import BodyPixels, body_pixels
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.mesh import checked_faces, checked_vertices
 from pipeline.geometry.pixels import fill_depth
@@ -49,6 +50,7 @@ class RenderedSurface(PosedSurface):
     """(H, W), -1 where nothing is seen."""
     _raster: Raster | None = field(default=None, init=False, repr=False)
     _shown: ShownVertices | None = field(default=None, init=False, repr=False)
+    _pixels: BodyPixels | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         PosedSurface.__post_init__(self)
@@ -88,6 +90,15 @@ class RenderedSurface(PosedSurface):
             shown = shown_vertices(self.face_id, self.raster.barycentric, self.faces, self.vertex_count)
             object.__setattr__(self, "_shown", shown)
         return shown
+
+    @property
+    def pixels(self) -> BodyPixels:
+        """The body pixels, made when they are first asked for: of a target, for all its pairs."""
+        pixels = self._pixels
+        if pixels is None:
+            pixels = body_pixels(self.face_id, self.raster.barycentric, self.vertices, self.faces)
+            object.__setattr__(self, "_pixels", pixels)
+        return pixels
 
 
 def require_same_mesh(target: PosedSurface, reference: PosedSurface) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.geometry.array_types import Floats
 from pipeline.geometry.motion import MotionField, PairStatistics
 from pipeline.geometry.pair_kernel import fill_pair_maps
-from pipeline.geometry.pixels import fill_quaternions
+from pipeline.geometry.percentiles import percentiles
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.rigid import rotation_angle
 from pipeline.geometry.surface import SurfaceMotion
@@ -24,20 +24,29 @@ from schemas.conventions import (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairMaps:
     """Everything per pixel of one target-reference pair, at the target's raster size."""
 
-    motion: NDArray[np.float16]
-    """(H, W, 6) float16: rotation vector, displacement of the surface point; see `schemas.motion.decode_motion`."""
+    pixel: NDArray[np.int32]
+    """(n,) row * W + column of the target's body pixels, increasing."""
+    pixel_motion: NDArray[np.float16]
+    """(6, n) rotation vector, displacement of their surface points; see `schemas.motion.decode_motion`."""
+    pixel_baseline_m: NDArray[np.float64]
+    """(n,) |t| of each."""
     validity: NDArray[np.uint8]
     """(H, W) uint8 bits of `schemas.conventions.VALID_*`; 0 outside the body."""
-    baseline_m: NDArray[np.float32]
-    """(H, W) float32 |t|; 0 outside the body."""
     warp_px: NDArray[np.float32]
     """(H, W, 2) float32 pixel (u, v) of the reference where the surface point lies; NaN outside the body and for
     points behind the reference camera."""
     statistics: PairStatistics
+
+    @property
+    def motion(self) -> NDArray[np.float16]:
+        """(H, W, 6) float16, zero outside the body: `pixel_motion` as a map."""
+        motion = np.zeros((self.validity.size, 6), np.float16)
+        motion[self.pixel] = self.pixel_motion.T
+        return motion.reshape(*self.validity.shape, 6)
 
     @property
     def visible(self) -> NDArray[np.bool_]:
@@ -63,21 +72,27 @@ def pair_maps(
     The same as `surface_motion`, `stored_motion`, `validity` and `pair_statistics` one after the other (those say what
     is computed), about ten times faster. Raises ValueError where the surfaces and the field are not of one mesh.
     """
-    quaternion = _quaternions(field, target, reference)
+    require_same_mesh(target, reference)
+    if field.rotation.shape != (target.vertex_count, 3, 3):
+        raise ValueError(f"field must have {target.vertex_count} vertices, got {field.rotation.shape}")
     height, width = target.face_id.shape
-    motion = np.zeros((height, width, 6), np.uint16)
-    bits, baseline = np.zeros((height, width), np.uint8), np.zeros((height, width), np.float32)
-    warp = np.full((height, width, 2), np.nan, np.float32)
-    packed = np.empty((5, np.count_nonzero(target.face_id >= 0)))
-    lenses = np.stack([target.camera.lens, reference.camera.lens])
+    body = target.pixels
+    motion, packed = np.empty((6, len(body.pixel)), np.uint16), np.empty((4, len(body.pixel)))
+    bits, warp = np.zeros((height, width), np.uint8), np.full((height, width, 2), np.nan, np.float32)
     thresholds = np.array([depth_tolerance_m, min_pixel_baseline_m], np.float64)
-    fill_pair_maps(
-        target.face_id, target.raster.barycentric, reference.face_id, target.vertices,
-        reference.vertices, target.faces, quaternion, lenses, thresholds, motion, bits, baseline, warp, packed,
+    seen, valid = fill_pair_maps(
+        body.pixel, body.slot, body.weight, body.point, body.centre, body.face, body.corners, body.side,
+        body.vertex, np.ascontiguousarray(field.rotation), reference.vertices, reference.faces,
+        reference.face_id, reference.camera.lens, thresholds, motion, bits.reshape(-1), warp.reshape(-1, 2), packed,
     )  # fmt: skip
-    lengths, angles, parallax, over_depth, packed_bits = packed
-    statistics = _statistics(lengths, angles, parallax, over_depth, packed_bits.astype(np.uint8))
-    return PairMaps(motion.view(np.float16), bits, baseline, warp, statistics)
+    return PairMaps(
+        pixel=body.pixel,
+        pixel_motion=motion.view(np.float16),
+        pixel_baseline_m=packed[0],
+        validity=bits,
+        warp_px=warp,
+        statistics=_statistics(packed[0], packed[1], packed[2], packed[3], seen, valid),
+    )
 
 
 def validity(
@@ -142,42 +157,33 @@ def pair_statistics(
         rotation_angle(motion.rotation),
         parallax,
         lengths / motion.point[:, 2],
-        bits.reshape(-1)[motion.pixel],
+        int(np.count_nonzero(bits & VALID_VISIBLE)),
+        int(np.count_nonzero(bits == VALID_ALL)),
     )
 
 
 def _statistics(
-    lengths: Floats, angles: Floats, parallax: Floats, over_depth: Floats, bits: NDArray[np.uint8]
+    lengths: Floats, angles: Floats, parallax: Floats, over_depth: Floats, seen: int, valid: int
 ) -> PairStatistics:
-    """The statistics of packed body pixels (n,)."""
+    """The statistics of packed body pixels (n,), of which so many are seen by the reference, and valid."""
     if lengths.size == 0:
         return PairStatistics(
             mean_baseline_m=0.0, median_baseline_m=0.0, p10_baseline_m=0.0, p90_baseline_m=0.0, rotation_deg=0.0,
             parallax_px=0.0, baseline_over_depth=0.0, visible_fraction=0.0, valid_fraction=0.0,
         )  # fmt: skip
-    p10, median, p90 = np.percentile(lengths, (10, 50, 90))
+    p10, median, p90 = percentiles(lengths, (10, 50, 90))
     moving = parallax[~np.isnan(parallax)]
     return PairStatistics(
         mean_baseline_m=float(lengths.mean()),
-        median_baseline_m=float(median),
-        p10_baseline_m=float(p10),
-        p90_baseline_m=float(p90),
+        median_baseline_m=median,
+        p10_baseline_m=p10,
+        p90_baseline_m=p90,
         rotation_deg=float(np.degrees(angles.mean())),
         parallax_px=float(moving.mean()) if moving.size else 0.0,
         baseline_over_depth=float(over_depth.mean()),
-        visible_fraction=float(((bits & VALID_VISIBLE) != 0).mean()),
-        valid_fraction=float((bits == VALID_ALL).mean()),
+        visible_fraction=seen / len(lengths),
+        valid_fraction=valid / len(lengths),
     )
-
-
-def _quaternions(field: MotionField, target: PosedSurface, reference: PosedSurface) -> NDArray[np.float64]:
-    """The field's rotations (V, 4) as unit quaternions, once it is known that all three are of one mesh."""
-    require_same_mesh(target, reference)
-    if field.rotation.shape != (target.vertex_count, 3, 3):
-        raise ValueError(f"field must have {target.vertex_count} vertices, got {field.rotation.shape}")
-    quaternion = np.empty((target.vertex_count, 4))
-    fill_quaternions(np.ascontiguousarray(field.rotation), quaternion)
-    return quaternion
 
 
 def _side(corners: Floats) -> Floats:

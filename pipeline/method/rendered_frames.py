@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -27,25 +27,13 @@ def body_from_vector(vector: NDArray[np.float64], camera: Camera, body: BodyMode
     return PosedSurface(vertices=vertices, faces=body.faces, camera=camera)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Drawn:
-    """The cached part of a rendered frame: a fifth of its bytes, completed in half a millisecond."""
-
-    surface: PosedSurface
-    """The base mesh in front of the crop's camera at MAP_PX."""
-    face_id: NDArray[np.int32]
-    """(MAP_PX, MAP_PX)."""
-    picture: NDArray[np.uint8]
-    """(MAP_PX, MAP_PX, 3)."""
-
-
 class RenderedFrames:
     """Frames of one track by their position in it: rendered on first use, dropped once no target needs them."""
 
     def __init__(self, track: Track, crops: dict[int, bytes], resources: Resources) -> None:
         self.track = track
         self._crops, self._resources = crops, resources
-        self._cache: dict[int, _Drawn] = {}
+        self._cache: dict[int, RenderedFrame] = {}
 
     def camera(self, at: int, side_px: int) -> Camera:
         """The crop's camera at another resolution."""
@@ -57,7 +45,7 @@ class RenderedFrames:
 
     def surface(self, at: int) -> PosedSurface:
         """The base mesh of a frame, in front of its crop's camera at MAP_PX."""
-        return self._drawn(at).surface
+        return self.reference(at).surface
 
     def depth_at(self, at: int, side_px: int) -> NDArray[np.float64]:
         """The base depth (side_px, side_px) at another resolution, metres."""
@@ -68,29 +56,23 @@ class RenderedFrames:
         ).depth
 
     def __getitem__(self, at: int) -> RenderedFrame:
-        drawn = self._drawn(at)
-        return RenderedFrame(
-            surface=RenderedSurface(
-                vertices=drawn.surface.vertices,
-                faces=drawn.surface.faces,
-                camera=drawn.surface.camera,
-                face_id=drawn.face_id,
-            ),
-            image=drawn.picture.astype(np.float32) / 255.0,
-        )
+        """A frame as a target. What is made of it for its pairs, ten times what is kept of it, goes when it goes."""
+        kept = self.reference(at)
+        return replace(kept, surface=replace(kept.surface))
 
-    def _drawn(self, at: int) -> _Drawn:
+    def reference(self, at: int) -> RenderedFrame:
+        """A frame as it is kept: for what asks neither for the raster of its surface nor for what is made of it."""
         if at not in self._cache:
-            body = self._resources.body
+            body, camera = self._resources.body, self.camera(at, MAP_PX)
             posed = body_from_vector(self.track.vector[at], self.camera(at, IMAGE_PX), body)
-            surface = PosedSurface(
-                vertices=self._resources.mesh.vertices(posed.vertices),
-                faces=posed.faces,
-                camera=self.camera(at, MAP_PX),
-            )
-            self._cache[at] = _Drawn(
-                surface=surface,
-                face_id=self._resources.rasterizer.face_ids(surface.vertices, surface.faces, surface.camera),
+            vertices = self._resources.mesh.vertices(posed.vertices)
+            self._cache[at] = RenderedFrame(
+                surface=RenderedSurface(
+                    vertices=vertices,
+                    faces=posed.faces,
+                    camera=camera,
+                    face_id=self._resources.rasterizer.face_ids(vertices, posed.faces, camera),
+                ),
                 picture=cv2.resize(
                     decode_image(self.crop(at)), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA
                 ),

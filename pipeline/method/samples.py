@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from pipeline.method.rows import Row, pair_row, statistics_cells
 from pipeline.method.verdicts import verdict_of_maps, verdict_of_vertices
 from pipeline.records import Segment
 from schemas.conventions import IMAGE_PX
+from schemas.map_cells import PackedMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +66,7 @@ def target_rows(
         if len(references) == settings.max_references:
             verdicts[at] = replace(verdicts[at], reason="enough-references")
             continue
-        reference = frames[at]
+        reference = frames.reference(at)
         maps = pair_maps(
             fields[at],
             target=frame.surface,
@@ -124,7 +126,11 @@ def _reference_row(frames: RenderedFrames, at: int, maps: PairMaps) -> Row:
         "pts_s": float(track.pts_s[at]),
         "image": frames.crop(at),
         "K": track.K[at],
-        "motion": maps.motion,
-        "validity": maps.validity,
+        "motion": _packed(maps, maps.pixel_motion, 6),
+        "validity": _packed(maps, maps.validity.reshape(-1)[maps.pixel][None]),
         **statistics_cells(maps.statistics),
     }
+
+
+def _packed(maps: PairMaps, values: NDArray[Any], *channels: int) -> PackedMap:
+    return PackedMap(pixel=maps.pixel, values=values, shape=(*maps.validity.shape, *channels))

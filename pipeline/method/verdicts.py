@@ -6,8 +6,8 @@ from pipeline.config import PairSettings
 from pipeline.geometry.motion import MotionField, PairStatistics, estimate_statistics
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.geometry.visibility import PairMaps
-from pipeline.method.photo_error import photo_error
 from pipeline.records import RenderedFrame, Verdict
+from pipeline.refine.compared_pictures import compared_pictures
 from pipeline.refine.misalignment import misalignment
 
 
@@ -27,7 +27,8 @@ def verdict_of_maps(
 ) -> Verdict:
     """The verdict on a rendered pair."""
     reason = drop_reason(maps.statistics, settings, check_validity=True)
-    found = misalignment(maps, target=target, reference=reference)
+    pictures = compared_pictures(maps, target=target, reference=reference)
+    found = misalignment(maps, target=target, reference=reference, pictures=pictures)
     if not reason and exceeds(found.misalignment_px, settings.max_misalignment_px):
         reason = "misaligned"
     return Verdict(
@@ -35,7 +36,7 @@ def verdict_of_maps(
         reason=reason,
         statistics=maps.statistics,
         estimated=False,
-        photo_error=photo_error(maps, target=target, reference=reference),
+        photo_error=pictures.photo_error,
         misalignment=found,
     )
 

@@ -9,13 +9,8 @@ import numpy as np
 from numba import njit
 
 from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 
-TARGET, WARPED, VALID = range(3)
-"""Layers of the pictures that patches are matched in."""
-TARGET_STEPS, WARPED_STEPS = 765, 12240
-"""What white counts: the sum of three bytes, and sixteen times that where bytes were interpolated (misalignments then
-differ by at most .002 px from those of float64; with four times, by .009). Sums of whole numbers are the same in any
-order, so the compiler may form many at a time; all but the last squares' fit 32 bits for a patch of 15 x 15."""
 FLAT = 1e-9
 """Variance of greys in [0, 1] below which a patch shows nothing."""
 LONGEST = 9
@@ -28,30 +23,6 @@ OUTSIDE = -2.0
 """Score of a shift that was not tried."""
 PLACED, BEYOND_ACROSS, BEYOND_ALONG, UNPLACED = range(4)
 """What comes of looking for a patch."""
-
-
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_source(warp_px, valid, source):
-    """Where `cv2.remap` is to look: the warp (H, W, 2) less half a pixel; the first pixel where not valid."""
-    for row in range(valid.shape[0]):
-        for column in range(valid.shape[1]):
-            for axis in range(2):
-                at = warp_px[row, column, axis] if valid[row, column] else np.float32(0.0)
-                source[row, column, axis] = at - np.float32(0.5)
-
-
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_layers(target, warped, valid, layers):
-    """Greys of two pictures (H, W, 3) float32 in whole steps, and 1 where they are valid: (3, H, W) int16, else 0."""
-    target_steps, warped_steps = TARGET_STEPS / 3.0, WARPED_STEPS / 3.0
-    for row in range(valid.shape[0]):
-        for column in range(valid.shape[1]):
-            a, b, is_valid = target[row, column], warped[row, column], valid[row, column]
-            grey = math.floor(target_steps * (a[0] + a[1] + a[2]) + 0.5)
-            other = math.floor(warped_steps * (b[0] + b[1] + b[2]) + 0.5)
-            layers[TARGET, row, column] = grey if is_valid else 0
-            layers[WARPED, row, column] = other if is_valid else 0
-            layers[VALID, row, column] = 1 if is_valid else 0
 
 
 @njit(inline="always", error_model="numpy")
@@ -161,8 +132,8 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
 def match_patches(layers, centre, direction, reach, across, radius, shift, score, outcome):
     """For every centre (n, 2) = (row, column) the best shift in a window along a direction, and what it is worth.
 
-    layers (3, H, W) int16 of `fill_layers`; direction (n, 2) unit vectors (right, down); the window of a patch reaches
-    `reach` (n,) pixels along its direction and `across` beside it; centres lie radius + LONGEST + 1 inside the layers.
+    layers (3, H, W) int16 of `fill_comparison`; direction (n, 2) unit vectors (right, down); the window of a patch
+    reaches `reach` (n,) pixels along its direction and `across` beside it; centres lie radius + LONGEST + 1 inside.
     shift (n, 2) = (right, down) in pixels, refined by the quadratic through the peak and its eight neighbours; score
     (n,) the best correlation; outcome (n,) PLACED, or BEYOND_ACROSS or BEYOND_ALONG where the peak lies on the window's
     rim, which stays whole, or UNPLACED where it is no peak or its neighbours cannot be told. Where it lies on the rim

@@ -48,7 +48,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("estimates", "pipeline.method.verdicts:estimate_statistics"),
     ("pair maps", "pipeline.method.samples:pair_maps"),
     ("misalignment", "pipeline.method.verdicts:misalignment"),
-    ("photometric error", "pipeline.method.verdicts:photo_error"),
+    ("pictures compared", "pipeline.method.verdicts:compared_pictures"),
     ("rows encoded", "schemas.table:TableSpec.encode_row"),
 )
 """A label, and what is timed under it: `module:name` as the code that calls it knows it."""

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.column import Column
 from schemas.errors import DatasetError
-from schemas.map_cells import _HEADER, _ZSTD
+from schemas.map_cells import _HEADER, _ZSTD, PackedMap
 from schemas.tables import REFERENCE, SAMPLES
 
 
@@ -41,6 +41,34 @@ def test_motion_and_validity_come_back_bit_for_bit() -> None:
     validity = np.where(mask, rng.integers(1, 32, (256, 256)), 0).astype(np.uint8)
     assert np.array_equal(fields["motion"].decode(fields["motion"].encode(motion)), motion)
     assert np.array_equal(fields["validity"].decode(fields["validity"].encode(validity)), validity)
+
+
+@pytest.mark.parametrize("name", ["motion", "validity"])
+def test_a_packed_map_is_the_cell_of_the_map(name: str) -> None:
+    """Byte for byte; pixels that hold nothing but zeros are left out of both."""
+    rng, column = np.random.default_rng(6), {field.name: field for field in REFERENCE}[name]
+    pixel = np.flatnonzero(person(rng, (256, 256))).astype(np.int32)
+    values = rng.integers(0, 256, (6 if name == "motion" else 1, len(pixel))).astype(column.dtype)
+    for zeros in ([], [0, 7, len(pixel) - 1]):
+        values[:, zeros] = 0
+        packed = PackedMap(pixel=pixel, values=values, shape=column.shape)
+        dense = packed.dense()
+        assert dense.shape == column.shape
+        assert np.array_equal(dense.reshape(256 * 256, -1)[pixel], values.T)
+        assert column.encode(packed) == column.encode(dense)
+    if name == "motion":
+        values[2, 5] = np.nan
+        with pytest.raises(ValueError, match="holds NaN"):
+            column.encode(packed)
+    with pytest.raises(ValueError, match="takes shape"):
+        column.encode(replace(packed, shape=(128, 512)))
+
+
+def test_a_packed_depth_is_the_cell_of_the_depth() -> None:
+    rng, column = np.random.default_rng(7), SAMPLES.column("base_depth")
+    pixel = np.flatnonzero(person(rng, (256, 256))).astype(np.int32)
+    packed = PackedMap(pixel=pixel, values=rng.uniform(3, 4, (1, len(pixel))), shape=(256, 256))
+    assert column.encode(packed) == column.encode(packed.dense())
 
 
 def test_a_cell_costs_what_its_pixels_cost() -> None:

@@ -14,6 +14,7 @@ from pipeline.geometry.pixels import (
     half_bits,
     plane_depth,
     plane_side,
+    real_of_half,
 )
 from pipeline.geometry.raster import raster_from_face_ids
 from pipeline.geometry.rigid import nearest_rotation, quaternion_from_rotation
@@ -49,6 +50,12 @@ def test_half_bits_are_numpys_on_random_float32_and_at_the_ends() -> None:
 def test_half_bits_round_by_way_of_float32() -> None:
     values = np.random.default_rng(1).normal(size=50_000)
     np.testing.assert_array_equal(_bits(values), values.astype(np.float32).astype(np.float16).view(np.uint16))
+
+
+def test_every_float16_is_read_from_its_bits() -> None:
+    bits = np.arange(2**16, dtype=np.uint16)
+    found = np.array([real_of_half(word) for word in bits])
+    np.testing.assert_array_equal(found, bits.view(np.float16).astype(np.float64))
 
 
 def _triangles(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

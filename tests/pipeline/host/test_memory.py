@@ -93,5 +93,5 @@ def test_a_rendered_frame_is_the_body_drawn_and_the_picture_shrunk(tmp_path: Pat
             for name in ("face_id", "barycentric", "depth"):
                 assert np.array_equal(getattr(frame.surface.raster, name), getattr(expected, name))
             small = cv2.resize(decode_image(jpeg), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
-            assert np.array_equal(frame.image, small.astype(np.float32) / 255.0)
+            assert np.array_equal(frame.picture, small)
         frames.forget_before(float(track.pts_s[3]))

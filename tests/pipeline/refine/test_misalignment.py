@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.motion import PairStatistics
 from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import Misalignment, RenderedFrame
+from pipeline.refine.compared_pictures import compared_pictures
+from pipeline.refine.comparison_kernel import TARGET_STEPS, WARPED_STEPS
 from pipeline.refine.direction_kernel import turn_back
 from pipeline.refine.matching_kernel import (
     BEYOND_ACROSS,
@@ -21,28 +22,48 @@ from pipeline.refine.matching_kernel import (
     PLACED,
     RIDGE,
     UNPLACED,
-    fill_layers,
     fill_textures,
     match_patches,
 )
 from pipeline.refine.misalignment import (
-    ACROSS_PX,
     LENGTH_OVER_COMPONENT,
-    PATCH_RADIUS_PX,
     depth_direction,
+    matched_patches,
     misalignment,
 )
+from pipeline.refine.patch_kernel import (
+    ACROSS_PX,
+    ALONG_PX,
+    DEPTH_REACH_M,
+    MAX_SLOPE,
+    MIN_GRADIENT,
+    MIN_TEXTURE,
+    MIN_VALID,
+    PATCH_RADIUS_PX,
+    SPACING_PX,
+)
 from schemas.conventions import VALID_ALL
+from tests.support.pair_maps import maps_of
 
 SIDE = 128
 DEPTH_M = 3.0
-NUMBERS = dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0)
 CAMERA = Camera(np.array([[280.0, 0, SIDE / 2], [0, 280.0, SIDE / 2], [0, 0, 1]]), (SIDE, SIDE))
+
+
+Pair = tuple[PairMaps, RenderedFrame, RenderedFrame]
 
 
 def wall(
     moved_px: tuple[float, float], *, texture: float = 1.0, stripes: tuple[float, float] | None = None
 ) -> Misalignment:
+    """How far apart the pictures of `filmed_wall` are found to be."""
+    maps, target, reference = filmed_wall(moved_px, texture=texture, stripes=stripes)
+    return misalignment(maps, target=target, reference=reference)
+
+
+def filmed_wall(
+    moved_px: tuple[float, float], *, texture: float = 1.0, stripes: tuple[float, float] | None = None
+) -> Pair:
     """A wall that moves 10 cm to the right, so that depth moves points along u; bodies are off by `moved_px`.
 
     `stripes`: the wall shows lines across this direction in place of its texture.
@@ -65,15 +86,16 @@ def wall(
     valid = np.zeros((SIDE, SIDE), bool)
     valid[10:-10, 10:-24] = True
     validity = np.where(valid, VALID_ALL, 0).astype(np.uint8)
-    maps = PairMaps(motion, validity, np.zeros((SIDE, SIDE), np.float32), warp, PairStatistics(**NUMBERS))
+    maps = maps_of(motion, validity, warp)
     surface = RenderedSurface(
         vertices=DEPTH_M * np.array([[-9.0, -9, 1], [9, -9, 1], [0, 9, 1]]),
         faces=np.array([[0, 1, 2]]),
         camera=CAMERA,
         face_id=np.zeros((SIDE, SIDE)),
     )
-    frames = [RenderedFrame(surface=surface, image=image) for image in (target, reference)]
-    return misalignment(maps, target=frames[0], reference=frames[1])
+    pictures = [np.round(255 * image).astype(np.uint8) for image in (target, reference)]
+    first, second = (RenderedFrame(surface=surface, picture=picture) for picture in pictures)
+    return maps, first, second
 
 
 def test_bodies_that_agree_have_none() -> None:
@@ -166,6 +188,15 @@ def plain_scores(
     return scores
 
 
+def layers_of(target: np.ndarray, warped: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(3, H, W) int16 of two pictures in [0, 1]."""
+    greys = [
+        np.floor(steps * picture.astype(np.float64).mean(axis=2) + 0.5)
+        for picture, steps in ((target, TARGET_STEPS), (warped, WARPED_STEPS))
+    ]
+    return np.where(valid, [*greys, np.ones(valid.shape)], 0).astype(np.int16)
+
+
 def refined(around: np.ndarray, direction: np.ndarray) -> np.ndarray | None:
     """(right, down) to the peak of the quadratic through (3, 3) scores; to the ridge where there is none."""
     xy = (around[2, 2] + around[0, 0] - around[0, 2] - around[2, 0]) / 4
@@ -202,8 +233,7 @@ def test_patches_match_as_plain_correlations_say(
     """Scores, whole shifts and outcomes of every patch in windows of all directions; the fraction of a pixel from the
     peak's neighbours, by a dense fit."""
     target, warped, valid = pictures
-    layers = np.empty((3, *valid.shape), np.int16)
-    fill_layers(target, warped, valid, layers)
+    layers = layers_of(target, warped, valid)
     margin = PATCH_RADIUS_PX + LONGEST + 1
     centre = np.array([[r, c] for r in range(margin, 66 - margin, 4) for c in range(margin, 76 - margin, 5)])
     rng = np.random.default_rng(2)
@@ -250,8 +280,7 @@ def test_textures_are_those_of_the_valid_pixels(
     pictures: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     target, warped, valid = pictures
-    layers = np.empty((3, *valid.shape), np.int16)
-    fill_layers(target, warped, valid, layers)
+    layers = layers_of(target, warped, valid)
     centre = np.array([[12, 13], [20, 30], [40, 50], [50, 60]])
     texture = np.empty((len(centre), 5))
     fill_textures(layers, centre, PATCH_RADIUS_PX, texture)
@@ -285,3 +314,70 @@ def test_directions_are_turned_back_by_the_warp() -> None:
     expected = along.copy()
     expected[:2] = np.linalg.solve(turn, along[:2].T).T
     np.testing.assert_allclose(turned, expected, atol=1e-6)
+
+
+def telling(texture: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which patches fix a place across the direction, (n,) bool, and which along it, by their texture (n, 5)."""
+    variance = np.maximum(texture[:, 1], 1e-12)
+    tensor = texture[:, [2, 4, 4, 3]].reshape(-1, 2, 2)
+    normal = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
+    aa, nn, na = (
+        np.einsum("ni,nij,nj->n", a, tensor, b)
+        for a, b in ((direction, direction), (normal, normal), (direction, normal))
+    )
+    across, along = nn - na**2 / np.maximum(aa, 1e-12), aa - na**2 / np.maximum(nn, 1e-12)
+    across = np.where(np.abs(na) <= MAX_SLOPE * nn, nn, across)
+    least = np.maximum(MIN_TEXTURE * variance, MIN_GRADIENT**2)
+    return across >= least, along >= least
+
+
+@pytest.mark.parametrize("stripes", [None, (0.2, 1.0)])
+def test_patches_are_those_of_their_twin(stripes: tuple[float, float] | None) -> None:
+    """Centres, directions, which of them tell, and what is found, step after step with arrays."""
+    maps, target, reference = filmed_wall((0.7, 0.4), stripes=stripes)
+    gone = np.random.default_rng(0).random((SIDE, SIDE)) < np.linspace(0, 0.9, SIDE)
+    maps.validity[gone] = 0
+    camera = target.surface.camera
+    pictures = compared_pictures(maps, target=target, reference=reference)
+    found = matched_patches(maps, pictures, target=target, reference=reference)
+    assert found is not None
+
+    margin = PATCH_RADIUS_PX + LONGEST + 1
+    grid = np.mgrid[margin : SIDE - margin : SPACING_PX, margin : SIDE - margin : SPACING_PX]
+    centre = grid.reshape(2, -1).T
+    centre = centre[maps.visible[centre[:, 0], centre[:, 1]]]
+    texture = np.empty((len(centre), 5))
+    fill_textures(pictures.layers, centre, PATCH_RADIUS_PX, texture)
+    is_patch = texture[:, 0] >= MIN_VALID
+    assert 8 < is_patch.sum() < len(centre)
+    centre, texture = centre[is_patch], texture[is_patch]
+    np.testing.assert_array_equal(found.centre, centre)
+
+    at = (centre[:, 0], centre[:, 1])
+    depth = target.surface.raster.depth[at]
+    straight = depth_direction(centre[:, ::-1] + 0.5, depth, maps.motion[at], camera, camera)
+    along = np.empty_like(straight)
+    turn_back(centre, maps.warp_px, straight, along)
+    px_per_m = np.linalg.norm(along, axis=1)
+    direction = along / px_per_m[:, None]
+    tells, tells_along = telling(texture, direction)
+    np.testing.assert_array_equal(found.tells, tells)
+    np.testing.assert_array_equal(found.tells_along, tells_along)
+    assert stripes is None or not found.tells_along.all()
+
+    shift, score, outcome = np.empty((tells.sum(), 2)), np.empty(tells.sum()), np.empty(tells.sum(), int)
+    reach = np.clip(DEPTH_REACH_M * px_per_m + 1, *ALONG_PX)
+    match_patches(
+        pictures.layers, centre[tells], direction[tells], reach[tells], ACROSS_PX, PATCH_RADIUS_PX,
+        shift, score, outcome,
+    )  # fmt: skip
+    x, y = direction[tells].T
+    across_px = np.where(outcome == BEYOND_ACROSS, ACROSS_PX, np.abs(x * shift[:, 1] - y * shift[:, 0]))
+    along_px = np.where(
+        (outcome == PLACED) & tells_along[tells], (direction[tells] * shift).sum(axis=1), np.nan
+    )
+    np.testing.assert_allclose(found.across_px[tells], across_px, rtol=1e-12)
+    np.testing.assert_allclose(found.along_px[tells], along_px, rtol=1e-12)
+    is_found = (score >= 0.75) & ((outcome == PLACED) | (outcome == BEYOND_ACROSS))
+    np.testing.assert_array_equal(found.is_found[tells], is_found)
+    assert not found.is_found[~tells].any()

@@ -22,6 +22,7 @@ from pipeline.studio.settings import StudioSettings
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.video.crops import crop_image, encode_jpeg
 from schemas.conventions import IMAGE_PX
+from tests.support.pair_maps import maps_of
 
 TIMES_S = np.array([0.0, 0.2, 0.4])
 SEEDS = (3000, 3001)
@@ -104,7 +105,7 @@ def with_depth_error(pair: Pair, error_m: float) -> Pair:
     warp = np.where(on_body, warp, np.nan).astype(np.float32)
     motion[..., 3:] += error_m * (turned - ray).reshape(height, width, 3)
     motion = np.where(on_body, motion, 0).astype(np.float16)
-    return replace(maps, motion=motion, warp_px=warp), target, reference
+    return maps_of(motion, maps.validity, warp), target, reference
 
 
 def test_plain_cloth_and_wrong_depth_do_not_read_as_disagreement(filmed) -> None:

@@ -1,0 +1,136 @@
+"""The compiled kernel behind `misalignment.matched_patches`: centres, textures, directions and matches in one call.
+
+Its readable twin is in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pipeline.geometry.compiling import inlined, kernel
+from pipeline.geometry.pixels import real_of_half
+from pipeline.refine.comparison_kernel import VALID
+from pipeline.refine.direction_kernel import fill_depth_directions, turn_back
+from pipeline.refine.matching_kernel import LONGEST, fill_textures, match_patches
+
+PATCH_RADIUS_PX = 7
+SPACING_PX = 8
+ACROSS_PX = 4.0
+"""How far a patch is looked for beside the depth direction, the rim that shows a peak as one included."""
+DEPTH_REACH_M = 0.12
+"""Change of depth that the search along the direction covers: what an offset may be, and a fifth."""
+ALONG_PX = (3.0, 8.0)
+"""Least and largest reach of that search, whatever the parallax."""
+MIN_VALID = 0.6
+"""Share of a patch that must lie on the common surface."""
+MIN_TEXTURE = 0.012
+"""Fall of the target's own correlation per squared pixel across the depth direction, whatever the shift along it,
+below which a patch does not fix a place."""
+MIN_GRADIENT = 0.012
+"""Root mean square gradient across, in white per pixel, likewise: below it noise is all the texture there is."""
+MAX_SLOPE = 0.1
+"""Pixels across in which a match slides for one along, where nothing fixes it along: less is no error to speak of."""
+MIN_PATCHES = 8
+
+
+def most_patches(height: int, width: int) -> int:
+    """Centres that fit into a picture."""
+    margin = PATCH_RADIUS_PX + LONGEST + 1
+    down, right = (max(0, -((2 * margin - side) // SPACING_PX)) for side in (height, width))
+    return down * right
+
+
+@kernel
+def fill_patches(
+    layers, pixel, motion, warp_px, depth, lenses, centre, direction, tells, shift, score, outcome
+):
+    """Returns n, how many patches lie on the common surface, and fills the first n rows of what describes them; 0 where
+    they are fewer than MIN_PATCHES.
+
+    layers (3, H, W) of `fill_comparison`; motion (6, n) uint16 bits of float16 at pixels (n,) row W + column, which
+    increase; warp_px (H, W, 2), depth (H, W); lenses (2, 4) of target and reference. centre (N, 2), direction (N, 2),
+    tells (N, 2) bool across and along the direction; shift, score and outcome of `match_patches` for those that tell
+    across: NaN, -1 and -1 for others.
+    """
+    count = _fill_centres(layers[VALID], centre)
+    if count < MIN_PATCHES:
+        return 0
+    texture = np.empty((count, 5))
+    fill_textures(layers, centre[:count], PATCH_RADIUS_PX, texture)
+    kept = 0
+    for n in range(count):
+        if texture[n, 0] >= MIN_VALID:
+            centre[kept], texture[kept] = centre[n], texture[n]
+            kept += 1
+    if kept < MIN_PATCHES:
+        return 0
+    along = np.empty((kept, 2))
+    _fill_directions(centre[:kept], pixel, motion, warp_px, depth, lenses, along)
+    looked_for, reach, found = np.empty(kept, np.int64), np.empty(kept), 0
+    for n in range(kept):
+        x, y = along[n, 0], along[n, 1]
+        px_per_m = math.sqrt(x * x + y * y)
+        if px_per_m < 1e-12:
+            px_per_m = 1e-12
+        direction[n, 0], direction[n, 1] = x / px_per_m, y / px_per_m
+        tells[n, 0], tells[n, 1] = _telling(texture[n], direction[n, 0], direction[n, 1])
+        tells[n, 0] &= math.isfinite(px_per_m)
+        shift[n, 0], shift[n, 1], score[n], outcome[n] = np.nan, np.nan, -1.0, -1
+        if tells[n, 0]:
+            looked_for[found] = n
+            reach[found] = min(max(DEPTH_REACH_M * px_per_m + 1.0, ALONG_PX[0]), ALONG_PX[1])
+            found += 1
+    some = looked_for[:found]
+    shifts, scores, outcomes = np.empty((found, 2)), np.empty(found), np.empty(found, np.int64)
+    match_patches(
+        layers, centre[some], direction[some], reach, ACROSS_PX, PATCH_RADIUS_PX, shifts, scores, outcomes
+    )
+    for at in range(found):
+        n = some[at]
+        shift[n], score[n], outcome[n] = shifts[at], scores[at], outcomes[at]
+    return kept
+
+
+@inlined
+def _fill_centres(valid, centre):
+    """Rows and columns of the valid pixels of a grid, as far from the border as a search may reach; how many."""
+    margin: Any = PATCH_RADIUS_PX + LONGEST + 1
+    count = 0
+    for row in range(margin, valid.shape[0] - margin, SPACING_PX):
+        for column in range(margin, valid.shape[1] - margin, SPACING_PX):
+            if valid[row, column]:
+                centre[count, 0], centre[count, 1] = row, column
+                count += 1
+    return count
+
+
+@inlined
+def _fill_directions(centre, pixel, motion, warp_px, depth, lenses, along):
+    """(n, 2) target pixels per metre in which a match moves when the depth of centres (row, column) grows."""
+    count = centre.shape[0]
+    px, z, moved, straight = np.empty((count, 2)), np.empty(count), np.empty((count, 6)), np.empty((count, 2))
+    for n in range(count):
+        row, column = centre[n, 0], centre[n, 1]
+        px[n, 0], px[n, 1], z[n] = column + 0.5, row + 0.5, depth[row, column]
+        at = np.searchsorted(pixel, row * depth.shape[1] + column)
+        for k in range(6):
+            moved[n, k] = real_of_half(motion[k, at])
+    fill_depth_directions(px, z, moved, lenses[0], lenses[1], straight)
+    turn_back(centre, warp_px, straight, along)
+
+
+@inlined
+def _telling(texture, x, y):
+    """Whether a patch fixes a place across a direction (x, y), and along it, by its texture (5,)."""
+    xx, yy, xy = texture[2], texture[3], texture[4]
+    aa = x * xx * x + x * xy * y + y * xy * x + y * yy * y
+    nn = y * xx * y - y * xy * x - x * xy * y + x * yy * x
+    na = -(x * xx * y) + x * xy * x - y * xy * y + y * yy * x
+    across, along = nn - na * na / max(aa, 1e-12), aa - na * na / max(nn, 1e-12)
+    if abs(na) <= MAX_SLOPE * nn:
+        across = nn
+    least = max(MIN_TEXTURE * max(texture[1], 1e-12), MIN_GRADIENT**2)
+    return across >= least, along >= least
