@@ -28,7 +28,7 @@ MAX_PIXEL_ASPECT = 4.0
 def upright_rgb(
     picture: VideoFrame, turn: Turn, pixel_aspect: Fraction | None, max_side_px: int | None, file: Path
 ) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB with square pixels, as a player would show it."""
+    """(H, W, 3) uint8 sRGB with square pixels, as a player would show it; rows may be padded in memory."""
     width, height = _square_pixel_size(picture, pixel_aspect)
     check_size(file, picture.width, picture.height)
     quality = FULL_SIZE
@@ -37,9 +37,9 @@ def upright_rgb(
         width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
         quality = Interpolation.AREA
     with _named_errors(picture, file):
-        return np.ascontiguousarray(
-            turn(rgb_from_picture(picture, coding_of(picture), width, height, quality))
-        )
+        image = rgb_from_picture(picture, coding_of(picture), width, height, quality)
+    # Rows as the scaler pads them do: a copy takes as long as the colours.
+    return image if max_side_px is None and turn == AS_STORED else np.ascontiguousarray(turn(image))
 
 
 def upright_size(picture: VideoFrame, turn: Turn, pixel_aspect: Fraction | None) -> tuple[int, int]:
@@ -100,6 +100,9 @@ class Turn:
         return image[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
 
 
+AS_STORED = Turn(transposed=False, flipped=False, mirrored=False)
+
+
 def turn_of(picture: VideoFrame) -> Turn:
     """The display matrix to the nearest quarter turn.
 
@@ -107,7 +110,7 @@ def turn_of(picture: VideoFrame) -> Turn:
     """
     data: Any = picture.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return Turn(False, False, False)
+        return AS_STORED
     (a, b, _), (c, d, _), _ = np.frombuffer(data, dtype=np.int32).reshape(3, 3).tolist()
     if abs(a) >= abs(c):
         return Turn(transposed=False, flipped=d < 0, mirrored=a < 0)
