@@ -7,8 +7,9 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.method.progress import CountedFrames, no_progress
 from pipeline.records import ProgressCallback, Track, TrackedSegment
-from pipeline.video.crops import crop_image, encode_jpeg
-from pipeline.video.shots import frames_of
+from pipeline.video.crops import crop_part, encode_jpeg, needed_box
+from pipeline.video.picture_parts import Box
+from pipeline.video.shots import parts_of
 from schemas.conventions import IMAGE_PX
 
 PersonCrops = dict[int, bytes]
@@ -24,16 +25,25 @@ def crops_by_person(
 ) -> dict[int, PersonCrops]:
     """Crops by person index, of kept frames: one pass over the film; memory is bounded by the JPEGs' bytes.
 
+    Crops follow the boxes of half a second before and after, and frames are kept by fits of whole tracks: when they are
+    known the pictures are gone. Pixels that wait for it would take a megabyte a person and frame, and kept without loss
+    more time than decoding again; of what is decoded again only the crops become RGB.
+
     `path` is where the clip lies on this machine, if not at its own uri.
     """
     wanted: dict[int, list[tuple[Track, int]]] = {}
     for track in tracked.tracks:
-        for at in np.flatnonzero(track.kept):
-            wanted.setdefault(int(track.frame_index[at]), []).append((track, int(at)))
+        for place in np.flatnonzero(track.kept):
+            at = int(place)
+            wanted.setdefault(int(track.frame_index[at]), []).append((track, at))
     crops: dict[int, PersonCrops] = {track.person_index: {} for track in tracked.tracks}
-    frames = frames_of(tracked.segment, settings.video, path)
-    for frame in CountedFrames(frames, "crop", tracked.frames_read, on_progress):
-        for track, position in wanted.get(frame.index, ()):
-            crop = crop_image(frame.image, track.crop_px[position], IMAGE_PX)
-            crops[track.person_index][frame.index] = encode_jpeg(crop, settings.pairs.jpeg_quality)
+
+    def boxes(index: int, hw: tuple[int, int]) -> list[Box]:
+        return [needed_box(hw, track.crop_px[at], IMAGE_PX) for track, at in wanted.get(index, ())]
+
+    frames = parts_of(tracked.segment, settings.video, boxes, path)
+    for index, parts in CountedFrames(frames, "crop", tracked.frames_read, on_progress):
+        for (track, at), part in zip(wanted.get(index, ()), parts, strict=True):
+            crop = crop_part(part, track.crop_px[at], IMAGE_PX)
+            crops[track.person_index][index] = encode_jpeg(crop, settings.pairs.jpeg_quality)
     return crops

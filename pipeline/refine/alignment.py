@@ -40,7 +40,7 @@ from pipeline.refine.track_bodies import TrackBodies, TrackMesh
 from pipeline.refine.track_frames import TrackFrames
 from pipeline.refine.visibility import Visibility
 from pipeline.rendering.compiled import CompiledRasterizer
-from schemas.conventions import JOINT_COUNT
+from schemas.conventions import JOINT_COUNT, MAP_PX
 
 Report = Callable[[str, int, int], None]
 """Takes the stage `refine`, how many steps of it are done, and how many there are."""
@@ -63,7 +63,8 @@ def aligned_bodies(
         level = alignment.level(side_px)
         for iteration in range(settings.iterations):
             is_first_or_middle = iteration in (0, settings.iterations // 2)
-            if is_first_or_middle:
+            # From map size on bodies hardly move any more: what is seen is looked up once a level.
+            if iteration == 0 or (is_first_or_middle and side_px < MAP_PX):
                 alignment.update_visibility(side_px)
             alignment.step(level, update_lighting=is_first_or_middle and settings.static_lighting)
             done += 1
@@ -164,6 +165,6 @@ def boxes_px(bodies: TrackBodies, frames: TrackFrames, body: BodyModel, mesh: Tr
     """(2, 2) of each frame: upper left and lower right corner of the body in its crop."""
     placed, boxes = bodies.transforms(body), []
     for at, camera in enumerate(frames.cameras):
-        body_px = camera.px_from_cam(mesh.vertices(bodies, placed, at))
-        boxes.append(np.stack([np.nanmin(body_px, axis=0), np.nanmax(body_px, axis=0)]))
+        body_px = np.ascontiguousarray(camera.px_from_cam(mesh.vertices(bodies, placed, at)).T)
+        boxes.append(np.stack([np.fmin.reduce(body_px, axis=1), np.fmax.reduce(body_px, axis=1)]))
     return boxes

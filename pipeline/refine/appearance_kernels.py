@@ -110,7 +110,7 @@ def compare_frame(
                 residual[c, q] = difference
                 sizes[count] = abs(difference)
                 count += 1
-    sigma = max(1.4826 * _median(sizes[:count]), least_sigma)
+    sigma = max(1.4826 * median(sizes[:count]), least_sigma)
     for q in range(points):
         for c in range(channels):
             weight[c, q] = 0.0
@@ -124,7 +124,7 @@ def compare_frame(
 
 
 @njit(error_model="numpy")
-def _median(values):
+def median(values):
     """The median; 0 of nothing. The values are put in another order."""
     count = values.shape[0]
     if count == 0:

@@ -62,23 +62,27 @@ def place_vertices(rest, joint, weight, rotation, offset, placed):
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def see_points(point, normal, lens, depth, person, tolerance, margin, least_cosine, seen):
-    """How well a camera sees points (Q, 3): 0 hidden, else up to 1 for a surface that faces it.
+def see_points(
+    rest, normal, joint, joint_weight, rotation, offset, lens, inverse_depth, person, tolerance, margin, least_cosine,
+    seen,
+):  # fmt: skip
+    """How well a camera sees points: 0 hidden, else up to 1 for a surface that faces it.
 
-    The weight rises linearly with the cosine between normal and ray, from `least_cosine` to a third more. A point is
-    hidden where the depth picture (0 = nothing there) is nearer by more than `tolerance` metres at its pixel or
-    `margin` pixels up, down, left or right of it, where it falls outside, and where person (P, P), of the same square,
-    is 0: what the picture shows there is something else.
+    Points and normals at rest (Q, 3), placed by their joints as by `place_points`. The weight rises linearly with the
+    cosine between normal and ray, from `least_cosine` to a third more. A point is hidden where the picture of inverse
+    depths (0 = nothing there) is nearer by more than `tolerance` metres at its pixel or `margin` pixels up, down, left
+    or right of it, where it falls outside, and where person (P, P), of the same square, is 0: what the picture shows
+    there is something else.
     """
-    height, width = depth.shape
-    for q in range(point.shape[0]):
+    height, width = inverse_depth.shape
+    for q in range(rest.shape[0]):
         seen[q] = 0.0
-        x, y, z = point[q, 0], point[q, 1], point[q, 2]
+        x, y, z, nx, ny, nz = _placed(rest, normal, joint, joint_weight, rotation, offset, q)
         if not z > 0.0:
             continue
         length = math.sqrt(x * x + y * y + z * z)
-        size = math.sqrt(normal[q, 0] ** 2 + normal[q, 1] ** 2 + normal[q, 2] ** 2)
-        cosine = -(x * normal[q, 0] + y * normal[q, 1] + z * normal[q, 2]) / max(length * size, 1e-12)
+        size = math.sqrt(nx**2 + ny**2 + nz**2)
+        cosine = -(x * nx + y * ny + z * nz) / max(length * size, 1e-12)
         if not cosine > least_cosine:
             continue
         column = math.floor(lens[0] * x / z + lens[2])
@@ -92,8 +96,8 @@ def see_points(point, normal, lens, depth, person, tolerance, margin, least_cosi
             continue
         hidden = person[row * person.shape[0] // height, column * person.shape[1] // width] == 0
         for dr, dc in ((0, 0), (margin, 0), (-margin, 0), (0, margin), (0, -margin)):
-            front = depth[row + dr, column + dc]
-            if front > 0.0 and front < z - tolerance:
+            front = inverse_depth[row + dr, column + dc]
+            if front > 0.0 and 1.0 / front < z - tolerance:
                 hidden = True
         if not hidden:
             seen[q] = min(3.0 * (cosine - least_cosine), 1.0)

@@ -18,8 +18,7 @@ import numpy as np
 
 from pipeline.body.skinning import JointTransforms
 from pipeline.refine.point_kernels import place_points
-from pipeline.refine.robust import robust_weight
-from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis
+from pipeline.refine.static_lighting_kernels import COEFFICIENTS, add_lighting_equations, facing_basis
 from pipeline.refine.surface_points import RestSurface
 
 ROUNDS = 4
@@ -57,7 +56,7 @@ def fitted_lighting(
 
     basis (T, P, 8), value (T, P, C), seen (T, P), neighbours (T, T) weights of frames s in the mean that frame t is
     compared with: least squares of (V_t - mean_s V_s) - (Y_t - mean_s Y_s) c over all frames and points, under the
-    same robust norm as the bodies' (`robust_weight`). `sample_weight` is what one point and channel is worth.
+    same robust norm as the bodies'. `sample_weight` is what one point and channel is worth.
     """
     weight = neighbours.astype(np.float32)
     seen = seen.astype(np.float32)
@@ -70,14 +69,14 @@ def fitted_lighting(
     counted = counted[telling]
     basis_apart = _apart(basis, weight, seen, support)[telling]
     value_apart = _apart(value, weight, seen, support)[telling].T
-    prior = np.eye(COEFFICIENTS) / SIGMA**2
-    for channel, apart in enumerate(value_apart):
+    scratch = np.empty((2, len(counted)), np.float32)
+    for channel, apart in enumerate(np.ascontiguousarray(value_apart)):
         for _ in range(ROUNDS):
-            unexplained = apart - basis_apart @ lighting[:, channel].astype(np.float32)
-            each = sample_weight * robust_weight(unexplained, counted, least_sigma)
-            weighted = each[:, None] * basis_apart
-            hessian = (weighted.T @ basis_apart).astype(np.float64) + prior
-            gradient = (weighted.T @ apart).astype(np.float64)
+            hessian, gradient = np.eye(COEFFICIENTS) / SIGMA**2, np.zeros(COEFFICIENTS)
+            add_lighting_equations(
+                basis_apart, apart, counted, lighting[:, channel].copy(), least_sigma, sample_weight,
+                scratch[0], scratch[1], hessian, gradient,
+            )  # fmt: skip
             lighting[:, channel] = np.linalg.solve(hessian, gradient)
     return lighting
 

@@ -6,7 +6,11 @@ import math
 
 from numba import njit
 
+from pipeline.geometry.array_types import Reals
+from pipeline.geometry.compiling import kernel
 from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.refine.appearance_kernels import median
+from pipeline.refine.robust import ROBUST_SIGMAS
 
 COEFFICIENTS = 8
 
@@ -26,3 +30,33 @@ def facing_basis(normal, basis):
     """Fills Y (Q, 8) of normals (Q, 3) of any length, in the camera's axes."""
     for q in range(normal.shape[0]):
         fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis[q])
+
+
+@kernel
+def add_lighting_equations(
+    basis: Reals, apart: Reals, counted: Reals, lighting: Reals, least_sigma: float, sample_weight: float,
+    sizes: Reals, residual: Reals, hessian: Reals, gradient: Reals,
+) -> None:  # fmt: skip
+    """Adds sum w Y Y^T (8, 8) and sum w Y v (8,) of samples Y = basis (N, 8), v = apart (N,).
+
+    w = sample_weight counted / (s (1 + (r / 3 s)^2))^2 with r = v - Y lighting (8,) and s the standard deviation that
+    the median size of r tells, at least least_sigma (Geman and McClure). sizes and residual (N,) are used up.
+    """
+    for n in range(basis.shape[0]):
+        explained = 0.0
+        for k in range(COEFFICIENTS):
+            explained += basis[n, k] * lighting[k]
+        residual[n] = apart[n] - explained
+        sizes[n] = abs(residual[n])
+    sigma = max(1.4826 * median(sizes), least_sigma)
+    for n in range(basis.shape[0]):
+        bracket = 1.0 + (residual[n] / (ROBUST_SIGMAS * sigma)) ** 2
+        weight = sample_weight * counted[n] / (bracket * sigma) ** 2
+        for k in range(COEFFICIENTS):
+            share = weight * basis[n, k]
+            gradient[k] += share * apart[n]
+            for m in range(k + 1):
+                hessian[k, m] += share * basis[n, m]
+    for k in range(COEFFICIENTS):
+        for m in range(k):
+            hessian[m, k] = hessian[k, m]

@@ -23,7 +23,7 @@ class TrackMesh:
     """The mesh of one person, whose shape is settled once: `body.vertices` in a tenth of the time."""
 
     def __init__(self, body: BodyModel, betas: np.ndarray) -> None:
-        self.faces = body.faces
+        self.faces, self.is_closed = body.faces, is_closed(body.faces)
         self._rest, self._posedirs = body.template + body.shapedirs @ betas, body.posedirs
         self._joint, self._weight = heaviest_first(body.weights)
 
@@ -35,6 +35,13 @@ class TrackMesh:
         vertices = np.empty_like(rest)
         place_vertices(rest, self._joint, self._weight, placed.rotation[at], placed.offset[at], vertices)
         return vertices
+
+
+def is_closed(faces: np.ndarray) -> bool:
+    """Whether every edge of faces (F, 3) is gone along exactly once each way: a surface with an inside."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
+    one_way, other_way = (np.sort(a << 32 | b) for a, b in (edges.T, edges[:, ::-1].T))
+    return bool((np.diff(one_way) > 0).all() and np.array_equal(one_way, other_way))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.body.skinning import JointTransforms
+from pipeline.geometry.camera import Camera
 from pipeline.refine.point_kernels import see_points
 from pipeline.refine.surface_points import RestSurface
 from pipeline.refine.track_bodies import TrackBodies, TrackMesh
@@ -32,6 +33,7 @@ class Visibility:
         """The Q points that are compared."""
         self.weight = np.zeros((len(frames), surface.count), np.float32)
         """(T, Q)."""
+        self._cameras: dict[int, list[Camera]] = {}
 
     def update(self, bodies: TrackBodies, placed: JointTransforms, side_px: int) -> None:
         """Draws the bodies, without what they wear, at pictures of side_px, or at map size if that is less.
@@ -41,15 +43,19 @@ class Visibility:
         """
         side_px = min(side_px, MAP_PX)
         self.stride = max(1, MAP_PX // side_px)
-        self.surface = self._whole.every(self.stride)
+        surface = self.surface = self._whole.every(self.stride)
+        points = surface.points
         self.weight = np.zeros((len(self._frames), self.surface.count), np.float32)
-        for at, camera in enumerate(self._frames.cameras):
-            camera = camera.resized((side_px, side_px))
+        if side_px not in self._cameras:
+            self._cameras[side_px] = [each.resized((side_px, side_px)) for each in self._frames.cameras]
+        for at, camera in enumerate(self._cameras[side_px]):
             vertices = self._mesh.vertices(bodies, placed, at)
-            depth = self._rasterizer.depth(vertices, self._mesh.faces, camera)
-            point, normal = self.surface.posed(self.surface.rest, placed, at)
+            inverse_depth = self._rasterizer.inverse_depth(
+                vertices, self._mesh.faces, camera, is_closed=self._mesh.is_closed
+            )
             margin_px = OUTLINE_MARGIN_PX if side_px == MAP_PX else 1
             see_points(
-                point, normal, camera.lens, depth, self._frames.person_at(at),
-                DEPTH_TOLERANCE_M, margin_px, LEAST_COSINE, self.weight[at],
+                surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
+                camera.lens, inverse_depth, self._frames.person_at(at), DEPTH_TOLERANCE_M, margin_px, LEAST_COSINE,
+                self.weight[at],
             )  # fmt: skip

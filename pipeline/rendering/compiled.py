@@ -27,18 +27,22 @@ class CompiledRasterizer:
         """See `Rasterizer.face_ids`."""
         return self._drawn(vertices, faces, camera)[0]
 
-    def depth(self, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
-        """(H, W) metres at the pixels' centres, 0 where nothing is seen: `render(...).depth` in a third of the time."""
-        inverse_depth = self._drawn(vertices, faces, camera)[1]
-        return np.divide(1.0, inverse_depth, out=inverse_depth, where=inverse_depth > 0)
+    def inverse_depth(
+        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera, *, is_closed: bool = False
+    ) -> np.ndarray:
+        """(H, W) one over metres at the pixels' centres, 0 where nothing is seen: `render(...).depth` at a fraction.
+
+        Of a closed surface seen from outside the faces that look away are left out: another lies before them.
+        """
+        return self._drawn(vertices, faces, camera, skip_away=is_closed)[1]
 
     def _drawn(
-        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera
+        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera, *, skip_away: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         vertices = checked_vertices(vertices, "vertices")
         faces = checked_faces(faces, len(vertices))
         face_id, inverse_depth = np.full(camera.hw, -1, np.int32), np.zeros(camera.hw)
-        _draw(vertices, faces, camera.lens, self._near_m, face_id, inverse_depth)
+        _draw(vertices, faces, camera.lens, self._near_m, skip_away, face_id, inverse_depth)
         return face_id, inverse_depth
 
     def close(self) -> None:
@@ -46,8 +50,8 @@ class CompiledRasterizer:
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _draw(vertices, faces, lens, near, face_id, inverse_depth):
-    """Fills face_id (H, W); inverse_depth (H, W) must come in as zeros.
+def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
+    """Fills face_id (H, W); inverse_depth (H, W) must come in as zeros. Faces that look away may be skipped.
 
     Pixel coordinates here are shifted by half a pixel, so that centres are integers. Half of a body's faces cover no
     centre at map size: they are left by the rounded coordinates of their corners, made once per vertex.
@@ -84,7 +88,7 @@ def _draw(vertices, faces, lens, near, face_id, inverse_depth):
         pb, qb, rb = cy - ay, ax - cx, cx * ay - cy * ax
         pc, qc, rc = ay - by, bx - ax, ax * by - ay * bx
         area = ra + rb + rc
-        if area == 0.0:
+        if area == 0.0 or (skip_away and area > 0.0):
             continue
         side = (
             1.0 if area > 0.0 else -1.0

@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from pipeline.assets import asset_path
+from pipeline.tracking.heatmap_kernel import fill_centroids
 from pipeline.tracking.regions import Region, sample, transform
 from schemas.conventions import LANDMARK_COUNT
 from schemas.errors import AssetError
@@ -93,18 +94,9 @@ def refine_with_heatmap(xy: np.ndarray, heatmap_logits: np.ndarray) -> np.ndarra
     Confidence-weighted mean over the 7x7 cells around the landmark; one whose best cell is below 0.5, or which lies
     outside the map, stays. Cell i stands for the coordinate i / S, as in MediaPipe's decoder.
     """
-    size = heatmap_logits.shape[0]
-    refined = xy.copy()
-    cells = np.floor(xy / LANDMARK_PX * size).astype(int)
-    for k in np.flatnonzero(((cells >= 0) & (cells < size)).all(axis=1)):
-        u, v = cells[k]
-        columns = np.arange(max(0, u - REFINE_RADIUS), min(size, u + REFINE_RADIUS + 1))
-        rows = np.arange(max(0, v - REFINE_RADIUS), min(size, v + REFINE_RADIUS + 1))
-        confidence = logistic(heatmap_logits[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, k])
-        if confidence.max() >= REFINE_MIN_CONFIDENCE:
-            centroid = np.array([confidence.sum(axis=0) @ columns, confidence.sum(axis=1) @ rows])
-            refined[k] = centroid / confidence.sum() / size * LANDMARK_PX
-    return refined
+    size, centroid = heatmap_logits.shape[0], np.empty(xy.shape)
+    fill_centroids(xy / LANDMARK_PX * size, heatmap_logits, REFINE_RADIUS, REFINE_MIN_CONFIDENCE, centroid)
+    return np.where(np.isnan(centroid), xy, centroid / size * LANDMARK_PX)
 
 
 def coverage(logits: np.ndarray) -> np.ndarray:

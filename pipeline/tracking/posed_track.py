@@ -30,7 +30,7 @@ from pipeline.tracking.posing_kernels import (
     fill_two_column_slopes,
 )
 from pipeline.tracking.term_kernels import PLACE, POSE
-from schemas.conventions import JOINT_COUNT, LANDMARK_COUNT
+from schemas.conventions import BETA_COUNT, JOINT_COUNT, LANDMARK_COUNT
 
 REAL = np.float32
 
@@ -44,7 +44,7 @@ class PointTerms:
     template: np.ndarray
     """(E, 3) A at the mean shape."""
     shapedirs: np.ndarray
-    """(E, 3, 10)."""
+    """(3 E, 10)."""
     weight: np.ndarray
     """(E,) a."""
     point: np.ndarray
@@ -68,7 +68,7 @@ class PointTerms:
             self.count,
             np.concatenate([np.repeat(np.arange(JOINT_COUNT), np.diff(self.first)), offsets.joint]),
             np.concatenate([self.template, offsets.offset_m]),
-            np.concatenate([self.shapedirs, np.zeros((more, *self.shapedirs.shape[1:]))]),
+            np.concatenate([self.shapedirs.reshape(len(self.point), 3, -1), np.zeros((more, 3, BETA_COUNT))]),
             np.concatenate([self.weight, np.zeros(more)]),
             np.concatenate([self.point, np.arange(more)]),
         )
@@ -88,11 +88,12 @@ class PointTerms:
         template, shapedirs, weight = (
             np.ascontiguousarray(each[order], REAL) for each in (template, shapedirs, weight)
         )
-        return cls(count, template, shapedirs, weight, np.ascontiguousarray(point[order]), first)
+        point = np.ascontiguousarray(point[order])
+        return cls(count, template, shapedirs.reshape(-1, BETA_COUNT), weight, point, first)
 
     def rest(self, betas: np.ndarray) -> np.ndarray:
         """(E, 3) A of a shape."""
-        return self.template + self.shapedirs @ betas
+        return self.template + (self.shapedirs @ betas).reshape(-1, 3)
 
 
 class PosedTrack:
@@ -108,7 +109,8 @@ class PosedTrack:
     ) -> None:
         self._parents = np.asarray(body.parents, np.int64)
         self._joint_template, self._joint_shapedirs = (
-            np.asarray(each, REAL) for each in (body.joint_template, body.joint_shapedirs)
+            np.asarray(each, REAL)
+            for each in (body.joint_template, body.joint_shapedirs.reshape(-1, BETA_COUNT))
         )
         self._landmarks = PointTerms.of(
             body.landmark_joint_weights, body.landmark_joint_template, body.landmark_joint_shapedirs
@@ -151,7 +153,7 @@ class PosedTrack:
         self._root = np.empty((len(values), 3, 3), REAL)
         fill_two_column_rotations(values, self._root)
         self._local[:, 0] = self._root
-        self._joints = self._joint_template + self._joint_shapedirs @ betas
+        self._joints = self._joint_template + (self._joint_shapedirs @ betas).reshape(-1, 3)
         fill_transforms(self._local, self._joints, self._parents, self.rotation, self.offset)
         self._by_betas = np.zeros(len(betas), REAL)
         for slope in (self.by_rotation, self.by_offset, self.by_points, self._by_seen_points):
@@ -189,7 +191,7 @@ class PosedTrack:
         fill_two_column_slopes(values, self._root, by_root, by_columns)
         by_values[:, :POSE] += by_columns
         by_values[:, POSE:PLACE] += self._by_axis_angle[:, 1:].reshape(len(values), -1)
-        return self._by_betas + np.tensordot(by_joints, self._joint_shapedirs, 2)
+        return self._by_betas + by_joints.ravel() @ self._joint_shapedirs
 
     def _fill(self, terms: PointTerms, frames: np.ndarray, points: np.ndarray) -> None:
         fill_points(
@@ -203,4 +205,4 @@ class PosedTrack:
             self.rotation, frames, terms.rest(self._betas), terms.weight, terms.point, terms.first, by_points,
             self.by_rotation, self.by_offset, by_rest,
         )  # fmt: skip
-        self._by_betas += np.tensordot(by_rest, terms.shapedirs, 2)
+        self._by_betas += by_rest.ravel() @ terms.shapedirs

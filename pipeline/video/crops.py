@@ -7,6 +7,7 @@ import math
 import cv2
 import numpy as np
 
+from pipeline.video.picture_parts import Box, PicturePart
 from schemas.errors import DecodeError
 
 SMOOTHING_S = 0.5
@@ -49,44 +50,62 @@ def smooth_crops(box_px: np.ndarray, pts_s: np.ndarray, margin: float) -> np.nda
 
 
 def crop_image(image: np.ndarray, crop_px: np.ndarray, side_px: int) -> np.ndarray:
-    """The square crop (centre u, centre v, side) of an image (H, W, 3) resampled to (side_px, side_px, 3) uint8.
+    """The square crop (centre u, centre v, side) of an image (H, W, 3) resampled to (side_px, side_px, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    return crop_part(PicturePart.whole(image), crop_px, side_px)
+
+
+def needed_box(hw: tuple[int, int], crop_px: np.ndarray, side_px: int) -> Box:
+    """The pixels of a picture of hw that `crop_part` reads; it may be empty."""
+    centre_u, centre_v, side = (float(value) for value in crop_px)
+    reach = math.ceil(4.0 * _blur_sigma(side / side_px)) + 2
+    left, top = centre_u - side / 2, centre_v - side / 2
+    rows = _clipped(math.floor(top) - reach, math.ceil(top + side) + reach, hw[0])
+    columns = _clipped(math.floor(left) - reach, math.ceil(left + side) + reach, hw[1])
+    return Box(rows.start, rows.stop, columns.start, columns.stop)
+
+
+def crop_part(part: PicturePart, crop_px: np.ndarray, side_px: int) -> np.ndarray:
+    """The square crop (centre u, centre v, side) of a picture resampled to (side_px, side_px, 3) uint8; `part` holds at
+    least its `needed_box`.
 
     Output pixel centre j + 0.5 shows the image at (j + 0.5) side / side_px + centre - side / 2: the map of
     `Camera.cropped`. Bilinear; when shrinking by k > 1 after a Gaussian of sigma sqrt(k^2 - 1) / 2, which brings the
     source's half-pixel blur to that of the output. Outside the image is black.
     """
     centre_u, centre_v, side = (float(value) for value in crop_px)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not side > 0 or side_px < 1:
-        raise ValueError(
-            f"expected (H, W, 3) uint8 and positive sides, got {image.shape}, {side!r}, {side_px!r}"
-        )
+    if not side > 0 or side_px < 1:
+        raise ValueError(f"expected positive sides, got {side!r}, {side_px!r}")
     step = side / side_px
-    sigma = 0.5 * math.sqrt(max(step**2 - 1.0, 0.0))
-    reach = math.ceil(4.0 * sigma) + 2
-    left, top = centre_u - side / 2, centre_v - side / 2
-    columns = _clipped(math.floor(left) - reach, math.ceil(left + side) + reach, image.shape[1])
-    rows = _clipped(math.floor(top) - reach, math.ceil(top + side) + reach, image.shape[0])
-    if columns.start >= columns.stop or rows.start >= rows.stop:
+    box = needed_box(part.picture_hw, crop_px, side_px)
+    if box.is_empty:
         return np.zeros((side_px, side_px, 3), dtype=np.uint8)
+    left, top = centre_u - side / 2, centre_v - side / 2
     # cv2 numbers pixel centres 0, 1, ...: half a step on the output's side, half a pixel on the input's.
     part_from_crop = np.array(
         [
-            [step, 0.0, 0.5 * step + left - columns.start - 0.5],
-            [0.0, step, 0.5 * step + top - rows.start - 0.5],
+            [step, 0.0, 0.5 * step + left - box.left - 0.5],
+            [0.0, step, 0.5 * step + top - box.top - 0.5],
         ]
     )
-    whole = image[rows, columns]
+    whole = part[box]
     at_once = 3 if whole.shape[0] * whole.shape[1] <= MOST_AT_ONCE_PX else 1
     crop = np.empty((side_px, side_px, 3), np.uint8)
     for first in range(0, 3, at_once):
         channels = np.s_[..., first : first + at_once]
-        part = whole[channels].astype(np.float32)  # the warp is exact in float, not in uint8
-        crop[channels] = _resampled(part, sigma, part_from_crop, side_px).reshape(side_px, side_px, at_once)
+        values = whole[channels].astype(np.float32)  # the warp is exact in float, not in uint8
+        resampled = _resampled(values, _blur_sigma(step), part_from_crop, side_px)
+        crop[channels] = resampled.reshape(side_px, side_px, at_once)
     return crop
 
 
+def _blur_sigma(step: float) -> float:
+    return 0.5 * math.sqrt(max(step**2 - 1.0, 0.0))
+
+
 def _resampled(part: np.ndarray, sigma: float, part_from_crop: np.ndarray, side_px: int) -> np.ndarray:
-    """(side_px, side_px[, C]) values of a picture (h, w, C) float32, blurred and warped."""
+    """(side_px, side_px[, C]) uint8 of a picture (h, w, C) float32, blurred and warped."""
     if sigma > 0.1:
         size = (2 * math.ceil(4.0 * sigma) + 1,) * 2
         part = cv2.GaussianBlur(part, size, sigma, borderType=cv2.BORDER_CONSTANT)
@@ -94,7 +113,7 @@ def _resampled(part: np.ndarray, sigma: float, part_from_crop: np.ndarray, side_
     crop = cv2.warpAffine(
         part, part_from_crop, (side_px, side_px), flags=flags, borderMode=cv2.BORDER_CONSTANT
     )
-    return np.clip(np.rint(crop, out=crop), 0, 255, out=crop)
+    return np.asarray(cv2.convertScaleAbs(crop))  # rounded, and none is negative
 
 
 def encode_jpeg(image_rgb: np.ndarray, quality: int) -> bytes:

@@ -23,7 +23,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from av.video.frame import PictureType, VideoFrame
@@ -34,10 +34,13 @@ from pipeline.video.deinterlace import deinterlaced
 from pipeline.video.film_notes import SEPARATOR, film_notes
 from pipeline.video.lens_metadata import lens_of_film
 from pipeline.video.packet_index import PacketIndex, packet_index
+from pipeline.video.picture_parts import Box, PicturePart
 from pipeline.video.pictures import Key, pictures
-from pipeline.video.upright import Turn, turn_of, upright_rgb
+from pipeline.video.upright import Turn, turn_of, upright_part, upright_rgb, upright_size
 from schemas.errors import DecodeError
 
+Wanted = Callable[[int, tuple[int, int]], Sequence[Box]]
+"""Boxes of the frame with an index, which has so many rows and columns."""
 MAX_DROPPED = 0.1
 """Share of frames without a usable time or picture above which a clip is an error."""
 
@@ -97,6 +100,37 @@ def decode(
     Raises DecodeError, also after some frames: a stream that breaks off says how many were read.
     """
     file = checked_file(path)
+    with contextlib.closing(_sampled(file, start_s, end_s, sample_fps, sample_start_s)) as sampled:
+        for number, pts_s, picture, turn in sampled:
+            image = upright_rgb(picture, turn, packet_index(file).pixel_aspect, max_side_px, file)
+            yield Frame(index=number, pts_s=pts_s, image=image)
+
+
+def decode_parts(
+    path: str | os.PathLike[str],
+    wanted: Wanted,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    sample_fps: float | None = None,
+    sample_start_s: float = 0.0,
+) -> Iterator[tuple[int, list[PicturePart]]]:
+    """Of every frame that `decode` yields its index and the parts of it that are wanted, bit for bit.
+
+    `wanted(index, hw)` are boxes of an upright frame of that size. What nobody wants is decoded and nothing more.
+    """
+    file = checked_file(path)
+    with contextlib.closing(_sampled(file, start_s, end_s, sample_fps, sample_start_s)) as sampled:
+        for number, _, picture, turn in sampled:
+            aspect = packet_index(file).pixel_aspect
+            boxes = wanted(number, upright_size(picture, turn, aspect))
+            yield number, [upright_part(picture, turn, aspect, box, file) for box in boxes]
+
+
+def _sampled(
+    file: Path, start_s: float | None, end_s: float | None, sample_fps: float | None, sample_start_s: float
+) -> Generator[tuple[int, float, VideoFrame, Turn], None, None]:
+    """(index, seconds, picture, how it is turned) of the frames of a window that are worked on."""
     index = packet_index(file)
     begin = -math.inf if start_s is None else start_s
     end = math.inf if end_s is None else end_s
@@ -123,8 +157,7 @@ def decode(
             size = picture.width, picture.height
             # Asked once: side data ties a picture into a reference cycle that would keep its pixels for long.
             turn = turn or turn_of(picture)
-            image = upright_rgb(picture, turn, index.pixel_aspect, max_side_px, file)
-            yield Frame(index=number, pts_s=pts_s, image=image)
+            yield number, pts_s, picture, turn
 
 
 def _timed_frames(

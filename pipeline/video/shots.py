@@ -7,14 +7,16 @@ import itertools
 import math
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import cv2
 
 from pipeline.config import VideoSettings
 from pipeline.records import ClipRef, Frame, Segment, VideoFacts
 from pipeline.video.cadence import AS_IT_IS, Cadence, cadence_of
-from pipeline.video.decode import decode, probe
+from pipeline.video.decode import Wanted, decode, decode_parts, probe
 from pipeline.video.motion import Motion
+from pipeline.video.picture_parts import PicturePart
 from pipeline.video.source import local_path
 from schemas.errors import NothingKeptError, SourceError
 
@@ -110,13 +112,23 @@ def equal_windows(start_s: float, end_s: float, longest_s: float) -> list[tuple[
 
 def frames_of(segment: Segment, settings: VideoSettings, path: str | None = None) -> Iterator[Frame]:
     """The frames of a segment that are worked on. `path` is where the clip lies, if not at its own uri."""
-    return decode(
-        path or local_path(segment.clip.uri),
-        start_s=segment.start_s,
-        end_s=segment.end_s,
-        sample_fps=settings.sample_fps or segment.sample_fps,
-        sample_start_s=0.0 if settings.sample_fps else segment.sample_start_s,
-    )
+    return decode(path or local_path(segment.clip.uri), **_window(segment, settings))
+
+
+def parts_of(
+    segment: Segment, settings: VideoSettings, wanted: Wanted, path: str | None = None
+) -> Iterator[tuple[int, list[PicturePart]]]:
+    """Of the same frames their index and the parts that are wanted."""
+    return decode_parts(path or local_path(segment.clip.uri), wanted, **_window(segment, settings))
+
+
+def _window(segment: Segment, settings: VideoSettings) -> dict[str, Any]:
+    return {
+        "start_s": segment.start_s,
+        "end_s": segment.end_s,
+        "sample_fps": settings.sample_fps or segment.sample_fps,
+        "sample_start_s": 0.0 if settings.sample_fps else segment.sample_start_s,
+    }
 
 
 def _cadence(

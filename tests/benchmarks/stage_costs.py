@@ -20,14 +20,14 @@ from tests.benchmarks.whole_segment import SegmentCost, process_clip
 
 PARTS: tuple[tuple[str, str], ...] = (
     ("decoding", "pipeline.method.segment:frames_of"),
-    ("decoding", "pipeline.method.crops:frames_of"),
+    ("decoding", "pipeline.method.crops:parts_of"),
     ("detection", "pipeline.tracking.blazepose:PoseModels.detect_people"),
     ("landmarks", "pipeline.tracking.blazepose:PoseModels.landmarks"),
     ("left and right", "pipeline.tracking.tracker:repair_left_right"),
     ("outlines", "pipeline.tracking.tracker:silhouettes_of"),
     ("fit", "pipeline.tracking.tracker:fit_track"),
     ("quality and gates", "pipeline.tracking.tracker:build_track"),
-    ("crops", "pipeline.method.crops:crop_image"),
+    ("crops", "pipeline.method.crops:crop_part"),
     ("JPEG, written", "pipeline.method.crops:encode_jpeg"),
     ("JPEG, read", "pipeline.method.refined_tracks:decode_image"),
     ("JPEG, read", "pipeline.method.rendered_frames:decode_image"),

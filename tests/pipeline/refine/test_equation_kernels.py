@@ -8,8 +8,8 @@ import pytest
 from pipeline.refine.appearance_kernels import blend_frames, compare_frame
 from pipeline.refine.equation_kernels import CORRECTIONS, TWIST, add_twist_equations, carry_up
 from pipeline.refine.pictures import TONE
-from pipeline.refine.robust import robust_weight
 from tests.pipeline.refine.posed_points import PosedPoints
+from tests.support.robust import robust_weight
 
 
 @pytest.fixture(scope="module")

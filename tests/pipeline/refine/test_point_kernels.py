@@ -11,6 +11,8 @@ from pipeline.refine.pictures import TONE
 from pipeline.refine.point_kernels import place_points, place_vertices, see_points, show_points
 from pipeline.refine.static_lighting_kernels import facing_basis
 from pipeline.refine.surface_points import heaviest_first, spread_points
+from pipeline.refine.track_bodies import is_closed
+from pipeline.rendering.compiled import CompiledRasterizer
 from tests.pipeline.refine.posed_points import SIDE_PX, PosedPoints
 
 
@@ -40,20 +42,60 @@ def test_visibility_by_angle_depth_and_border() -> None:
     towards, away, flat = [0, 0, -1.0], [0, 0, 1.0], [1.0, 0, -0.3]
     point = np.array([[0, 0, 2.0]] * 4 + [[0, 0, 2.02], [0.39, 0, 2.0]])
     normal = np.array([towards, away, flat, towards, towards, towards])
-    depth = np.full((32, 32), 2.0)
+    inverse_depth = np.full((32, 32), 1 / 2.0)
     seen, everywhere = np.empty(6), np.ones((1, 1), np.uint8)
-    see_points(point, normal, camera.lens, depth, everywhere, 0.01, 1, 0.2, seen)
+
+    def see(point: np.ndarray, normal: np.ndarray, person: np.ndarray) -> None:
+        """Half of each point hangs on either of two joints that move it back from where it rests."""
+        joint, weight = np.tile([1, 0], (len(point), 1)), np.full((len(point), 2), 0.5)
+        turn = np.array([[0, 0, 1.0], [1.0, 0, 0], [0, 1.0, 0]])
+        rest = (point - [0.3, 0.1, -0.2]) @ turn
+        see_points(
+            rest, normal @ turn, joint, weight, np.stack([turn, turn]),
+            np.array([[0.2, 0.1, -0.2], [0.4, 0.1, -0.2]]),
+            camera.lens, inverse_depth, person, 0.01, 1, 0.2, seen,
+        )  # fmt: skip
+
+    see(point, normal, everywhere)
     flat_cosine = 0.3 / np.hypot(1, 0.3)
     np.testing.assert_allclose(seen, [1, 0, 3 * (flat_cosine - 0.2), 1, 0, 0], atol=1e-12)
-    depth[:] = 0  # nothing drawn there: not hidden
-    see_points(point, normal, camera.lens, depth, everywhere, 0.01, 1, 0.2, seen)
+    inverse_depth[:] = 0  # nothing drawn there: not hidden
+    see(point, normal, everywhere)
     assert seen[4] == 1
     aside = np.array([[0.1, 0, 2.0]])  # pixel (row 16, column 20) of 32: cell (4, 5) of 8
     for cell, expected in (((4, 5), 0), ((5, 4), 1), ((4, 4), 1)):
         person = np.ones((8, 8), np.uint8)
         person[cell] = 0
-        see_points(aside, normal[:1], camera.lens, depth, person, 0.01, 1, 0.2, seen)
+        see(aside, normal[:1], person)
         assert (seen[0] > 0) == expected
+
+
+def test_of_a_closed_body_only_what_faces_the_camera_is_drawn() -> None:
+    """Without the faces that look away a body bent at random is as deep, but for folds that are turned inside out."""
+    posed, rasterizer = PosedPoints(), CompiledRasterizer()
+    faces = posed.body.faces
+    vertices = posed.body.vertices(rotvec_from_rotation(posed.rotation), np.zeros(10), posed.translation)
+    camera = posed.camera.resized((256, 256))
+    depths = [rasterizer.inverse_depth(vertices, faces, camera, is_closed=each) for each in (False, True)]
+    assert is_closed(faces)
+    assert (depths[0] > 0).mean() > 0.05
+    assert (depths[0] != depths[1]).sum() <= 3
+    np.testing.assert_allclose(depths[0], depths[1], rtol=1e-4)
+    inside_out = rasterizer.inverse_depth(vertices, faces[:, ::-1], camera, is_closed=True)
+    assert (inside_out < depths[0] - 0.005).mean() > 0.03
+
+
+def test_what_is_closed() -> None:
+    """A tetrahedron; without a face, with a face turned round, and with an edge of three faces it is none."""
+    faces = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]], np.int32)
+    assert is_closed(faces)
+    assert is_closed(np.concatenate([faces, faces + 4]))
+    for not_closed in (
+        faces[1:],
+        np.concatenate([faces[:1, ::-1], faces[1:]]),
+        np.concatenate([faces, [[0, 1, 4]]]),
+    ):
+        assert not is_closed(not_closed)
 
 
 def test_vertices_lie_where_the_body_model_puts_them(posed: PosedPoints) -> None:

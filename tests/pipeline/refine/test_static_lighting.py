@@ -11,11 +11,11 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.refine.refinement import refined_vectors, window_weights
-from pipeline.refine.robust import robust_weight
 from pipeline.refine.static_lighting import fitted_lighting
-from pipeline.refine.static_lighting_kernels import COEFFICIENTS, facing_basis
+from pipeline.refine.static_lighting_kernels import COEFFICIENTS, add_lighting_equations, facing_basis
 from pipeline.refine.track_frames import TrackFrames
 from pipeline.rendering.compiled import CompiledRasterizer
+from tests.support.robust import robust_weight
 from tests.support.textured_track import TexturedTrack
 
 
@@ -70,6 +70,18 @@ def test_what_does_not_turn_tells_nothing() -> None:
     np.testing.assert_allclose(fit(basis, value, np.ones(basis.shape[:2])), 0, atol=1e-5)
     hidden = np.zeros(basis.shape[:2])
     np.testing.assert_array_equal(fit(turning_points(8, 5.0), value, hidden), 0)
+
+
+def test_equations_are_weighted_products_by_the_median_of_the_residuals() -> None:
+    rng = np.random.default_rng(4)
+    basis, apart = rng.normal(size=(501, 8)).astype(np.float32), rng.normal(size=501).astype(np.float32)
+    counted, lighting = rng.uniform(0.1, 1, 501).astype(np.float32), rng.normal(size=8)
+    hessian, gradient = np.eye(8), np.zeros(8)
+    scratch = np.empty((2, 501), np.float32)
+    add_lighting_equations(basis, apart, counted, lighting, 0.02, 0.3, *scratch, hessian, gradient)
+    weight = 0.3 * robust_weight(apart - basis @ lighting, counted, 0.02)
+    np.testing.assert_allclose(hessian, np.eye(8) + (weight[:, None] * basis).T @ basis, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(gradient, (weight[:, None] * basis).T @ apart, rtol=1e-4, atol=1e-4)
 
 
 def test_robust_weights_are_those_of_geman_and_mcclure() -> None:
