@@ -8,7 +8,7 @@ import torch
 from torch.autograd import gradcheck
 
 from pipeline.tracking import fit_energy as energy
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.pose_prior import PRIOR_JOINTS
 from tests.support import torch_energy as terms
 
