@@ -28,7 +28,7 @@ MAX_PIXEL_ASPECT = 4.0
 def upright_rgb(
     picture: VideoFrame, turn: Turn, pixel_aspect: Fraction | None, max_side_px: int | None, file: Path
 ) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB with square pixels, as a player would show it; rows may be padded in memory."""
+    """(H, W, 3) uint8 sRGB with square pixels, as a player would show it."""
     width, height = _square_pixel_size(picture, pixel_aspect)
     check_size(file, picture.width, picture.height)
     quality = FULL_SIZE
@@ -38,8 +38,7 @@ def upright_rgb(
         quality = Interpolation.AREA
     with _named_errors(picture, file):
         image = rgb_from_picture(picture, coding_of(picture), width, height, quality)
-    # Rows as the scaler pads them do: a copy takes as long as the colours.
-    return image if max_side_px is None and turn == AS_STORED else np.ascontiguousarray(turn(image))
+    return np.ascontiguousarray(turn(image))
 
 
 def upright_size(picture: VideoFrame, turn: Turn, pixel_aspect: Fraction | None) -> tuple[int, int]:
@@ -100,9 +99,6 @@ class Turn:
         return image[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
 
 
-AS_STORED = Turn(transposed=False, flipped=False, mirrored=False)
-
-
 def turn_of(picture: VideoFrame) -> Turn:
     """The display matrix to the nearest quarter turn.
 
@@ -110,7 +106,7 @@ def turn_of(picture: VideoFrame) -> Turn:
     """
     data: Any = picture.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return AS_STORED
+        return Turn(False, False, False)
     (a, b, _), (c, d, _), _ = np.frombuffer(data, dtype=np.int32).reshape(3, 3).tolist()
     if abs(a) >= abs(c):
         return Turn(transposed=False, flipped=d < 0, mirrored=a < 0)
