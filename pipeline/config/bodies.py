@@ -82,6 +82,8 @@ class TrackingSettings:
     """Shorter tracks are dropped: half a second at 30 frames per second."""
     swap_cost: float = 0.015
     """Cost of taking left and right limbs for swapped when they are put right, in heights of the person (ratio)."""
+    limb_start: Literal["landmarks", "rest"] = "landmarks"
+    """Where arms and legs start in the fit: along the network's landmarks in space, or hanging and straight."""
     iterations: tuple[int, int] = (100, 200)
     """Steps of the fit, coarse and fine (count)."""
     silhouette_weight: float = 0.35

@@ -131,7 +131,7 @@ class _Problem:
         self._offsets = OffsetTensors(learned_offsets()) if settings.landmark_offsets else None
         self._turn_weights = time_knots(seen.pts_s, TURN_SPACING_S)
 
-        start = start_of(body, seen, world, camera)
+        start = start_of(body, seen, world, camera, settings.limb_start)
         by_frame = {
             "root": _tensor(np.concatenate([start.rotation[..., 0], start.rotation[..., 1]], axis=-1)),
             "pose": _tensor(start.body_pose),

@@ -1,13 +1,15 @@
-"""Where the fit of a track starts: orientation from the torso, depth from the size, arms down."""
+"""Where the fit of a track starts: orientation from the torso, limbs along the landmarks, depth from the size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.articulated_body import ArticulatedBody
+from pipeline.tracking.limb_start import limbs_along
 from pipeline.tracking.people import Observations
 from schemas.conventions import BETA_COUNT, JOINT_COUNT
 
@@ -58,14 +60,22 @@ def rotation_to_ray(ray: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.array(rows), [0, 1], [-2, -1])
 
 
-def start_of(body: ArticulatedBody, seen: Observations, world_m: np.ndarray, camera: Camera) -> Start:
-    """A start from landmarks: world_m (T, 33, 3) in camera axes."""
+def start_of(
+    body: ArticulatedBody,
+    seen: Observations,
+    world_m: np.ndarray,
+    camera: Camera,
+    limbs: Literal["landmarks", "rest"] = "landmarks",
+) -> Start:
+    """A start from landmarks: world_m (T, 33, 3) in camera axes. With limbs `rest` arms hang and legs are straight."""
     count = len(seen)
     body_pose = np.zeros((count, JOINT_COUNT - 1, 3))
     body_pose[:, 3:5, 0] = REST_KNEE_RAD
     body_pose[:, 15, 2], body_pose[:, 16, 2] = -REST_SHOULDER_RAD, REST_SHOULDER_RAD
     rest = body.landmarks(np.zeros((JOINT_COUNT, 3)), np.zeros(BETA_COUNT), np.zeros(3))
     rotation = _rotations(rest[TORSO] - rest[TORSO].mean(axis=0), world_m[:, TORSO])
+    if limbs == "landmarks":
+        body_pose = limbs_along(body, rotation, body_pose, world_m)
     weight = landmark_confidence(seen)
     depth = camera.K[0, 0] * _spread(world_m[..., :2], weight) / np.maximum(_spread(seen.xy_px, weight), 1e-6)
     depth = _smoothed(depth, seen.pts_s)

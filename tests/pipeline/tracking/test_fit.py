@@ -202,7 +202,8 @@ def test_silhouettes_give_the_body_its_girth():
 
 
 LIFTER = Path(__file__).parents[2] / "accuracy" / "lifter.npz"
-FEW_STEPS = replace(BRIEF, iterations=(3, 4), lifter=str(LIFTER))
+FEW_STEPS = replace(BRIEF, iterations=(3, 4), lifter=str(LIFTER), limb_start="rest")
+"""From straight limbs some hinges bend the wrong way on their first steps; from the landmarks none does."""
 
 
 @pytest.fixture(scope="module")
