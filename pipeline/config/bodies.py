@@ -66,6 +66,8 @@ class TrackingSettings:
     landmark_model: Literal["full", "heavy"] = "full"
     """The landmark model. `heavy` takes three times as long; get it with `python -m pipeline fetch
     pose_landmark_heavy.tflite`."""
+    mirrored_look: bool = False
+    """Whether the landmark model looks at the mirror image of every crop too, and the mean of both counts."""
     detect_every: int = 10
     """Frames from one detection of people to the next (count); between them landmarks carry the track on."""
     detector_threshold: float = 0.6

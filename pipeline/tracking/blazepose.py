@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from pipeline.assets import asset_path
+from pipeline.tracking.looks import Look, mean_look, mirrored_look
 from pipeline.tracking.regions import Region, sample, transform
 from schemas.conventions import LANDMARK_COUNT
 from schemas.errors import AssetError
@@ -107,14 +108,14 @@ def refine_with_heatmap(xy: np.ndarray, heatmap_logits: np.ndarray) -> np.ndarra
     return refined
 
 
-def coverage(logits: np.ndarray) -> np.ndarray:
+def coverage(person: np.ndarray) -> np.ndarray:
     """(SEGMENTATION_PX, SEGMENTATION_PX) uint8: 255 times the share of each cell that shows the person.
 
-    The network's map (LANDMARK_PX, LANDMARK_PX) holds logits (measured: -1800 to 270). They become probabilities
-    before cells are averaged: a mean of logits lets the background win every mixed cell, which thins arms and legs.
+    Of probabilities (LANDMARK_PX, LANDMARK_PX). The network's map holds logits (measured: -1800 to 270), and a mean
+    of logits lets the background win every mixed cell, which thins arms and legs.
     """
     size = (SEGMENTATION_PX, SEGMENTATION_PX)
-    return np.rint(255 * cv2.resize(logistic(logits), size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
+    return np.rint(255 * cv2.resize(person, size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
 
 
 def tile_offsets(hw: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -135,7 +136,14 @@ def tile_offsets(hw: tuple[int, int]) -> list[tuple[int, int, int]]:
 class PoseModels:
     """The detector and the landmark network, one thread each. Raises AssetError when a file cannot be used."""
 
-    def __init__(self, detector_path: Path | None = None, landmark_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        detector_path: Path | None = None,
+        landmark_path: Path | None = None,
+        *,
+        mirrored_look: bool = False,
+    ) -> None:
+        self._mirrored_look = mirrored_look
         self._detector = _interpreter(detector_path or asset_path("pose_detection.tflite"), (12, 1))
         self._landmarker = _interpreter(
             landmark_path or asset_path("pose_landmark_full.tflite"), (5 * NETWORK_LANDMARKS, 1)
@@ -173,23 +181,37 @@ class PoseModels:
     def landmarks(self, image: np.ndarray, region: Region) -> Landmarks:
         """Landmarks, visibility, world landmarks and segmentation of the person in a region."""
         image_from_crop = region.image_from_crop(LANDMARK_PX)
-        crop = sample(image, image_from_crop, LANDMARK_PX)
-        raw, score, mask, heatmap, world = _run(self._landmarker, crop.astype(np.float32) / 255.0)
-        rows = raw[0].reshape(NETWORK_LANDMARKS, 5).astype(np.float64)
-        xy = transform(image_from_crop, refine_with_heatmap(rows[:, :2], heatmap[0]))
-        world = world[0].reshape(NETWORK_LANDMARKS, 3)[:LANDMARK_COUNT].astype(np.float64)
+        crop = sample(image, image_from_crop, LANDMARK_PX).astype(np.float32) / 255.0
+        look = first = self._look(crop)
+        if self._mirrored_look:
+            look = mean_look(first, mirrored_look(self._look(np.ascontiguousarray(crop[:, ::-1]))))
+        world = look.world_m.copy()
         cos, sin = np.cos(region.rotation_rad), np.sin(region.rotation_rad)
         world[:, :2] = world[:, :2] @ np.array([[cos, sin], [-sin, cos]])
-        small = coverage(mask[0, :, :, 0])
+        ahead = transform(image_from_crop, first.xy[LANDMARK_COUNT:])
         return Landmarks(
-            xy_px=xy[:LANDMARK_COUNT],
+            xy_px=transform(image_from_crop, look.xy[:LANDMARK_COUNT]),
+            visibility=look.visibility,
+            presence=look.presence,
+            world_m=world,
+            score=look.score,
+            segmentation=coverage(look.person),
+            image_from_segmentation=region.image_from_crop(SEGMENTATION_PX),
+            next_region=Region.from_keypoints(
+                ahead[CENTRE_LANDMARK - LANDMARK_COUNT], ahead[CIRCLE_LANDMARK - LANDMARK_COUNT]
+            ),
+        )
+
+    def _look(self, crop: np.ndarray) -> Look:
+        raw, score, mask, heatmap, world = _run(self._landmarker, crop)
+        rows = raw[0].reshape(NETWORK_LANDMARKS, 5).astype(np.float64)
+        return Look(
+            xy=refine_with_heatmap(rows[:, :2], heatmap[0]),
             visibility=logistic(rows[:LANDMARK_COUNT, 3]),
             presence=logistic(rows[:LANDMARK_COUNT, 4]),
-            world_m=world,
+            world_m=world[0].reshape(NETWORK_LANDMARKS, 3)[:LANDMARK_COUNT].astype(np.float64),
             score=float(score[0, 0]),
-            segmentation=small,
-            image_from_segmentation=region.image_from_crop(SEGMENTATION_PX),
-            next_region=Region.from_keypoints(xy[CENTRE_LANDMARK], xy[CIRCLE_LANDMARK]),
+            person=logistic(mask[0, :, :, 0]),
         )
 
 

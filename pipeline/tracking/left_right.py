@@ -6,14 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations
-from schemas.conventions import LANDMARK_COUNT
-
-MIRROR_PAIRS = (
-    (1, 4), (2, 5), (3, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16), (17, 18), (19, 20), (21, 22),
-    (23, 24), (25, 26), (27, 28), (29, 30), (31, 32),
-)  # fmt: skip
-"""Left and right twins of BlazePose's 33 landmarks."""
 
 BODY_LANDMARKS = (11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 """Shoulders, elbows, wrists, hips, knees, ankles."""
@@ -31,14 +25,6 @@ MAX_GAP_S = 0.5
 """Frames further apart are compared with their neighbours only."""
 REFERENCE_FPS = 30.0
 """Costs per frame are stated at this rate and scaled with the time between frames."""
-
-
-def mirror_permutation() -> np.ndarray:
-    """(33,) index of each landmark's twin."""
-    permutation = np.arange(LANDMARK_COUNT)
-    for left, right in MIRROR_PAIRS:
-        permutation[[left, right]] = right, left
-    return permutation
 
 
 def find_swaps(seen: Observations, swap_cost: float) -> np.ndarray:

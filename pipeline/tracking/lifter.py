@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.fit_start import HIPS, camera_from_ray
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations
 from schemas.conventions import LANDMARK_COUNT
 from schemas.errors import SettingsError

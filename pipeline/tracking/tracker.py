@@ -183,7 +183,9 @@ class LandmarkTracker:
 
 def landmark_models(settings: Settings) -> PoseModels:
     """The networks that `tracking.landmark_model` names, from the cache. Raises AssetError where they are not there."""
-    return PoseModels(landmark_path=asset_path(f"pose_landmark_{settings.tracking.landmark_model}.tflite"))
+    tracking = settings.tracking
+    path = asset_path(f"pose_landmark_{tracking.landmark_model}.tflite")
+    return PoseModels(landmark_path=path, mirrored_look=tracking.mirrored_look)
 
 
 def full_camera(

@@ -24,6 +24,7 @@ from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
+from pipeline.tracking.tracker import landmark_models
 from schemas.settings import with_overrides
 from tests.accuracy.agreement import agreement, sampled, through_a_file
 from tests.accuracy.bed import report
@@ -55,9 +56,9 @@ def main() -> int:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the test bed's tracker"
     )
     options = parser.parse_args()
-    models = PoseModels()
     if options.scenes or options.mocap:
-        return bed(options, models)
+        return bed(options)
+    models = PoseModels()
     scenes = {name: scene(name, models, seconds=options.seconds) for name in SCENES}
     result: dict[str, Any] = {"demo": {}, "joints": {}, "terms": {}}
     for name, found in whole_demo(models).items():
@@ -81,18 +82,19 @@ def main() -> int:
     return 0
 
 
-def bed(options: argparse.Namespace, models: PoseModels) -> int:
+def bed(options: argparse.Namespace) -> int:
     """The test bed; returns the exit code."""
+    settings = with_overrides(Settings(), options.set)
     takes = motion_capture(options.mocap) if options.mocap else made_motions()
     result = report(
         takes,
-        models,
+        landmark_models(settings),
         count=options.scenes or 5,
         only=options.only,
         given=options.given,
         lens_known=not options.lens_unknown,
         seen=options.seen,
-        settings=with_overrides(Settings(), options.set),
+        settings=settings,
     )
     BED_OUTPUT.parent.mkdir(exist_ok=True)
     BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

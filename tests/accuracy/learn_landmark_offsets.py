@@ -21,7 +21,8 @@ import numpy as np
 from pipeline.body.model import BodyModel
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.tracking.landmark_offsets import OFFSETS_FILE
-from pipeline.tracking.left_right import BODY_LANDMARKS, mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
+from pipeline.tracking.left_right import BODY_LANDMARKS
 from tests.accuracy.lifter_films import FRAMES, TWIN_JOINTS, learning_takes, load, performance_of
 
 EVERY = 4

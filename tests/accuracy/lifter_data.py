@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.tracking.articulation import BodyTensors, rotation_from_axis_angle
 from pipeline.tracking.fit_start import HIPS, rotation_to_ray
-from pipeline.tracking.left_right import mirror_permutation, repair_left_right
+from pipeline.tracking.landmark_twins import mirror_permutation
+from pipeline.tracking.left_right import repair_left_right
 from pipeline.tracking.lifter import flip, ray_view
 from pipeline.tracking.people import Observations
 from schemas.conventions import JOINT_COUNT

@@ -18,7 +18,7 @@ from pipeline.tracking.blazepose import (
     refine_with_heatmap,
     tile_offsets,
 )
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.regions import Region, transform
 from schemas.errors import AssetError
 
@@ -171,7 +171,7 @@ def test_mixed_cells_are_shared_by_both_sides():
     """The background's logits are larger than the person's; half a cell is still half a cell."""
     logits = np.full((256, 256), -1500.0, np.float32)
     logits[:, 101:] = 200.0
-    cells = coverage(logits)
+    cells = coverage(logistic(logits))
     assert cells.shape == (SEGMENTATION_PX, SEGMENTATION_PX)
     assert (cells[:, :50] == 0).all()
     assert (abs(cells[:, 50].astype(int) - 127) <= 1).all()
@@ -250,6 +250,26 @@ def test_a_mirrored_image_exchanges_left_and_right(pose_models, demo_frame, peop
         back = [width, 0] + after.xy_px[twin] * [-1, 1]
         assert off_by(back, before.xy_px, height_of(before)) < 0.03
         assert np.linalg.norm(after.world_m[twin] * [-1, 1, 1] - before.world_m, axis=-1).mean() < 0.1
+
+
+def test_two_looks_know_no_side(pose_models, demo_frame, people):
+    """A look and one at the mirrored crop are, in a mirrored image, the same two; whom they follow stays."""
+    models = PoseModels(mirrored_look=True)
+    width, twin = demo_frame.shape[1], mirror_permutation()
+    for person in people:
+        region = person.next_region
+        turned = Region(
+            centre_px=region.centre_px * [-1, 1] + [width, 0],
+            side_px=region.side_px,
+            rotation_rad=-region.rotation_rad,
+        )
+        before = models.landmarks(demo_frame, region)
+        after = models.landmarks(demo_frame[:, ::-1].copy(), turned)
+        assert off_by([width, 0] + after.xy_px[twin] * [-1, 1], before.xy_px, height_of(before)) < 2e-3
+        np.testing.assert_allclose(after.world_m[twin] * [-1, 1, 1], before.world_m, atol=0.01)
+        alone = pose_models.landmarks(demo_frame, region)
+        np.testing.assert_array_equal(before.next_region.centre_px, alone.next_region.centre_px)
+        assert 0 < off_by(before.xy_px, alone.xy_px, height_of(before)) < 0.03
 
 
 def test_detection_follows_the_image(pose_models, demo_frame, people):

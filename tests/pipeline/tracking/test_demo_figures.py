@@ -17,7 +17,7 @@ from pipeline.records import Track
 from pipeline.tracking import tracker as tracker_module
 from pipeline.tracking.blazepose import Detections, PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations, follow_people
 from pipeline.tracking.tracker import LandmarkTracker
 from pipeline.video.decode import decode

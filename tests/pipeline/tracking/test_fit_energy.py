@@ -8,7 +8,7 @@ import torch
 from torch.autograd import gradcheck
 
 from pipeline.tracking import fit_energy as energy
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.pose_prior import PRIOR_JOINTS
 
 LEFT, RIGHT = [1, 4, 7, 10, 13, 16, 18, 20, 22], [2, 5, 8, 11, 14, 17, 19, 21, 23]

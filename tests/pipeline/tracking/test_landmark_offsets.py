@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.tracking.articulation import BodyTensors, rotation_from_axis_angle
 from pipeline.tracking.landmark_offsets import OffsetTensors, learned_offsets
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from tests.accuracy.learn_landmark_offsets import Misses, offset_of
 
 

@@ -7,12 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from pipeline.tracking.landmark_twins import MIRROR_PAIRS, mirror_permutation
 from pipeline.tracking.left_right import (
     BODY_LANDMARKS,
-    MIRROR_PAIRS,
     find_swaps,
     lags_of,
-    mirror_permutation,
     repair_left_right,
 )
 from pipeline.tracking.people import Observations

@@ -15,7 +15,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.tracking.fit import fit_track
 from pipeline.tracking.fit_energy import LiftedTensors, lifted_term
 from pipeline.tracking.fit_start import camera_from_ray, rotation_to_ray
-from pipeline.tracking.left_right import mirror_permutation
+from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.lifter import Lifter, decoded, lifted, lifter_of, network_input, smooth_size
 from pipeline.tracking.people import Observations
 from schemas.errors import SettingsError
