@@ -65,8 +65,8 @@ class TrackingSettings:
     """For `network`: the .onnx file that `python -m trainer tracknet export` wrote."""
     landmark_model: Literal["full", "heavy"] = "full"
     """The landmark model. `heavy` takes three times as long; get it with `python -m pipeline fetch
-    pose_landmark_heavy.tflite`. With it joints of rendered people err by 69 mm in place of 83, in two real views by
-    72.7 in place of 74.1, where less of the base depth falls inside the other view's outline (.670, .690)."""
+    pose_landmark_heavy.tflite`. With one look each joints of rendered people err by 69 mm in place of 83, in two real
+    views by 72.7 in place of 74.1; there less of the base depth falls into the other view's outline (.670, .690)."""
     mirrored_look: bool = True
     """Whether the landmark model looks at the mirror image of every crop too, and the mean of both counts: 17 ms a
     frame. Joints of rendered people err by 81 mm with it and by 83 without, in two real views by 73.0 and 74.1; wrong

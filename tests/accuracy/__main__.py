@@ -58,7 +58,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.scenes or options.mocap:
         return bed(options)
-    models = PoseModels()
+    models = landmark_models(Settings())
     scenes = {name: scene(name, models, seconds=options.seconds) for name in SCENES}
     result: dict[str, Any] = {"demo": {}, "joints": {}, "terms": {}}
     for name, found in whole_demo(models).items():
