@@ -17,7 +17,7 @@ class ComparedPictures:
     """A target's picture and the reference's, warped to it by the bodies."""
 
     layers: NDArray[np.int16]
-    """(3, H, W): target's grey, warped grey, 1 where the reference sees the body; see `matching_kernel`."""
+    """(3, H, W): target's grey, warped grey, -1 where the reference sees the body; see `matching_kernel`."""
     differences: NDArray[np.float32]
     """(n, 3) |I_t - I_r warped| of the n pixels with every validity bit, colours in [0, 1]."""
 
@@ -30,11 +30,10 @@ class ComparedPictures:
 def compared_pictures(maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame) -> ComparedPictures:
     """The reference's picture is sampled bilinearly at `maps.warp_px`, at every body pixel that it shows."""
     height, width = maps.validity.shape
-    layers, differences = (
-        np.zeros((3, height, width), np.int16),
-        np.empty((height * width, 3), np.float32),
-    )
+    layers = np.zeros((3, height, width), np.int16)
+    differences = np.empty((len(maps.pixel), 3), np.float32)
     count = fill_comparison(
-        target.picture, reference.picture, maps.warp_px, maps.validity, layers, differences
-    )
+        maps.pixel, target.picture.reshape(-1, 3), reference.picture, maps.warp_px.reshape(-1, 2),
+        maps.validity.reshape(-1), layers.reshape(3, -1), differences,
+    )  # fmt: skip
     return ComparedPictures(layers=layers, differences=differences[:count])

@@ -52,7 +52,7 @@ def readable(pair: PairMaps, target: RenderedFrame, reference: RenderedFrame) ->
     for layer, picture, steps in ((TARGET, colours, TARGET_STEPS), (WARPED, warped, WARPED_STEPS)):
         grey = (picture[..., 0] + picture[..., 1] + picture[..., 2]).astype(np.float64) / 3
         layers[layer] = np.where(pair.visible, np.floor(steps * grey + 0.5), 0)
-    layers[VALID] = pair.visible
+    layers[VALID] = np.where(pair.visible, -1, 0)
     return ComparedPictures(layers=layers.astype(np.int16), differences=np.abs(colours - warped)[pair.valid])
 
 
@@ -65,7 +65,7 @@ def test_a_picture_moved_by_whole_pixels_is_found_again() -> None:
     found = compared_pictures(pair, target=frame(image), reference=frame(moved))
     assert found.photo_error == 0.0
     assert np.array_equal(16 * found.layers[TARGET], found.layers[WARPED])
-    assert np.array_equal(found.layers[VALID] > 0, valid)
+    assert np.array_equal(found.layers[VALID] == -1, valid)
     lighter = compared_pictures(pair, target=frame(image), reference=frame(moved + 51))
     assert lighter.photo_error == pytest.approx(0.2, abs=1e-6)
 
