@@ -77,27 +77,31 @@ def _blend(work: NDArray[np.float32]) -> None:
 
 @kernel
 def fill_comparison(
-    pixel: NDArray[np.int32], target: NDArray[np.uint8], reference: NDArray[np.uint8], warp: NDArray[np.float32],
-    validity: NDArray[np.uint8], layers: NDArray[np.int16], differences: NDArray[np.float32],
+    pixel: NDArray[np.int32], width: int, target: NDArray[np.uint8], reference: NDArray[np.uint8],
+    warp: NDArray[np.float32], validity: NDArray[np.uint8], origin: tuple[int, int], layers: NDArray[np.int16],
+    differences: NDArray[np.float32],
 ) -> int:  # fmt: skip
-    """Fills the layers (3, H W), zeros on entry, where the reference sees the body, and the differences (n, 3) of the
-    n pixels with every validity bit, row by row; returns n.
+    """Fills the layers (3, h, w), zeros on entry, where the reference sees the body, and the differences (k, 3) of the
+    k pixels with every validity bit, row by row; returns k.
 
-    pixel: numbers row W + column of body pixels, increasing. Target (H W, 3) and reference (H, W, 3) bytes, warp
-    (H W, 2) pixels of the reference, validity (H W,). The reference is sampled bilinearly, beyond its border as at it;
-    differences are |target - warped|, colours in [0, 1].
+    pixel (n,) row * width + column of body pixels, increasing, and where they lie in the reference, warp (n, 2); the
+    layers begin at row and column `origin`. Target (H W, 3) and reference (H, W, 3) bytes, validity (H W,). The
+    reference is sampled bilinearly, beyond its border as at it; differences are |target - warped|, colours in [0, 1].
     """
     work, place = np.zeros(18 * _BLOCK, np.float32), np.empty(_BLOCK, np.int64)
-    held, count = 0, 0
+    held, count, row = 0, 0, 0
     for n in range(pixel.shape[0]):
         if validity[pixel[n]] & VALID_VISIBLE:
-            place[held] = pixel[n]
+            place[held] = n
             held += 1
         if held == _BLOCK or (held and n == pixel.shape[0] - 1):
             _gather(place, held, reference, warp, work)
             _blend(work)
             for k in range(held):
-                at, grey = place[k], 0
+                at, grey = int(pixel[place[k]]), 0
+                while at >= (row + 1) * width:  # a division takes longer than all the rest
+                    row += 1
+                down, right = row - origin[0], at - row * width - origin[1]
                 is_valid = validity[at] & VALID_ALL == VALID_ALL
                 for channel in range(3):
                     byte = target[at, channel]
@@ -106,8 +110,21 @@ def fill_comparison(
                         colour = work[(_COLOURS + channel) * _BLOCK + k]
                         differences[count, channel] = abs(np.float32(COLOURS[byte] - colour))
                 count += is_valid
-                layers[TARGET, at] = grey
-                layers[WARPED, at] = math.floor(_GREY_STEPS * np.float64(work[_SUM * _BLOCK + k]) + 0.5)
-                layers[VALID, at] = -1
+                layers[TARGET, down, right] = grey
+                other = _GREY_STEPS * np.float64(work[_SUM * _BLOCK + k])
+                layers[WARPED, down, right] = math.floor(other + 0.5)
+                layers[VALID, down, right] = -1
             held = 0
     return count
+
+
+@kernel
+def box_of(pixel: NDArray[np.int32], width: int) -> tuple[int, int, int, int]:
+    """First row and column of increasing pixels (n,) row * width + column, and last row and column; n > 0."""
+    row, left, right = 0, width, 0
+    for n in range(pixel.shape[0]):
+        at = int(pixel[n])
+        while at >= (row + 1) * width:
+            row += 1
+        left, right = min(left, at - row * width), max(right, at - row * width)
+    return int(pixel[0]) // width, left, row, right

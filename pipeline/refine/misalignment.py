@@ -94,8 +94,9 @@ def matched_patches(
     )
     across, along = np.empty((2, most))
     count = fill_patches(
-        pictures.layers, maps.pixel, maps.pixel_motion.view(np.uint16), maps.warp_px, target.surface.raster.depth,
-        np.stack([target.surface.camera.lens, reference.surface.camera.lens]), centre, tells, is_found, across, along,
+        pictures.layers, pictures.origin, maps.pixel, maps.pixel_motion.view(np.uint16), maps.pixel_warp_px,
+        target.surface.raster.depth, np.stack([target.surface.camera.lens, reference.surface.camera.lens]),
+        centre, tells, is_found, across, along,
     )  # fmt: skip
     if not count:
         return None

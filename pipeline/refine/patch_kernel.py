@@ -46,28 +46,32 @@ def most_patches(height: int, width: int) -> int:
 
 
 @kernel
-def fill_patches(layers, pixel, motion, warp_px, depth, lenses, centre, tells, is_found, across, along):
+def fill_patches(layers, origin, pixel, motion, warp, depth, lenses, centre, tells, is_found, across, along):
     """Returns n, how many patches lie on the common surface, and fills the first n rows of what describes them; 0 where
     they are fewer than MIN_PATCHES.
 
-    layers (3, H, W) of `fill_comparison`; motion (6, n) uint16 bits of float16 at pixels (n,) row W + column, which
-    increase; warp_px (H, W, 2), depth (H, W); lenses (2, 4) of target and reference. centre (N, 2); tells (N, 2) bool,
-    across and along the depth direction; is_found (N,) bool; across and along (N,) pixels: see `misalignment.Patches`.
+    layers (3, h, w) of `fill_comparison`, which begin at row and column `origin`; motion (6, m) uint16 bits of float16
+    and warp (m, 2) of pixels (m,) row W + column, which increase; depth (H, W); lenses (2, 4) of target and reference.
+    centre (N, 2); tells (N, 2) bool, across and along the depth direction; is_found (N,) bool; across and along (N,)
+    pixels: see `misalignment.Patches`.
     """
-    count = _fill_centres(layers[VALID], centre)
+    count = _fill_centres(layers[VALID], origin, depth.shape, centre)
     if count < MIN_PATCHES:
         return 0
     texture = np.empty((count, 5))
-    fill_textures(layers, centre[:count], PATCH_RADIUS_PX, texture)
+    within = np.empty((count, 2), np.int64)
+    for n in range(count):
+        within[n, 0], within[n, 1] = centre[n, 0] - origin[0], centre[n, 1] - origin[1]
+    fill_textures(layers, within, PATCH_RADIUS_PX, texture)
     kept = 0
     for n in range(count):
         if texture[n, 0] >= MIN_VALID:
-            centre[kept], texture[kept] = centre[n], texture[n]
+            centre[kept], within[kept], texture[kept] = centre[n], within[n], texture[n]
             kept += 1
     if kept < MIN_PATCHES:
         return 0
     moved, direction = np.empty((kept, 2)), np.empty((kept, 2))
-    _fill_directions(centre[:kept], pixel, motion, warp_px, depth, lenses, moved)
+    _fill_directions(centre[:kept], pixel, motion, warp, depth, lenses, moved)
     looked_for, reach, count = np.empty(kept, np.int64), np.empty(kept), 0
     for n in range(kept):
         x, y = moved[n, 0], moved[n, 1]
@@ -85,7 +89,7 @@ def fill_patches(layers, pixel, motion, warp_px, depth, lenses, centre, tells, i
     some = looked_for[:count]
     shift, score, outcome = np.empty((count, 2)), np.empty(count), np.empty(count, np.int64)
     match_patches(
-        layers, centre[some], direction[some], reach, ACROSS_PX, PATCH_RADIUS_PX, shift, score, outcome
+        layers, within[some], direction[some], reach, ACROSS_PX, PATCH_RADIUS_PX, shift, score, outcome
     )
     for at in range(count):
         n = some[at]
@@ -123,20 +127,21 @@ def _median(values):
 
 
 @inlined
-def _fill_centres(valid, centre):
+def _fill_centres(valid, origin, hw, centre):
     """Rows and columns of the valid pixels of a grid, as far from the border as a search may reach; how many."""
     margin: Any = PATCH_RADIUS_PX + LONGEST + 1
-    count = 0
-    for row in range(margin, valid.shape[0] - margin, SPACING_PX):
-        for column in range(margin, valid.shape[1] - margin, SPACING_PX):
-            if valid[row, column]:
+    count, (top, left) = 0, origin
+    for row in range(margin, hw[0] - margin, SPACING_PX):
+        for column in range(margin, hw[1] - margin, SPACING_PX):
+            is_within = top <= row < top + valid.shape[0] and left <= column < left + valid.shape[1]
+            if is_within and valid[row - top, column - left]:
                 centre[count, 0], centre[count, 1] = row, column
                 count += 1
     return count
 
 
 @inlined
-def _fill_directions(centre, pixel, motion, warp_px, depth, lenses, along):
+def _fill_directions(centre, pixel, motion, warp, depth, lenses, along):
     """(n, 2) target pixels per metre in which a match moves when the depth of centres (row, column) grows."""
     count = centre.shape[0]
     px, z, moved, straight = np.empty((count, 2)), np.empty(count), np.empty((count, 6)), np.empty((count, 2))
@@ -147,7 +152,7 @@ def _fill_directions(centre, pixel, motion, warp_px, depth, lenses, along):
         for k in range(6):
             moved[n, k] = real_of_half(motion[k, at])
     fill_depth_directions(px, z, moved, lenses[0], lenses[1], straight)
-    turn_back(centre, warp_px, straight, along)
+    turn_back(centre, depth.shape[1], pixel, warp, straight, along)
 
 
 @inlined
