@@ -210,6 +210,8 @@ def _are_finite(values: NDArray[Any]) -> bool:
 
 def _is_filled(pixels: NDArray[Any]) -> NDArray[np.bool_]:
     """(A, B) where any channel of (A, B, C) is not zero; by bits, for the same reason. -0.0 is zero."""
+    if pixels.shape[2] == 1 and pixels.itemsize > 2:
+        return np.ascontiguousarray(pixels[..., 0] != 0)
     bits = _bits(pixels)
     highest = np.iinfo(bits.dtype).max
     counted = np.full(

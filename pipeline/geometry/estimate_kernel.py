@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats, Indices
 from pipeline.geometry.compiling import inlined, kernel
-from pipeline.geometry.pixels import corner, plane_side
+from pipeline.geometry.percentiles import fill_weighted_percentiles
+from pipeline.geometry.pixels import corner, first_quadrant, plane_side
 
 
 @kernel
@@ -125,3 +126,44 @@ def fill_vertex_numbers(
         numbers[4, at] = length / max(target[v, 2], 1e-6)
         inside = p >= 0.0 and q >= 0.0 and p < reference_hw[1] and q < reference_hw[0]
         numbers[5, at] = 1.0 if inside else 0.0
+
+
+@kernel
+def fill_estimates(
+    seen: NDArray[np.int64], weight: Floats, total: float, target: Floats, reference: Floats, rotation: Floats,
+    translation: Floats, lenses: Floats, reference_hw: tuple[int, int], corners: Indices,
+    begin: NDArray[np.int64], share: Floats, share_slot: NDArray[np.int32], least_baseline: float,
+    shares: Floats, estimates: Floats,
+) -> None:  # fmt: skip
+    """estimates (9,) of a pair by its n > 0 vertices that are seen, in the order of `PairStatistics`.
+
+    weight (n,) of each, `total` their sum; shares (3,): .1, .5 and .9; the rest as for the kernels above.
+    """
+    count = seen.shape[0]
+    numbers, same_side, angle = np.empty((6, count)), np.empty(count), np.empty(count)
+    fill_vertex_numbers(
+        seen, target, reference, rotation, translation, lenses, reference_hw, numbers
+    )  # fmt: skip
+    fill_same_side(target, reference, corners, begin, share, share_slot, same_side)
+    for n in range(count):
+        sine, cosine = numbers[1, n], numbers[2, n]
+        acute = first_quadrant(sine, abs(cosine))
+        angle[n] = math.pi - acute if cosine < 0.0 else acute
+    baseline, turn, moved, moving, over_depth, visible, valid = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for n in range(count):
+        baseline += weight[n] * numbers[0, n]
+        turn += weight[n] * angle[n]
+        over_depth += weight[n] * numbers[4, n]
+        if not math.isnan(numbers[3, n]):
+            moved += weight[n] * numbers[3, n]
+            moving += weight[n]
+        inside = same_side[n] * numbers[5, n]
+        visible += inside
+        if numbers[0, n] > least_baseline:
+            valid += inside
+    below = np.empty(3)
+    fill_weighted_percentiles(numbers[0], weight, shares, below)
+    estimates[1], estimates[2], estimates[3] = below[1], below[0], below[2]
+    estimates[0], estimates[4] = baseline / total, math.degrees(turn / total)
+    estimates[5] = moved / moving if moving > 0.0 else 0.0
+    estimates[6], estimates[7], estimates[8] = over_depth / total, visible / total, valid / total

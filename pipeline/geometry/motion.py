@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats
-from pipeline.geometry.estimate_kernel import fill_vertex_numbers
+from pipeline.geometry.estimate_kernel import fill_estimates
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rings import Rings
+
+_SHARES = np.array([0.1, 0.5, 0.9])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionField:
     """Per-vertex motion `reference_from_target`: x_reference = R x_target + t in camera coordinates.
 
-    R and t are zero where the field was asked for other vertices only.
+    Where the field was asked for other vertices only, R and t hold whatever lay in memory.
     """
 
     rotation: Floats
@@ -69,7 +71,8 @@ def motion_field(
         raise ValueError(
             f"target has {target.vertex_count} vertices, rings {rings.vertex_count}; build rings of this mesh"
         )
-    field = MotionField(np.zeros((target.vertex_count, 3, 3)), np.zeros((target.vertex_count, 3)))
+    # not zeros: to write them takes longer than to fit the vertices that a target shows
+    field = MotionField(np.empty((target.vertex_count, 3, 3)), np.empty((target.vertex_count, 3)))
     fit_motions(
         target.vertices,
         reference.vertices,
@@ -100,37 +103,11 @@ def estimate_statistics(
     fractions up to 0.03 too high.
     """
     require_same_mesh(target, reference)
-    shown = target.shown
-    seen = shown.vertex
-    if shown.total == 0:
-        return PairStatistics(**dict.fromkeys(PairStatistics.__dataclass_fields__, 0.0))
-    numbers = np.empty((6, seen.size))
-    fill_vertex_numbers(
-        seen, target.vertices, reference.vertices, field.rotation, field.translation,
-        np.stack([target.camera.lens, reference.camera.lens]), reference.camera.hw, numbers,
-    )  # fmt: skip
-    lengths, sine, cosine, parallax, over_depth, inside = numbers
-    angles = np.arctan2(sine, cosine)
-    weight = shown.weight / shown.total
-    same_side = shown.same_side(target.vertices, reference.vertices) / shown.total
-    visible = same_side * inside
-    p10, median, p90 = _weighted_percentiles(lengths, weight, (0.1, 0.5, 0.9))
-    moving = ~np.isnan(parallax)
-    return PairStatistics(
-        mean_baseline_m=float(weight @ lengths),
-        median_baseline_m=median,
-        p10_baseline_m=p10,
-        p90_baseline_m=p90,
-        rotation_deg=float(np.degrees(weight @ angles)),
-        parallax_px=float(weight[moving] @ parallax[moving] / max(weight[moving].sum(), 1e-12)),
-        baseline_over_depth=float(weight @ over_depth),
-        visible_fraction=float(visible.sum()),
-        valid_fraction=float(visible[lengths > min_pixel_baseline_m].sum()),
-    )
-
-
-def _weighted_percentiles(values: Floats, weight: Floats, shares: tuple[float, ...]) -> list[float]:
-    """Values below which the given shares of the weight lie, interpolated between midpoints of the weights."""
-    order = np.argsort(values)
-    midpoint = np.cumsum(weight[order]) - 0.5 * weight[order]
-    return [float(value) for value in np.interp(shares, midpoint / weight.sum(), values[order])]
+    shown, estimates = target.shown, np.zeros(len(PairStatistics.__dataclass_fields__))
+    if len(shown.vertex):
+        fill_estimates(
+            shown.vertex, shown.weight, shown.total, target.vertices, reference.vertices, field.rotation,
+            field.translation, np.stack([target.camera.lens, reference.camera.lens]), reference.camera.hw,
+            shown.corners, shown.begin, shown.share, shown.share_slot, min_pixel_baseline_m, _SHARES, estimates,
+        )  # fmt: skip
+    return PairStatistics(**dict(zip(PairStatistics.__dataclass_fields__, estimates.tolist(), strict=True)))

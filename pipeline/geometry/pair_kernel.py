@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.geometry.array_types import Floats, Indices
 from pipeline.geometry.body_pixels import fill_sides
 from pipeline.geometry.compiling import inlined, kernel
-from pipeline.geometry.pixels import corner, half_bits, plane_depth, quaternion_of
+from pipeline.geometry.pixels import corner, first_quadrant, half_bits, plane_depth, quaternion_of
 from schemas.conventions import (
     VALID_ALL,
     VALID_BASELINE,
@@ -126,11 +126,18 @@ def _gather(
     records: Floats, work: Floats,
 ) -> None:  # fmt: skip
     """Rows 0-14, 19-24, 27 and 28 of a block: what its pixels are made of, and where their surface points lie."""
+    for a in range(3):
+        for n in range(count):
+            work[a * BLOCK + n] = weight[a, first + n]
+        for n in range(count):
+            work[(19 + a) * BLOCK + n] = point[a, first + n]
+    for a in range(2):
+        for n in range(count):
+            work[(27 + a) * BLOCK + n] = centre[a, first + n]
     for n in range(count):
         at = slot[first + n]
         i, j, k = corners[at, 0], corners[at, 1], corners[at, 2]
-        wi, wj, wk = weight[0, first + n], weight[1, first + n], weight[2, first + n]
-        work[n], work[BLOCK + n], work[2 * BLOCK + n] = wi, wj, wk
+        wi, wj, wk = work[n], work[BLOCK + n], work[2 * BLOCK + n]
         for a in range(4):
             work[(3 + a) * BLOCK + n] = records[i, a]
             work[(7 + a) * BLOCK + n] = records[j, a]
@@ -140,7 +147,6 @@ def _gather(
             work[(22 + a) * BLOCK + n] = (
                 wi * records[i, 4 + a] + wj * records[j, 4 + a] + wk * records[k, 4 + a]
             )
-        work[27 * BLOCK + n], work[28 * BLOCK + n] = centre[0, first + n], centre[1, first + n]
 
 
 @kernel
@@ -180,13 +186,11 @@ def _project(work: Floats, lens: Floats) -> None:
 @kernel
 def _write_motion(first: int, count: int, work: Floats, motion: NDArray[np.uint16]) -> None:
     """Six channels of a block: rotation vector and displacement; row 5 is the angle, and row 6 what makes an axis."""
-    for n in range(count):
-        sine = work[26 * BLOCK + n]
-        work[5 * BLOCK + n] = 2.0 * math.atan2(sine, work[15 * BLOCK + n])
     for n in range(BLOCK):
         sine = work[26 * BLOCK + n]
-        scale = work[5 * BLOCK + n] / sine
-        work[6 * BLOCK + n] = scale if sine > 1e-12 else 2.0
+        angle = 2.0 * first_quadrant(sine, work[15 * BLOCK + n])
+        scale = angle / sine
+        work[5 * BLOCK + n], work[6 * BLOCK + n] = angle, scale if sine > 1e-12 else 2.0
     for a in range(3):
         for n in range(count):
             motion[a, first + n] = half_bits(work[(16 + a) * BLOCK + n] * work[6 * BLOCK + n])
@@ -198,9 +202,9 @@ def _write_motion(first: int, count: int, work: Floats, motion: NDArray[np.uint1
 def _write(
     first: int, count: int, work: Floats, pixel: Indices, slot: Indices, face: Indices, is_same: NDArray[np.bool_],
     reference_face_id: Indices, reference: Floats, faces: Indices, thresholds: Floats,
-    validity: NDArray[np.uint8], warp: NDArray[np.float32], packed: Floats,
+    validity: NDArray[np.uint8],
 ) -> tuple[int, int]:  # fmt: skip
-    """The maps at the pixels of a block, whose rows are complete; how many are visible, and how many have all bits."""
+    """Validity at the pixels of a block, whose rows are complete; how many are visible, and how many have all bits."""
     visible, valid = 0, 0
     height, width = reference_face_id.shape
     tolerance, least_baseline = thresholds[0], thresholds[1]
@@ -213,7 +217,6 @@ def _write(
         if mz > 0.0:
             bits |= VALID_IN_FRONT
             u, v = work[2 * BLOCK + n], work[3 * BLOCK + n]
-            warp[at, 0], warp[at, 1] = u, v
             if u >= 0.0 and u < width and v >= 0.0 and v < height:
                 bits |= VALID_INSIDE
                 own = slot[first + n]
@@ -225,11 +228,27 @@ def _write(
         validity[at] = bits
         visible += bits & VALID_VISIBLE != 0
         valid += bits == VALID_ALL
-    for n in range(count):
-        length = work[25 * BLOCK + n]
-        packed[0, first + n], packed[1, first + n] = length, work[5 * BLOCK + n]
-        packed[2, first + n], packed[3, first + n] = work[4 * BLOCK + n], length / work[21 * BLOCK + n]
     return visible, valid
+
+
+@kernel
+def _add(
+    first: int, count: int, work: Floats, warp: NDArray[np.float32], baseline: Floats, sums: Floats
+) -> None:
+    """Warp and |t| of a block's pixels; rows 0-4 of the sums: |t|, angle, |t|/Z, parallax, and how many have one."""
+    for n in range(count):
+        is_in_front = work[24 * BLOCK + n] > 0.0
+        warp[first + n, 0] = work[2 * BLOCK + n] if is_in_front else np.nan
+        warp[first + n, 1] = work[3 * BLOCK + n] if is_in_front else np.nan
+    for n in range(count):
+        length, parallax = work[25 * BLOCK + n], work[4 * BLOCK + n]
+        is_known = parallax == parallax
+        baseline[first + n] = length
+        sums[n] += length
+        sums[BLOCK + n] += work[5 * BLOCK + n]
+        sums[2 * BLOCK + n] += length / work[21 * BLOCK + n]
+        sums[3 * BLOCK + n] += parallax if is_known else 0.0
+        sums[4 * BLOCK + n] += 1.0 if is_known else 0.0
 
 
 @kernel
@@ -237,16 +256,17 @@ def fill_pair_maps(
     pixel: Indices, slot: Indices, weight: Floats, point: Floats, centre: Floats, face: Indices, corners: Indices,
     side: Floats, vertex: NDArray[np.int64], rotation: Floats, reference: Floats, faces: Indices,
     reference_face_id: Indices, lens: Floats, thresholds: Floats, motion: NDArray[np.uint16],
-    validity: NDArray[np.uint8], warp: NDArray[np.float32], packed: Floats,
+    validity: NDArray[np.uint8], warp: NDArray[np.float32], baseline: Floats, means: Floats,
 ) -> tuple[int, int]:  # fmt: skip
     """Fills the maps of a pair; returns how many pixels the reference sees, and how many have every validity bit.
 
     The first nine arguments are those of `BodyPixels`, of n pixels. rotation (V, 3, 3) reference from target, reference
     (V, 3) metres; lens of the reference [f_x, f_y, c_x, c_y]; thresholds: depth tolerance and least baseline in metres.
-    motion (6, n) uint16 holding float16 bits; validity (H W,) uint8, zero on entry; warp (H W, 2) float32 pixels, NaN
-    on entry. packed (4, n): baseline m, angle rad, parallax px (NaN where there is none), |t|/Z.
+    motion (6, n) uint16 holding float16 bits; validity (H W,) uint8, zero on entry; warp (n, 2) float32 pixels, NaN
+    behind the camera; baseline (n,) |t| metres; means (4,) of |t|, the angle in radians, |t|/Z, and the parallax in
+    pixels of those in front of the camera, 0 where there is none.
     """
-    work, records = np.zeros(ROWS * BLOCK), np.empty((vertex.shape[0], 8))
+    work, sums, records = np.zeros(ROWS * BLOCK), np.zeros(5 * BLOCK), np.empty((vertex.shape[0], 8))
     is_same, turned = np.empty(face.shape[0], np.bool_), np.empty(face.shape[0])
     _fill_records(rotation, reference, vertex, records)
     fill_sides(reference, faces, face, turned)
@@ -262,7 +282,11 @@ def fill_pair_maps(
         _write_motion(first, count, work, motion)
         more = _write(
             first, count, work, pixel, slot, face, is_same, reference_face_id, reference, faces, thresholds,
-            validity, warp, packed,
+            validity,
         )  # fmt: skip
+        _add(first, count, work, warp, baseline, sums)
         visible, valid = visible + more[0], valid + more[1]
+    for at in range(4):
+        known = sums[4 * BLOCK : 5 * BLOCK].sum() if at == 3 else float(pixel.shape[0])
+        means[at] = sums[at * BLOCK : (at + 1) * BLOCK].sum() / max(known, 1.0)
     return visible, valid

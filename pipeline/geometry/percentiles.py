@@ -1,4 +1,4 @@
-"""Percentiles of many numbers without sorting them."""
+"""Percentiles of many numbers that lie close together, by buckets of equal width."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pipeline.geometry.array_types import Floats
 from pipeline.geometry.compiling import kernel
 
 _BUCKETS = 1024
+_FULL_BUCKET = 256
 
 
 def percentiles(values: Floats, percents: tuple[float, ...]) -> list[float]:
@@ -53,3 +54,45 @@ def fill_ranked(values: Floats, rank: NDArray[np.int64], ranked: Floats) -> None
                     found += 1
             held[:found].sort()
         ranked[k] = held[rank[k] - before]
+
+
+@kernel
+def fill_order(values: Floats, order: NDArray[np.int64]) -> None:
+    """`np.argsort(values, kind="stable")` of finite numbers (n,), n > 0: by buckets, then by insertion within them."""
+    low, high = values.min(), values.max()
+    scale = (_BUCKETS - 1) / (high - low) if high > low else 0.0
+    after, bucket = np.zeros(_BUCKETS + 1, np.int64), np.empty(values.shape[0], np.int32)
+    for n in range(values.shape[0]):
+        bucket[n] = min(max(int((values[n] - low) * scale), 0), _BUCKETS - 1)
+        after[bucket[n] + 1] += 1
+    if after.max() > _FULL_BUCKET:  # insertion takes the square of that
+        order[:] = np.argsort(values, kind="mergesort")
+        return
+    for at in range(_BUCKETS):
+        after[at + 1] += after[at]
+    for n in range(values.shape[0]):
+        order[after[bucket[n]]] = n
+        after[bucket[n]] += 1
+    for n in range(1, values.shape[0]):
+        own, at = order[n], n
+        while at > 0 and values[order[at - 1]] > values[own]:
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = own
+
+
+@kernel
+def fill_weighted_percentiles(values: Floats, weight: Floats, shares: Floats, found: Floats) -> None:
+    """found (k,): values below which increasing shares of the weight lie, interpolated between midpoints of weights."""
+    order, total = np.empty(values.shape[0], np.int64), weight.sum()
+    fill_order(values, order)
+    k, before, midpoint, value = 0, 0.0, 0.0, values[order[0]]
+    for n in range(order.shape[0]):
+        last_midpoint, last_value = midpoint, value
+        midpoint, value = (before + 0.5 * weight[order[n]]) / total, values[order[n]]
+        before += weight[order[n]]
+        while k < shares.shape[0] and shares[k] < midpoint:
+            step = (shares[k] - last_midpoint) / (midpoint - last_midpoint) if n else 1.0
+            found[k] = last_value + step * (value - last_value)
+            k += 1
+    found[k:] = value

@@ -15,6 +15,14 @@ from pipeline.geometry.array_types import Floats, Indices, Vector
 from pipeline.geometry.compiling import inlined, kernel
 
 _THIRD = 1.0 / 3.0
+_EIGHTH_TURN, _QUARTER_TURN = math.pi / 4, math.pi / 2
+_SLOPE = math.tan(math.pi / 8)
+_ARCTANGENT = (
+    1.0, -0.3333333333333332, 0.19999999999995735, -0.14285714285192314, 0.11111111077738887, -0.09090907811871617,
+    0.07692275990886885, -0.06666135732772913, 0.058762027312910206, -0.05213525490777216, 0.04485085346508409,
+    -0.03307239810703104, 0.014811582408740717,
+)  # fmt: skip
+"""Of atan(x) / x in powers of x^2, by Chebyshev's points of [0, tan(pi / 8)]: off by 1.7e-16 of it at most."""
 
 
 @inlined
@@ -182,6 +190,24 @@ def fill_quaternions(rotation: Floats, quaternion: Floats) -> None:
     for v in range(rotation.shape[0]):
         w, x, y, z = quaternion_of(rotation, v)
         quaternion[v, 0], quaternion[v, 1], quaternion[v, 2], quaternion[v, 3] = w, x, y, z
+
+
+@inlined
+def first_quadrant(sine: float, cosine: float) -> float:
+    """atan2(sine, cosine) of two numbers that are not negative, without a branch: the compiler does many at a time.
+
+    One division brings the angle within pi/8 of 0, pi/4 or pi/2. Off by 3e-16 at most.
+    """
+    is_low, is_high = sine <= _SLOPE * cosine, cosine < _SLOPE * sine
+    above = sine if is_low else (-cosine if is_high else sine - cosine)
+    below = cosine if is_low else (sine if is_high else sine + cosine)
+    start = 0.0 if is_low else (_QUARTER_TURN if is_high else _EIGHTH_TURN)
+    x = above / below
+    z = x * x
+    series = _ARCTANGENT[12]
+    for k in range(11, -1, -1):
+        series = series * z + _ARCTANGENT[k]
+    return start + x * series
 
 
 @inlined

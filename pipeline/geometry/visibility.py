@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,9 +37,8 @@ class PairMaps:
     """(n,) |t| of each."""
     validity: NDArray[np.uint8]
     """(H, W) uint8 bits of `schemas.conventions.VALID_*`; 0 outside the body."""
-    warp_px: NDArray[np.float32]
-    """(H, W, 2) float32 pixel (u, v) of the reference where the surface point lies; NaN outside the body and for
-    points behind the reference camera."""
+    pixel_warp_px: NDArray[np.float32]
+    """(n, 2) pixel (u, v) of the reference where the surface point of each lies; NaN for points behind its camera."""
     statistics: PairStatistics
 
     @property
@@ -47,6 +47,13 @@ class PairMaps:
         motion = np.zeros((self.validity.size, 6), np.float16)
         motion[self.pixel] = self.pixel_motion.T
         return motion.reshape(*self.validity.shape, 6)
+
+    @property
+    def warp_px(self) -> NDArray[np.float32]:
+        """(H, W, 2) float32, NaN outside the body: `pixel_warp_px` as a map."""
+        warp = np.full((self.validity.size, 2), np.nan, np.float32)
+        warp[self.pixel] = self.pixel_warp_px
+        return warp.reshape(*self.validity.shape, 2)
 
     @property
     def visible(self) -> NDArray[np.bool_]:
@@ -77,21 +84,23 @@ def pair_maps(
         raise ValueError(f"field must have {target.vertex_count} vertices, got {field.rotation.shape}")
     height, width = target.face_id.shape
     body = target.pixels
-    motion, packed = np.empty((6, len(body.pixel)), np.uint16), np.empty((4, len(body.pixel)))
-    bits, warp = np.zeros((height, width), np.uint8), np.full((height, width, 2), np.nan, np.float32)
+    motion, baseline = np.empty((6, len(body.pixel)), np.uint16), np.empty(len(body.pixel))
+    means = np.empty(4)
+    bits, warp = np.zeros((height, width), np.uint8), np.empty((len(body.pixel), 2), np.float32)
     thresholds = np.array([depth_tolerance_m, min_pixel_baseline_m], np.float64)
     seen, valid = fill_pair_maps(
         body.pixel, body.slot, body.weight, body.point, body.centre, body.face, body.corners, body.side,
         body.vertex, np.ascontiguousarray(field.rotation), reference.vertices, reference.faces,
-        reference.face_id, reference.camera.lens, thresholds, motion, bits.reshape(-1), warp.reshape(-1, 2), packed,
+        reference.face_id, reference.camera.lens, thresholds, motion, bits.reshape(-1), warp,
+        baseline, means,
     )  # fmt: skip
     return PairMaps(
         pixel=body.pixel,
         pixel_motion=motion.view(np.float16),
-        pixel_baseline_m=packed[0],
+        pixel_baseline_m=baseline,
         validity=bits,
-        warp_px=warp,
-        statistics=_statistics(packed[0], packed[1], packed[2], packed[3], seen, valid),
+        pixel_warp_px=warp,
+        statistics=_statistics(baseline, means, seen, valid),
     )
 
 
@@ -148,39 +157,41 @@ def pair_statistics(
     `bits` is the (H, W) map of `validity`. Baselines, angles and |t|/Z count every body pixel, valid or not; the
     parallax those in front of the reference camera. A target without a body pixel gives zeros.
     """
+    if not len(motion.pixel):
+        return _statistics(np.empty(0), np.zeros(4), 0, 0)
     row, column = np.divmod(motion.pixel, motion.hw[1])
     moved_px = reference.camera.px_from_cam(motion.moved)
     parallax = np.hypot(moved_px[:, 0] - (column + 0.5), moved_px[:, 1] - (row + 0.5))
+    moving = parallax[~np.isnan(parallax)]
     lengths = motion.baseline_m
-    return _statistics(
-        lengths,
-        rotation_angle(motion.rotation),
-        parallax,
-        lengths / motion.point[:, 2],
-        int(np.count_nonzero(bits & VALID_VISIBLE)),
-        int(np.count_nonzero(bits == VALID_ALL)),
-    )
+    means = [
+        lengths.mean(),
+        rotation_angle(motion.rotation).mean(),
+        (lengths / motion.point[:, 2]).mean(),
+        moving.mean() if moving.size else 0.0,
+    ]
+    seen, valid = np.count_nonzero(bits & VALID_VISIBLE), np.count_nonzero(bits == VALID_ALL)
+    return _statistics(lengths, np.array(means), int(seen), int(valid))
 
 
-def _statistics(
-    lengths: Floats, angles: Floats, parallax: Floats, over_depth: Floats, seen: int, valid: int
-) -> PairStatistics:
-    """The statistics of packed body pixels (n,), of which so many are seen by the reference, and valid."""
+def _statistics(lengths: Floats, means: Floats, seen: int, valid: int) -> PairStatistics:
+    """Of body pixels with |t| of these lengths (n,), of which so many are seen by the reference, and valid; means of
+    |t|, angle, |t|/Z and parallax."""
     if lengths.size == 0:
         return PairStatistics(
             mean_baseline_m=0.0, median_baseline_m=0.0, p10_baseline_m=0.0, p90_baseline_m=0.0, rotation_deg=0.0,
             parallax_px=0.0, baseline_over_depth=0.0, visible_fraction=0.0, valid_fraction=0.0,
         )  # fmt: skip
     p10, median, p90 = percentiles(lengths, (10, 50, 90))
-    moving = parallax[~np.isnan(parallax)]
+    baseline, angle, over_depth, parallax = means.tolist()
     return PairStatistics(
-        mean_baseline_m=float(lengths.mean()),
+        mean_baseline_m=baseline,
         median_baseline_m=median,
         p10_baseline_m=p10,
         p90_baseline_m=p90,
-        rotation_deg=float(np.degrees(angles.mean())),
-        parallax_px=float(moving.mean()) if moving.size else 0.0,
-        baseline_over_depth=float(over_depth.mean()),
+        rotation_deg=math.degrees(angle),
+        parallax_px=parallax,
+        baseline_over_depth=over_depth,
         visible_fraction=seen / len(lengths),
         valid_fraction=valid / len(lengths),
     )

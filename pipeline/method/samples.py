@@ -47,18 +47,15 @@ def target_rows(
     track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
     shown = frame.surface.shown
-    fields = {
-        at: motion_field(
-            target=frame.surface, reference=frames.surface(at), rings=rings, vertices=shown.of_faces
+    fields, verdicts = {}, {}
+    for at in candidates:
+        reference = frames.surface(at)
+        fields[at] = motion_field(
+            target=frame.surface, reference=reference, rings=rings, vertices=shown.of_faces
         )
-        for at in candidates
-    }
-    verdicts = {
-        at: verdict_of_vertices(
-            fields[at], target=frame.surface, reference=frames.surface(at), settings=settings
+        verdicts[at] = verdict_of_vertices(
+            fields[at], target=frame.surface, reference=reference, settings=settings
         )
-        for at in candidates
-    }
     passed = [at for at in candidates if not verdicts[at].reason]
     order = spread_order(np.array([viewpoint(fields[at], shown.vertex) for at in passed]).reshape(-1, 3))
     references: dict[int, Row] = {}
@@ -66,15 +63,15 @@ def target_rows(
         if len(references) == settings.max_references:
             verdicts[at] = replace(verdicts[at], reason="enough-references")
             continue
-        reference = frames.reference(at)
+        rendered = frames.reference(at)
         maps = pair_maps(
             fields[at],
             target=frame.surface,
-            reference=reference.surface,
+            reference=rendered.surface,
             depth_tolerance_m=settings.depth_tolerance_m,
             min_pixel_baseline_m=settings.min_pixel_baseline_m,
         )
-        verdicts[at] = verdict_of_maps(maps, target=frame, reference=reference, settings=settings)
+        verdicts[at] = verdict_of_maps(maps, target=frame, reference=rendered, settings=settings)
         if verdicts[at].kept:
             references[at] = _reference_row(frames, at, maps)
     of_target = {

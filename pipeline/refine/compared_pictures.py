@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame
-from pipeline.refine.comparison_kernel import fill_comparison
+from pipeline.refine.comparison_kernel import box_of, fill_comparison
+
+MARGIN_PX = 17
+"""Around the body in the layers: half a patch, the longest shift, and one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -17,7 +20,9 @@ class ComparedPictures:
     """A target's picture and the reference's, warped to it by the bodies."""
 
     layers: NDArray[np.int16]
-    """(3, H, W): target's grey, warped grey, 1 where the reference sees the body; see `matching_kernel`."""
+    """(3, h, w): target's grey, warped grey, -1 where the reference sees the body; see `matching_kernel`."""
+    origin: tuple[int, int]
+    """Row and column of the target where the layers begin: they hold the body and MARGIN_PX around it."""
     differences: NDArray[np.float32]
     """(n, 3) |I_t - I_r warped| of the n pixels with every validity bit, colours in [0, 1]."""
 
@@ -28,13 +33,14 @@ class ComparedPictures:
 
 
 def compared_pictures(maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame) -> ComparedPictures:
-    """The reference's picture is sampled bilinearly at `maps.warp_px`, at every body pixel that it shows."""
-    height, width = maps.validity.shape
-    layers, differences = (
-        np.zeros((3, height, width), np.int16),
-        np.empty((height * width, 3), np.float32),
-    )
+    """The reference's picture is sampled bilinearly at `maps.pixel_warp_px`, at every body pixel that it shows."""
+    width = maps.validity.shape[1]
+    top, left, bottom, right = box_of(maps.pixel, width) if len(maps.pixel) else (0, 0, 0, 0)
+    origin = top - MARGIN_PX, left - MARGIN_PX
+    size = bottom + 1 + MARGIN_PX - origin[0], right + 1 + MARGIN_PX - origin[1]
+    layers, differences = np.zeros((3, *size), np.int16), np.empty((len(maps.pixel), 3), np.float32)
     count = fill_comparison(
-        target.picture, reference.picture, maps.warp_px, maps.validity, layers, differences
-    )
-    return ComparedPictures(layers=layers, differences=differences[:count])
+        maps.pixel, width, target.picture.reshape(-1, 3), reference.picture, maps.pixel_warp_px,
+        maps.validity.reshape(-1), origin, layers, differences,
+    )  # fmt: skip
+    return ComparedPictures(layers=layers, origin=origin, differences=differences[:count])

@@ -12,7 +12,7 @@ from pipeline.geometry.compiling import inlined, kernel
 from schemas.conventions import VALID_ALL, VALID_VISIBLE
 
 TARGET, WARPED, VALID = range(3)
-"""Layers of the pictures that patches are matched in."""
+"""Layers of the pictures that patches are matched in; the last holds -1, all bits, where the others tell."""
 TARGET_STEPS, WARPED_STEPS = 765, 12240
 """What white counts: the sum of three bytes, and sixteen times that where bytes were interpolated (misalignments then
 differ by at most .002 px from those of float64; with four times, by .009). Sums of whole numbers are the same in any
@@ -20,6 +20,10 @@ order, so the compiler may form many at a time; all but the last squares' fit 32
 COLOURS = np.arange(256, dtype=np.float32) / np.float32(255)
 """Bytes as colours in [0, 1]."""
 _GREY_STEPS = WARPED_STEPS / 3.0
+_BLOCK = 64
+_CORNERS, _SUM, _ACROSS, _DOWN, _COLOURS = 0, 12, 13, 14, 15
+"""Rows of a block: the four pixels around each place, channel after channel; the sum of the channels, the shares of a
+pixel across and down, and the three channels of the colour between the four."""
 
 
 @inlined
@@ -30,47 +34,97 @@ def _between(low: np.float32, high: np.float32, share: np.float32) -> np.float32
 
 
 @kernel
-def fill_comparison(
-    target: NDArray[np.uint8], reference: NDArray[np.uint8], warp: NDArray[np.float32],
-    validity: NDArray[np.uint8], layers: NDArray[np.int16], differences: NDArray[np.float32],
-) -> int:  # fmt: skip
-    """Fills the layers (3, H, W), zeros on entry, where the reference sees the body, and the differences (n, 3) of the
-    n pixels with every validity bit, row by row; returns n.
+def _gather(
+    place: NDArray[np.int64], count: int, reference: NDArray[np.uint8], warp: NDArray[np.float32],
+    work: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """The pixels of the reference (H, W, 3) around where the warp (n, 2) sends some places."""
+    height, width = reference.shape[0], reference.shape[1]
+    for n in range(count):
+        x, y = warp[place[n], 0] - np.float32(0.5), warp[place[n], 1] - np.float32(0.5)
+        left, top = math.floor(x), math.floor(y)
+        work[_ACROSS * _BLOCK + n] = x - np.float32(left)
+        work[_DOWN * _BLOCK + n] = y - np.float32(top)
+        i, j = min(max(int(top), 0), height - 1), min(max(int(left), 0), width - 1)
+        k, m = min(max(int(top) + 1, 0), height - 1), min(max(int(left) + 1, 0), width - 1)
+        for channel in range(3):
+            row = _CORNERS + 4 * channel
+            work[row * _BLOCK + n] = COLOURS[reference[i, j, channel]]
+            work[(row + 1) * _BLOCK + n] = COLOURS[reference[i, m, channel]]
+            work[(row + 2) * _BLOCK + n] = COLOURS[reference[k, j, channel]]
+            work[(row + 3) * _BLOCK + n] = COLOURS[reference[k, m, channel]]
 
-    Pictures (H, W, 3) bytes, warp (H, W, 2) pixels of the reference, validity (H, W) with W a multiple of 8. The
+
+@inlined
+def _blend_channel(work: NDArray[np.float32], row: int, colours: int) -> None:
+    for n in range(_BLOCK):
+        across, down = work[_ACROSS * _BLOCK + n], work[_DOWN * _BLOCK + n]
+        above = _between(work[row * _BLOCK + n], work[(row + 1) * _BLOCK + n], across)
+        below = _between(work[(row + 2) * _BLOCK + n], work[(row + 3) * _BLOCK + n], across)
+        work[colours * _BLOCK + n] = _between(above, below, down)
+
+
+@kernel
+def _blend(work: NDArray[np.float32]) -> None:
+    """The colours of a block, and their sums. Rows begin at constants: see `procrustes`."""
+    _blend_channel(work, _CORNERS, _COLOURS)
+    _blend_channel(work, _CORNERS + 4, _COLOURS + 1)
+    _blend_channel(work, _CORNERS + 8, _COLOURS + 2)
+    for n in range(_BLOCK):
+        some = np.float32(work[_COLOURS * _BLOCK + n] + work[(_COLOURS + 1) * _BLOCK + n])
+        work[_SUM * _BLOCK + n] = np.float32(some + work[(_COLOURS + 2) * _BLOCK + n])
+
+
+@kernel
+def fill_comparison(
+    pixel: NDArray[np.int32], width: int, target: NDArray[np.uint8], reference: NDArray[np.uint8],
+    warp: NDArray[np.float32], validity: NDArray[np.uint8], origin: tuple[int, int], layers: NDArray[np.int16],
+    differences: NDArray[np.float32],
+) -> int:  # fmt: skip
+    """Fills the layers (3, h, w), zeros on entry, where the reference sees the body, and the differences (k, 3) of the
+    k pixels with every validity bit, row by row; returns k.
+
+    pixel (n,) row * width + column of body pixels, increasing, and where they lie in the reference, warp (n, 2); the
+    layers begin at row and column `origin`. Target (H W, 3) and reference (H, W, 3) bytes, validity (H W,). The
     reference is sampled bilinearly, beyond its border as at it; differences are |target - warped|, colours in [0, 1].
     """
-    height, width = reference.shape[0], reference.shape[1]
-    eight = validity.view(np.uint64)
-    half, count = np.float32(0.5), 0
-    for row in range(validity.shape[0]):
-        for first in range(0, validity.shape[1], 8):
-            if eight[row, first // 8] == 0:
-                continue
-            for column in range(first, first + 8):
-                bits = validity[row, column]
-                if not bits & VALID_VISIBLE:
-                    continue
-                x, y = warp[row, column, 0] - half, warp[row, column, 1] - half
-                left, top = math.floor(x), math.floor(y)
-                across, down = np.float32(x - np.float32(left)), np.float32(y - np.float32(top))
-                i, j = min(max(int(top), 0), height - 1), min(max(int(left), 0), width - 1)
-                k, m = min(max(int(top) + 1, 0), height - 1), min(max(int(left) + 1, 0), width - 1)
-                is_valid, grey, other = bits & VALID_ALL == VALID_ALL, 0, np.float32(0)
+    work, place = np.zeros(18 * _BLOCK, np.float32), np.empty(_BLOCK, np.int64)
+    held, count, row = 0, 0, 0
+    for n in range(pixel.shape[0]):
+        if validity[pixel[n]] & VALID_VISIBLE:
+            place[held] = n
+            held += 1
+        if held == _BLOCK or (held and n == pixel.shape[0] - 1):
+            _gather(place, held, reference, warp, work)
+            _blend(work)
+            for k in range(held):
+                at, grey = int(pixel[place[k]]), 0
+                while at >= (row + 1) * width:  # a division takes longer than all the rest
+                    row += 1
+                down, right = row - origin[0], at - row * width - origin[1]
+                is_valid = validity[at] & VALID_ALL == VALID_ALL
                 for channel in range(3):
-                    byte = target[row, column, channel]
-                    above = _between(
-                        COLOURS[reference[i, j, channel]], COLOURS[reference[i, m, channel]], across
-                    )
-                    below = _between(
-                        COLOURS[reference[k, j, channel]], COLOURS[reference[k, m, channel]], across
-                    )
-                    colour = _between(above, below, down)
-                    grey, other = grey + byte, np.float32(other + colour)
+                    byte = target[at, channel]
+                    grey += byte
                     if is_valid:
+                        colour = work[(_COLOURS + channel) * _BLOCK + k]
                         differences[count, channel] = abs(np.float32(COLOURS[byte] - colour))
                 count += is_valid
-                layers[TARGET, row, column] = grey
-                layers[WARPED, row, column] = math.floor(_GREY_STEPS * np.float64(other) + 0.5)
-                layers[VALID, row, column] = 1
+                layers[TARGET, down, right] = grey
+                other = _GREY_STEPS * np.float64(work[_SUM * _BLOCK + k])
+                layers[WARPED, down, right] = math.floor(other + 0.5)
+                layers[VALID, down, right] = -1
+            held = 0
     return count
+
+
+@kernel
+def box_of(pixel: NDArray[np.int32], width: int) -> tuple[int, int, int, int]:
+    """First row and column of increasing pixels (n,) row * width + column, and last row and column; n > 0."""
+    row, left, right = 0, width, 0
+    for n in range(pixel.shape[0]):
+        at = int(pixel[n])
+        while at >= (row + 1) * width:
+            row += 1
+        left, right = min(left, at - row * width), max(right, at - row * width)
+    return int(pixel[0]) // width, left, row, right

@@ -39,21 +39,36 @@ def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
 
 
 @njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def turn_back(centre, warp_px, along, turned):
+def turn_back(centre, width, pixel, warp, along, turned):
     """Directions along (n, 2) in the reference's pixels as those (n, 2) of the target's: J^-1 along.
 
-    J is the warp's derivative over two pixels each way. Where a neighbour is off the body (NaN), or the warp folds,
-    they are taken as they are.
+    J is the derivative, over two pixels each way, of the warp (m, 2) of pixels (m,) row * width + column, which
+    increase. Where a neighbour is off the body or has no place (NaN), or the warp folds, they are taken as they are.
     """
-    quarter = np.float32(0.25)
+    quarter, around = np.float32(0.25), (2, -2, 2 * width, -2 * width)
     for n in range(centre.shape[0]):
-        row, column = centre[n, 0], centre[n, 1]
-        uu = float(quarter * (warp_px[row, column + 2, 0] - warp_px[row, column - 2, 0]))
-        vu = float(quarter * (warp_px[row, column + 2, 1] - warp_px[row, column - 2, 1]))
-        uv = float(quarter * (warp_px[row + 2, column, 0] - warp_px[row - 2, column, 0]))
-        vv = float(quarter * (warp_px[row + 2, column, 1] - warp_px[row - 2, column, 1]))
+        at = centre[n, 0] * width + centre[n, 1]
+        uu, vu, uv, vv = np.nan, np.nan, np.nan, np.nan
+        right, left, below, above = (
+            _place(pixel, at + around[0]),
+            _place(pixel, at + around[1]),
+            _place(pixel, at + around[2]),
+            _place(pixel, at + around[3]),
+        )
+        if min(right, left, below, above) >= 0:
+            uu = float(quarter * (warp[right, 0] - warp[left, 0]))
+            vu = float(quarter * (warp[right, 1] - warp[left, 1]))
+            uv = float(quarter * (warp[below, 0] - warp[above, 0]))
+            vv = float(quarter * (warp[below, 1] - warp[above, 1]))
         determinant = uu * vv - uv * vu
         x, y = along[n, 0], along[n, 1]
         if determinant > 0.1 and determinant < np.inf:  # neither holds for NaN
             x, y = (vv * x - uv * y) / determinant, (uu * y - vu * x) / determinant
         turned[n, 0], turned[n, 1] = x, y
+
+
+@njit(inline="always", error_model="numpy")
+def _place(pixel, wanted):
+    """Where a pixel stands in a list of increasing ones; -1 where it does not."""
+    at = np.searchsorted(pixel, wanted)
+    return at if at < pixel.shape[0] and pixel[at] == wanted else -1

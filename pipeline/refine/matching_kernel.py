@@ -36,7 +36,8 @@ def _copy_rows(layer, row, column, width, wide, rows):
 
 @njit(inline="always", error_model="numpy")
 def _correlation(target, seen, warped, valid, needed):
-    """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both.
+    """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both: -1 in
+    `seen` and `valid`, all bits, 0 elsewhere.
 
     -1 where fewer than `needed` are, or where either is flat.
     """
@@ -44,12 +45,12 @@ def _correlation(target, seen, warped, valid, needed):
     count, st, stt, sw, stw = zero, zero, zero, zero, zero
     sww: Any = 0  # 64 bits for numba
     for k in range(target.shape[0]):
-        a, u, b, v = np.int32(target[k]), np.int32(seen[k]), np.int32(warped[k]), np.int32(valid[k])
-        av, ub = np.int32(a * v), np.int32(u * b)
-        count = np.int32(count + u * v)
-        st, stt = np.int32(st + av), np.int32(stt + np.int32(a * av))
-        sw, sww = np.int32(sw + ub), sww + np.int32(b * ub)
-        stw = np.int32(stw + np.int32(a * b))
+        a, u, b, v = target[k], seen[k], warped[k], valid[k]
+        av, ub = np.int16(a & v), np.int16(u & b)
+        count = np.int32(count + np.int32(u) * np.int32(v))
+        st, stt = np.int32(st + av), np.int32(stt + np.int32(np.int32(a) * np.int32(av)))
+        sw, sww = np.int32(sw + ub), sww + np.int32(np.int32(b) * np.int32(ub))
+        stw = np.int32(stw + np.int32(np.int32(a) * np.int32(b)))
     if count < needed:
         return -1.0
     vt, vw = stt - float(st) * st / count, sww - float(sw) * sw / count
@@ -107,7 +108,7 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
     _copy_rows(layers[VALID], row, column, patch, wide, seen)
     own = 0
     for k in range(count):
-        own += seen[k]
+        own -= seen[k]
     scores[:] = OUTSIDE
     furthest = min(int(math.sqrt(reach * reach + across * across)), middle - 1)
     for right in range(-furthest, furthest + 1):

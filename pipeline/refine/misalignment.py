@@ -6,6 +6,7 @@ Not the refinement's own objective: no skeleton, no shared surface, no gradient 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +16,8 @@ from pipeline.geometry.visibility import PairMaps
 from pipeline.records import Misalignment, RenderedFrame
 from pipeline.refine.compared_pictures import ComparedPictures, compared_pictures
 from pipeline.refine.direction_kernel import fill_depth_directions
-from pipeline.refine.matching_kernel import BEYOND_ACROSS, PLACED
-from pipeline.refine.patch_kernel import ACROSS_PX, MIN_PATCHES, fill_patches, most_patches
+from pipeline.refine.patch_kernel import MIN_PATCHES, fill_patches, most_patches, summary
 
-MIN_SCORE = 0.75
-"""Correlation below which a patch was not found again."""
 LENGTH_OVER_COMPONENT = 1.7456
 """Median length of an isotropic normal vector in the plane over the median size of one component: 1.1774 / 0.6745."""
 
@@ -31,9 +29,7 @@ class Patches:
     centre: np.ndarray
     """(n, 2) row and column."""
     tells: np.ndarray
-    """(n,) bool: the target's texture fixes a place across the depth direction."""
-    tells_along: np.ndarray
-    """(n,) bool: and along it."""
+    """(n, 2) bool: the target's texture fixes a place across the depth direction, and along it."""
     is_found: np.ndarray
     """(n,) bool: tells, and is found again; beside the search's reach counts."""
     across_px: np.ndarray
@@ -70,22 +66,20 @@ def misalignment(
     patches = matched_patches(maps, pictures, target=target, reference=reference)
     if patches is None:
         return Misalignment()
-    telling, found = np.count_nonzero(patches.tells), patches.is_found
-    along = patches.along_px[found]
-    across_px = _median(patches.across_px[found])
+    telling, found, across_px, along_px = summary(
+        patches.tells, patches.is_found, patches.across_px, patches.along_px
+    )
     return Misalignment(
         textured_fraction=telling / len(patches.tells),
-        matched_fraction=np.count_nonzero(found) / telling if telling >= MIN_PATCHES else None,
-        across_px=across_px,
-        along_px=_median(np.abs(along[~np.isnan(along)])),
-        misalignment_px=LENGTH_OVER_COMPONENT * across_px if across_px is not None else None,
+        matched_fraction=found / telling if telling >= MIN_PATCHES else None,
+        across_px=_known(across_px),
+        along_px=_known(along_px),
+        misalignment_px=_known(LENGTH_OVER_COMPONENT * across_px),
     )
 
 
-def _median(values: np.ndarray) -> float | None:
-    """None of fewer than MIN_PATCHES. Of so few, `np.median` takes ten times as long."""
-    count, ordered = len(values), np.sort(values)
-    return float(0.5 * (ordered[(count - 1) // 2] + ordered[count // 2])) if count >= MIN_PATCHES else None
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def matched_patches(
@@ -93,28 +87,25 @@ def matched_patches(
 ) -> Patches | None:
     """The patches of the common surface, SPACING_PX apart; None where there are fewer than MIN_PATCHES."""
     most = most_patches(*maps.validity.shape)
-    centre, direction = np.empty((most, 2), np.int64), np.empty((most, 2))
-    tells = np.empty((most, 2), np.bool_)
-    shift, score, outcome = np.empty((most, 2)), np.empty(most), np.empty(most, np.int64)
+    centre, tells, is_found = (
+        np.empty((most, 2), np.int64),
+        np.empty((most, 2), np.bool_),
+        np.empty(most, np.bool_),
+    )
+    across, along = np.empty((2, most))
     count = fill_patches(
-        pictures.layers, maps.pixel, maps.pixel_motion.view(np.uint16), maps.warp_px, target.surface.raster.depth,
-        np.stack([target.surface.camera.lens, reference.surface.camera.lens]),
-        centre, direction, tells, shift, score, outcome,
+        pictures.layers, pictures.origin, maps.pixel, maps.pixel_motion.view(np.uint16), maps.pixel_warp_px,
+        target.surface.raster.depth, np.stack([target.surface.camera.lens, reference.surface.camera.lens]),
+        centre, tells, is_found, across, along,
     )  # fmt: skip
     if not count:
         return None
-    direction, shift, outcome = direction[:count], shift[:count], outcome[:count]
-    tells_across, tells_along = tells[:count].T
-    is_placed, is_beyond = outcome == PLACED, outcome == BEYOND_ACROSS
-    across = np.abs(direction[:, 0] * shift[:, 1] - direction[:, 1] * shift[:, 0])
-    along = direction[:, 0] * shift[:, 0] + direction[:, 1] * shift[:, 1]
     return Patches(
         centre=centre[:count],
-        tells=tells_across,
-        tells_along=tells_along,
-        is_found=tells_across & (score[:count] >= MIN_SCORE) & (is_placed | is_beyond),
-        across_px=np.where(is_beyond, ACROSS_PX, across),
-        along_px=np.where(is_placed & tells_along, along, np.nan),
+        tells=tells[:count],
+        is_found=is_found[:count],
+        across_px=across[:count],
+        along_px=along[:count],
     )
 
 

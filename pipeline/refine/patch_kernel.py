@@ -14,7 +14,7 @@ from pipeline.geometry.compiling import inlined, kernel
 from pipeline.geometry.pixels import real_of_half
 from pipeline.refine.comparison_kernel import VALID
 from pipeline.refine.direction_kernel import fill_depth_directions, turn_back
-from pipeline.refine.matching_kernel import LONGEST, fill_textures, match_patches
+from pipeline.refine.matching_kernel import BEYOND_ACROSS, LONGEST, PLACED, fill_textures, match_patches
 
 PATCH_RADIUS_PX = 7
 SPACING_PX = 8
@@ -34,6 +34,8 @@ MIN_GRADIENT = 0.012
 MAX_SLOPE = 0.1
 """Pixels across in which a match slides for one along, where nothing fixes it along: less is no error to speak of."""
 MIN_PATCHES = 8
+MIN_SCORE = 0.75
+"""Correlation below which a patch was not found again."""
 
 
 def most_patches(height: int, width: int) -> int:
@@ -44,71 +46,102 @@ def most_patches(height: int, width: int) -> int:
 
 
 @kernel
-def fill_patches(
-    layers, pixel, motion, warp_px, depth, lenses, centre, direction, tells, shift, score, outcome
-):
+def fill_patches(layers, origin, pixel, motion, warp, depth, lenses, centre, tells, is_found, across, along):
     """Returns n, how many patches lie on the common surface, and fills the first n rows of what describes them; 0 where
     they are fewer than MIN_PATCHES.
 
-    layers (3, H, W) of `fill_comparison`; motion (6, n) uint16 bits of float16 at pixels (n,) row W + column, which
-    increase; warp_px (H, W, 2), depth (H, W); lenses (2, 4) of target and reference. centre (N, 2), direction (N, 2),
-    tells (N, 2) bool across and along the direction; shift, score and outcome of `match_patches` for those that tell
-    across: NaN, -1 and -1 for others.
+    layers (3, h, w) of `fill_comparison`, which begin at row and column `origin`; motion (6, m) uint16 bits of float16
+    and warp (m, 2) of pixels (m,) row W + column, which increase; depth (H, W); lenses (2, 4) of target and reference.
+    centre (N, 2); tells (N, 2) bool, across and along the depth direction; is_found (N,) bool; across and along (N,)
+    pixels: see `misalignment.Patches`.
     """
-    count = _fill_centres(layers[VALID], centre)
+    count = _fill_centres(layers[VALID], origin, depth.shape, centre)
     if count < MIN_PATCHES:
         return 0
     texture = np.empty((count, 5))
-    fill_textures(layers, centre[:count], PATCH_RADIUS_PX, texture)
+    within = np.empty((count, 2), np.int64)
+    for n in range(count):
+        within[n, 0], within[n, 1] = centre[n, 0] - origin[0], centre[n, 1] - origin[1]
+    fill_textures(layers, within, PATCH_RADIUS_PX, texture)
     kept = 0
     for n in range(count):
         if texture[n, 0] >= MIN_VALID:
-            centre[kept], texture[kept] = centre[n], texture[n]
+            centre[kept], within[kept], texture[kept] = centre[n], within[n], texture[n]
             kept += 1
     if kept < MIN_PATCHES:
         return 0
-    along = np.empty((kept, 2))
-    _fill_directions(centre[:kept], pixel, motion, warp_px, depth, lenses, along)
-    looked_for, reach, found = np.empty(kept, np.int64), np.empty(kept), 0
+    moved, direction = np.empty((kept, 2)), np.empty((kept, 2))
+    _fill_directions(centre[:kept], pixel, motion, warp, depth, lenses, moved)
+    looked_for, reach, count = np.empty(kept, np.int64), np.empty(kept), 0
     for n in range(kept):
-        x, y = along[n, 0], along[n, 1]
+        x, y = moved[n, 0], moved[n, 1]
         px_per_m = math.sqrt(x * x + y * y)
         if px_per_m < 1e-12:
             px_per_m = 1e-12
         direction[n, 0], direction[n, 1] = x / px_per_m, y / px_per_m
         tells[n, 0], tells[n, 1] = _telling(texture[n], direction[n, 0], direction[n, 1])
         tells[n, 0] &= math.isfinite(px_per_m)
-        shift[n, 0], shift[n, 1], score[n], outcome[n] = np.nan, np.nan, -1.0, -1
+        is_found[n], across[n], along[n] = False, np.nan, np.nan
         if tells[n, 0]:
-            looked_for[found] = n
-            reach[found] = min(max(DEPTH_REACH_M * px_per_m + 1.0, ALONG_PX[0]), ALONG_PX[1])
-            found += 1
-    some = looked_for[:found]
-    shifts, scores, outcomes = np.empty((found, 2)), np.empty(found), np.empty(found, np.int64)
+            looked_for[count] = n
+            reach[count] = min(max(DEPTH_REACH_M * px_per_m + 1.0, ALONG_PX[0]), ALONG_PX[1])
+            count += 1
+    some = looked_for[:count]
+    shift, score, outcome = np.empty((count, 2)), np.empty(count), np.empty(count, np.int64)
     match_patches(
-        layers, centre[some], direction[some], reach, ACROSS_PX, PATCH_RADIUS_PX, shifts, scores, outcomes
+        layers, within[some], direction[some], reach, ACROSS_PX, PATCH_RADIUS_PX, shift, score, outcome
     )
-    for at in range(found):
+    for at in range(count):
         n = some[at]
-        shift[n], score[n], outcome[n] = shifts[at], scores[at], outcomes[at]
+        x, y, right, down = direction[n, 0], direction[n, 1], shift[at, 0], shift[at, 1]
+        is_placed, is_beyond = outcome[at] == PLACED, outcome[at] == BEYOND_ACROSS
+        is_found[n] = score[at] >= MIN_SCORE and (is_placed or is_beyond)
+        across[n] = ACROSS_PX if is_beyond else abs(x * down - y * right)
+        if is_placed and tells[n, 1]:
+            along[n] = x * right + y * down
     return kept
 
 
+@kernel
+def summary(tells, is_found, across, along):
+    """How many of n patches tell across, how many are found, and the medians of |across| and |along| of those: NaN of
+    fewer than MIN_PATCHES numbers."""
+    telling, found, known = 0, 0, 0
+    beside, beyond = np.empty(tells.shape[0]), np.empty(tells.shape[0])
+    for n in range(tells.shape[0]):
+        telling += tells[n, 0]
+        if is_found[n]:
+            beside[found] = across[n]
+            found += 1
+            if not math.isnan(along[n]):
+                beyond[known] = abs(along[n])
+                known += 1
+    return telling, found, _median(beside[:found]), _median(beyond[:known])
+
+
 @inlined
-def _fill_centres(valid, centre):
+def _median(values):
+    count = values.shape[0]
+    values.sort()
+    return 0.5 * (values[(count - 1) // 2] + values[count // 2]) if count >= MIN_PATCHES else np.nan
+
+
+@inlined
+def _fill_centres(valid, origin, hw, centre):
     """Rows and columns of the valid pixels of a grid, as far from the border as a search may reach; how many."""
     margin: Any = PATCH_RADIUS_PX + LONGEST + 1
-    count = 0
-    for row in range(margin, valid.shape[0] - margin, SPACING_PX):
-        for column in range(margin, valid.shape[1] - margin, SPACING_PX):
-            if valid[row, column]:
+    count, (top, left) = 0, origin
+    for row in range(margin, hw[0] - margin, SPACING_PX):
+        for column in range(margin, hw[1] - margin, SPACING_PX):
+            is_within = top <= row < top + valid.shape[0] and left <= column < left + valid.shape[1]
+            if is_within and valid[row - top, column - left]:
                 centre[count, 0], centre[count, 1] = row, column
                 count += 1
     return count
 
 
 @inlined
-def _fill_directions(centre, pixel, motion, warp_px, depth, lenses, along):
+def _fill_directions(centre, pixel, motion, warp, depth, lenses, along):
     """(n, 2) target pixels per metre in which a match moves when the depth of centres (row, column) grows."""
     count = centre.shape[0]
     px, z, moved, straight = np.empty((count, 2)), np.empty(count), np.empty((count, 6)), np.empty((count, 2))
@@ -119,7 +152,7 @@ def _fill_directions(centre, pixel, motion, warp_px, depth, lenses, along):
         for k in range(6):
             moved[n, k] = real_of_half(motion[k, at])
     fill_depth_directions(px, z, moved, lenses[0], lenses[1], straight)
-    turn_back(centre, warp_px, straight, along)
+    turn_back(centre, depth.shape[1], pixel, warp, straight, along)
 
 
 @inlined

@@ -19,6 +19,6 @@ def maps_of(motion: np.ndarray, validity: np.ndarray, warp_px: np.ndarray) -> Pa
         pixel_motion=np.ascontiguousarray(motion.reshape(-1, 6)[pixel].T.astype(np.float16)),
         pixel_baseline_m=np.zeros(len(pixel)),
         validity=validity.astype(np.uint8),
-        warp_px=warp_px.astype(np.float32),
+        pixel_warp_px=warp_px.reshape(-1, 2)[pixel].astype(np.float32),
         statistics=NO_NUMBERS,
     )

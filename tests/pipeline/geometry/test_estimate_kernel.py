@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.estimate_kernel import fill_centres, fill_vertex_numbers
+from pipeline.geometry.motion import PairStatistics, estimate_statistics, motion_field
 from pipeline.geometry.pixels import plane_side
+from pipeline.geometry.rings import two_ring
 from pipeline.geometry.shown_vertices import shown_vertices
-from tests.support.scenes import square_camera
+from tests.support.scenes import body_pair, square_camera
+from tests.support.surfaces import rendered_pair
 
 
 def readable(
@@ -116,3 +121,40 @@ def test_centres_are_minus_r_transposed_t() -> None:
     fill_centres(rotation, translation, some, centres)
     expected = -np.einsum("vij,vi->vj", rotation, translation)
     np.testing.assert_array_equal(centres.T, expected[some])
+
+
+@pytest.mark.parametrize("turn_deg", [3.0, 25.0, 170.0])
+def test_estimates_are_those_of_their_twin(turn_deg: float) -> None:
+    """The numbers of vertices, weighted with arrays."""
+    target, reference = rendered_pair(body_pair(64, turn_deg=turn_deg, seed=1))
+    field = motion_field(
+        target=target, reference=reference, rings=two_ring(target.faces, target.vertex_count)
+    )
+    shown = target.shown
+    numbers = readable(
+        target.vertices,
+        reference.vertices,
+        field.rotation,
+        field.translation,
+        (target.camera, reference.camera),
+    )[:, shown.vertex]
+    lengths, sine, cosine, parallax, over_depth, inside = numbers
+    weight = shown.weight / shown.total
+    moving = ~np.isnan(parallax)
+    visible = shown.same_side(target.vertices, reference.vertices) / shown.total * inside
+    order = np.argsort(lengths)
+    midpoint = np.cumsum(weight[order]) - 0.5 * weight[order]
+    p10, median, p90 = np.interp((0.1, 0.5, 0.9), midpoint / weight.sum(), lengths[order])
+    expected = PairStatistics(
+        mean_baseline_m=weight @ lengths,
+        median_baseline_m=median,
+        p10_baseline_m=p10,
+        p90_baseline_m=p90,
+        rotation_deg=np.degrees(weight @ np.arctan2(sine, cosine)),
+        parallax_px=weight[moving] @ parallax[moving] / weight[moving].sum(),
+        baseline_over_depth=weight @ over_depth,
+        visible_fraction=visible.sum(),
+        valid_fraction=visible[lengths > 0.5].sum(),
+    )
+    found = estimate_statistics(field, target=target, reference=reference, min_pixel_baseline_m=0.5)
+    assert asdict(found) == pytest.approx(asdict(expected), rel=1e-11)

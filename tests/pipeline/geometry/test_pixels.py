@@ -11,6 +11,7 @@ from pipeline.geometry.pair_kernel import BLOCK, ROWS, blend_block
 from pipeline.geometry.pixels import (
     barycentric_of_miss,
     barycentric_on_ray,
+    first_quadrant,
     half_bits,
     plane_depth,
     plane_side,
@@ -50,6 +51,19 @@ def test_half_bits_are_numpys_on_random_float32_and_at_the_ends() -> None:
 def test_half_bits_round_by_way_of_float32() -> None:
     values = np.random.default_rng(1).normal(size=50_000)
     np.testing.assert_array_equal(_bits(values), values.astype(np.float32).astype(np.float16).view(np.uint16))
+
+
+def test_angles_of_the_first_quadrant_are_those_of_the_library() -> None:
+    """All over, at both ends, and on either side of where another part of the quadrant begins."""
+    edges = np.pi / 8 * np.array([1.0, 3.0])
+    angle = np.concatenate([np.linspace(0, np.pi / 2, 3000), *(edges + step for step in (-1e-15, 0, 1e-15))])
+    angle = np.concatenate([angle, 10.0 ** np.arange(-300, 0, 7)])
+    for length in (1.0, 1e-9, 1e9):
+        sine, cosine = length * np.sin(angle), np.maximum(length * np.cos(angle), 0)
+        found = np.array([first_quadrant(*each) for each in zip(sine, cosine)])
+        np.testing.assert_allclose(found, np.arctan2(sine, cosine), rtol=4e-16)
+    assert first_quadrant(0.0, 1.0) == 0.0
+    assert first_quadrant(1.0, 0.0) == np.pi / 2
 
 
 def test_every_float16_is_read_from_its_bits() -> None:

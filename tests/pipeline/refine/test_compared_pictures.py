@@ -12,7 +12,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame
-from pipeline.refine.compared_pictures import ComparedPictures, compared_pictures
+from pipeline.refine.compared_pictures import MARGIN_PX, ComparedPictures, compared_pictures
 from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 from schemas.conventions import VALID_ALL, VALID_VISIBLE
 from tests.support.pair_maps import maps_of
@@ -52,20 +52,30 @@ def readable(pair: PairMaps, target: RenderedFrame, reference: RenderedFrame) ->
     for layer, picture, steps in ((TARGET, colours, TARGET_STEPS), (WARPED, warped, WARPED_STEPS)):
         grey = (picture[..., 0] + picture[..., 1] + picture[..., 2]).astype(np.float64) / 3
         layers[layer] = np.where(pair.visible, np.floor(steps * grey + 0.5), 0)
-    layers[VALID] = pair.visible
-    return ComparedPictures(layers=layers.astype(np.int16), differences=np.abs(colours - warped)[pair.valid])
+    layers[VALID] = np.where(pair.visible, -1, 0)
+    top, left = (int(places.min()) - MARGIN_PX for places in np.divmod(pair.pixel, HW[1]))
+    bottom, right = (int(places.max()) + MARGIN_PX + 1 for places in np.divmod(pair.pixel, HW[1]))
+    around = np.pad(layers, ((0, 0), (MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX))).astype(np.int16)
+    return ComparedPictures(
+        layers=around[:, top + MARGIN_PX : bottom + MARGIN_PX, left + MARGIN_PX : right + MARGIN_PX],
+        origin=(top, left),
+        differences=np.abs(colours - warped)[pair.valid],
+    )
 
 
 def test_a_picture_moved_by_whole_pixels_is_found_again() -> None:
     image = 2 * (noise(0) // 4)
     valid = np.zeros(HW, bool)
     valid[10:50, 10:60] = True
-    pair = maps(np.where(valid, VALID_ALL, 0), own_px() + [4.0, -3.0])
+    pair = maps(np.where(valid, VALID_ALL, 0), np.where(valid[..., None], own_px() + [4.0, -3.0], np.nan))
     moved = np.roll(image, (-3, 4), axis=(0, 1))
     found = compared_pictures(pair, target=frame(image), reference=frame(moved))
     assert found.photo_error == 0.0
     assert np.array_equal(16 * found.layers[TARGET], found.layers[WARPED])
-    assert np.array_equal(found.layers[VALID] > 0, valid)
+    assert found.origin == (10 - MARGIN_PX, 10 - MARGIN_PX)
+    inside = found.layers[:, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+    assert np.array_equal(inside[VALID], np.full((40, 50), -1))
+    assert not found.layers[:, :MARGIN_PX].any()
     lighter = compared_pictures(pair, target=frame(image), reference=frame(moved + 51))
     assert lighter.photo_error == pytest.approx(0.2, abs=1e-6)
 
@@ -97,6 +107,7 @@ def test_the_compiled_pass_is_its_twin_to_the_last_bit(seed: int) -> None:
     found, expected = compared_pictures(pair, **pictures), readable(pair, **pictures)
     np.testing.assert_array_equal(found.differences, expected.differences)
     np.testing.assert_array_equal(found.layers, expected.layers)
+    assert found.origin == expected.origin
     assert found.photo_error == expected.photo_error
     below = np.where(np.arange(HW[0])[:, None] > 31, pair.validity, 0).astype(np.uint8)
     lower = replace(pair, validity=below)
