@@ -160,8 +160,8 @@ def _packed(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
             add("pair_pixel", pixel)
             add("pair_owner", np.full(len(pixel), number, np.int32))
             add("pair_place", np.full(len(pixel), place, np.int32))
-            add("motion", each["motion"][on_body])
-            add("validity", each["validity"][on_body])
+            add("motion", each["motion"].dense()[on_body])
+            add("validity", each["validity"].dense()[on_body])
     packed = {name: np.concatenate(values) for name, values in parts.items()}
     packed |= {name: np.array([row[name] for row in rows]) for name in ("sample_id", "image_at", "K")}
     most = max(len(row["references"]) for row in rows)
