@@ -67,10 +67,11 @@ class TrackingSettings:
     """The landmark model. `heavy` takes three times as long; get it with `python -m pipeline fetch
     pose_landmark_heavy.tflite`. With one look each joints of rendered people err by 69 mm in place of 83, in two real
     views by 72.7 in place of 74.1; there less of the base depth falls into the other view's outline (.670, .690)."""
-    mirrored_look: bool = True
+    mirrored_look: bool = False
     """Whether the landmark model looks at the mirror image of every crop too, and the mean of both counts: 17 ms a
-    frame. Joints of rendered people err by 81 mm with it and by 83 without, in two real views by 73.0 and 74.1; wrong
-    signs of limbs in depth fall from 11 to 9 %, and 197 frames of 200 are kept in place of 190."""
+    person-frame, a sixth of all that is spent. Joints of rendered people err by 81 mm with it and by 83 without, in two
+    real views by 73.0 and 74.1; wrong signs of limbs in depth fall from 11 to 9 %, and 197 frames of 200 are kept in
+    place of 190."""
     detect_every: int = 10
     """Frames from one detection of people to the next (count); between them landmarks carry the track on."""
     detector_threshold: float = 0.6
