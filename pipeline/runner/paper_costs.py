@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 STAGE_SHARES = {
-    "cut": 0.031,
-    "track": 0.200,
-    "fit": 0.144,
-    "crop": 0.050,
-    "refine": 0.155,
-    "render": 0.416,
-    "write": 0.004,
+    "cut": 0.046,
+    "track": 0.274,
+    "fit": 0.092,
+    "crop": 0.062,
+    "refine": 0.184,
+    "render": 0.337,
+    "write": 0.005,
 }
 """Of the CPU time of the demo clip at the default settings (`python -m tests.cluster.stage_table`)."""
 

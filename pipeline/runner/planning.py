@@ -41,7 +41,7 @@ SEED = 6666
 _MANY_CLIPS = 2000
 """Probing more than these takes minutes: that is said, and `--sample` named."""
 BUILT_IN = Rates(
-    seconds_per_frame=0.22,
+    seconds_per_frame=0.152,
     bytes_per_frame=760_000,
     peak_mb=1170,
     basis="built-in figures: what the demo clip (230 frames, up to three people, 1.3 samples a frame) cost one core at "
