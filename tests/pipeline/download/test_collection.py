@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import shutil
@@ -21,6 +22,19 @@ from pipeline.video.source import clips_from_arguments
 from schemas.errors import SettingsError, SourceError
 from tests.support.clips import counting_frames, even_times, write_clip
 from tests.support.video_server import VideoServer, video_server
+
+# yt-dlp leaves the sockets of answers that it does not read to the end (too large, 404) to the collector, which may
+# come at any time: here after every test.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed <socket:ResourceWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
 
 RECORDED = {
     "id": "abcdefghijk",
@@ -309,10 +323,6 @@ def test_a_warning_about_the_runtime_is_the_cause() -> None:
     assert "format" in error.message
 
 
-# Python 3.13: yt-dlp leaves the socket of an answer 404 to the collector.
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed <socket:ResourceWarning"
-)
 def test_the_command(server: VideoServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fast = ["--pause-s", "0", "--rate-mb-per-s", "50"]
     address = f"{server.url}/clip.mp4"
