@@ -94,6 +94,10 @@ def test_truth_comes_with_its_sample_moved_and_mirrored_alike(dataset: Path, tru
     samples = Samples(read_index_of(dataset), DataSettings(), seed=1, training=False, truths=Truths(truths))
     batch = samples[0, 0]
     np.testing.assert_array_equal(batch.true_depth[0, 0], sphere_depth(MAP_PX, RADIUS_M).astype(np.float32))
+    bent = torch.from_numpy(np.random.default_rng(3).uniform(0, 0.05, (1, 1, MAP_PX, MAP_PX))).float()
+    batch = replace(
+        batch, true_depth=batch.true_depth + bent * (batch.true_depth > 0)
+    )  # a ball is its own mirror
     settings = replace(LossSettings(), gamma_truth=1.0, gamma_photo=0.0, gamma_smooth=0.0, gamma_reg=0.0)
     offset = torch.from_numpy(0.01 * np.random.default_rng(2).standard_normal((1, 1, MAP_PX, MAP_PX))).float()
     expected = losses_of(batch, offset, settings).total
