@@ -35,24 +35,39 @@ def _copy_rows(layer, row, column, width, wide, rows):
 
 
 @njit(inline="always", error_model="numpy")
-def _correlation(target, seen, warped, valid, needed):
+def _sums(target, seen, valid):
+    """How many pixels (-1 in `seen` and `valid`, 0 elsewhere) count, and the sums of their targets and squares."""
+    zero = np.int32(0)
+    count, st, stt = zero, zero, zero
+    for k in range(target.shape[0]):
+        a, v = target[k], valid[k]
+        av = np.int16(a & v)
+        count = np.int32(count + np.int32(seen[k]) * np.int32(v))
+        st, stt = np.int32(st + av), np.int32(stt + np.int32(np.int32(a) * np.int32(av)))
+    return count, st, stt
+
+
+@njit(inline="always", error_model="numpy")
+def _correlation(target, seen, warped, valid, own):
     """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both: -1 in
     `seen` and `valid`, all bits, 0 elsewhere.
 
-    -1 where fewer than `needed` are, or where either is flat.
+    `own` are the sums of the target's valid pixels. -1 where too few of them are shared, or where either is flat.
     """
     zero = np.int32(0)
-    count, st, stt, sw, stw = zero, zero, zero, zero, zero
+    shared, sw, stw = zero, zero, zero
     sww: Any = 0  # 64 bits for numba
     for k in range(target.shape[0]):
         a, u, b, v = target[k], seen[k], warped[k], valid[k]
-        av, ub = np.int16(a & v), np.int16(u & b)
-        count = np.int32(count + np.int32(u) * np.int32(v))
-        st, stt = np.int32(st + av), np.int32(stt + np.int32(np.int32(a) * np.int32(av)))
+        ub = np.int16(u & b)
+        shared = np.int32(shared + np.int32(u) * np.int32(v))
         sw, sww = np.int32(sw + ub), sww + np.int32(np.int32(b) * np.int32(ub))
         stw = np.int32(stw + np.int32(np.int32(a) * np.int32(b)))
-    if count < needed:
+    count, st, stt = own
+    if shared < LEAST_SHARED * count:
         return -1.0
+    if shared < count:
+        count, st, stt = _sums(target, seen, valid)
     vt, vw = stt - float(st) * st / count, sww - float(sw) * sw / count
     if vt <= FLAT * TARGET_STEPS**2 * count or vw <= FLAT * WARPED_STEPS**2 * count:
         return -1.0
@@ -106,9 +121,7 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
     count = patch * wide
     _copy_rows(layers[TARGET], row, column, patch, wide, target)
     _copy_rows(layers[VALID], row, column, patch, wide, seen)
-    own = 0
-    for k in range(count):
-        own -= seen[k]
+    own = _sums(target, seen, seen)
     scores[:] = OUTSIDE
     furthest = min(int(math.sqrt(reach * reach + across * across)), middle - 1)
     for right in range(-furthest, furthest + 1):
@@ -125,7 +138,7 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
         for down in range(first, last + 1):
             moved = slice((down - first) * wide, (down - first) * wide + count)
             scores[middle + down, middle + right] = _correlation(
-                target, seen, warped[moved], valid[moved], LEAST_SHARED * own
+                target, seen, warped[moved], valid[moved], own
             )
 
 
