@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats, Indices
 from pipeline.geometry.compiling import inlined, kernel
-from pipeline.geometry.percentiles import fill_weighted_percentiles
+from pipeline.geometry.percentiles import fill_ranked, fill_weighted_percentiles
 from pipeline.geometry.pixels import corner, first_quadrant, plane_side
 
 
@@ -81,13 +81,20 @@ def fill_same_side(
 
 
 @kernel
-def fill_centres(rotation: Floats, translation: Floats, vertices: NDArray[np.int64], centres: Floats) -> None:
-    """centres (3, n) = -R^T t of n vertices: where a camera stands that sees what is moved by R, t."""
-    for at in range(vertices.shape[0]):
-        v = vertices[at]
-        x, y, z = translation[v, 0], translation[v, 1], translation[v, 2]
-        for a in range(3):
-            centres[a, at] = -(rotation[v, 0, a] * x + rotation[v, 1, a] * y + rotation[v, 2, a] * z)
+def fill_viewpoint(
+    rotation: Floats, translation: Floats, vertices: NDArray[np.int64], viewpoint: Floats
+) -> None:
+    """viewpoint (3,): medians of -R^T t of n > 0 vertices, where a camera stands that sees what is moved by R, t."""
+    count = vertices.shape[0]
+    rank, ranked = np.array([(count - 1) // 2, count // 2]), np.empty(2)
+    centre = np.empty(count)
+    for a in range(3):
+        for at in range(count):
+            v = vertices[at]
+            x, y, z = translation[v, 0], translation[v, 1], translation[v, 2]
+            centre[at] = -(rotation[v, 0, a] * x + rotation[v, 1, a] * y + rotation[v, 2, a] * z)
+        fill_ranked(centre, rank, ranked)
+        viewpoint[a] = 0.5 * (ranked[0] + ranked[1])
 
 
 @inlined

@@ -107,7 +107,7 @@ def estimate_statistics(
     if len(shown.vertex):
         fill_estimates(
             shown.vertex, shown.weight, shown.total, target.vertices, reference.vertices, field.rotation,
-            field.translation, np.stack([target.camera.lens, reference.camera.lens]), reference.camera.hw,
+            field.translation, np.array([target.camera.lens, reference.camera.lens]), reference.camera.hw,
             shown.corners, shown.begin, shown.share, shown.share_slot, min_pixel_baseline_m, _SHARES, estimates,
         )  # fmt: skip
     return PairStatistics(**dict(zip(PairStatistics.__dataclass_fields__, estimates.tolist(), strict=True)))

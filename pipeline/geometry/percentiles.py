@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,14 +19,24 @@ def percentiles(values: Floats, percents: tuple[float, ...]) -> list[float]:
 
     Interpolated linearly between the order statistics around (n - 1) q.
     """
-    place = (len(values) - 1) * (np.array(percents) / 100)
-    below = np.floor(place).astype(np.int64)
-    rank = np.stack([below, np.minimum(below + 1, len(values) - 1)], axis=1)
-    ranked = np.empty(rank.shape)
-    fill_ranked(values, rank.reshape(-1), ranked.reshape(-1))
-    low, high = ranked.T
-    share, step = place - below, high - low
-    return [float(value) for value in np.where(share >= 0.5, high - step * (1 - share), low + step * share)]
+    found = np.empty(len(percents))
+    fill_percentiles(values, np.array(percents) / 100, found)
+    return found.tolist()
+
+
+@kernel
+def fill_percentiles(values: Floats, shares: Floats, found: Floats) -> None:
+    """found (k,): the `percentiles` of values (n,), n > 0, at shares (k,) in [0, 1]."""
+    last = values.shape[0] - 1
+    rank, ranked = np.empty(2 * shares.shape[0], np.int64), np.empty(2 * shares.shape[0])
+    for k in range(shares.shape[0]):
+        below = math.floor(last * shares[k])
+        rank[2 * k], rank[2 * k + 1] = below, min(below + 1, last)
+    fill_ranked(values, rank, ranked)
+    for k in range(shares.shape[0]):
+        low, high = ranked[2 * k], ranked[2 * k + 1]
+        share, step = last * shares[k] - rank[2 * k], high - low
+        found[k] = high - step * (1 - share) if share >= 0.5 else low + step * share
 
 
 @kernel

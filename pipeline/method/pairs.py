@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.estimate_kernel import fill_centres
+from pipeline.geometry.estimate_kernel import fill_viewpoint
 from pipeline.geometry.motion import MotionField
 
 
@@ -34,11 +34,10 @@ def viewpoint(field: MotionField, vertices: NDArray[np.int64]) -> np.ndarray:
 
     The vertices are those that the target shows. Head and hands hold half of all. Without any it is the origin.
     """
-    if not len(vertices):
-        return np.zeros(3)
-    centres = np.empty((3, len(vertices)))
-    fill_centres(field.rotation, field.translation, vertices, centres)
-    return np.asarray(np.median(centres, axis=1, overwrite_input=True))
+    centre = np.zeros(3)
+    if len(vertices):
+        fill_viewpoint(field.rotation, field.translation, vertices, centre)
+    return centre
 
 
 def spread_order(viewpoints: np.ndarray) -> list[int]:

@@ -7,7 +7,16 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.geometry.motion import PairStatistics
-from pipeline.records import FOCAL_SOURCES, ClipRef, Failure, Segment, Track, UnitCounts, Verdict
+from pipeline.records import (
+    FOCAL_SOURCES,
+    ClipRef,
+    Failure,
+    Misalignment,
+    Segment,
+    Track,
+    UnitCounts,
+    Verdict,
+)
 from schemas.escaping import shown
 
 Row = dict[str, Any]
@@ -80,19 +89,19 @@ def pair_row(
         "gap_frames": int(track.frame_index[reference] - track.frame_index[target]),
         "gap_s": float(track.pts_s[reference] - track.pts_s[target]),
         "estimated": verdict.estimated,
-        **statistics_cells(verdict.statistics),
+        **cells_of(verdict.statistics),
         "target_depth_m": target_depth_m,
         "focal_px": focal_px,
         "photo_error": verdict.photo_error,
-        **asdict(verdict.misalignment),
+        **cells_of(verdict.misalignment),
         "kept": verdict.kept,
         "reason": verdict.reason,
     }
 
 
-def statistics_cells(statistics: PairStatistics) -> Row:
+def cells_of(numbers: PairStatistics | Misalignment) -> Row:
     """A pair's numbers by name. `asdict` copies every one of them deeply, which took a fiftieth of a clip's time."""
-    return {name: getattr(statistics, name) for name in PairStatistics.__dataclass_fields__}
+    return {name: getattr(numbers, name) for name in numbers.__dataclass_fields__}
 
 
 def clip_row(segment: Segment, counts: UnitCounts, frames_read: int, tracks: Sequence[Track] = ()) -> Row:

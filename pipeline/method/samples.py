@@ -14,7 +14,7 @@ from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
 from pipeline.method.rendered_frames import RenderedFrames
-from pipeline.method.rows import Row, pair_row, statistics_cells
+from pipeline.method.rows import Row, cells_of, pair_row
 from pipeline.method.verdicts import verdict_of_maps, verdict_of_vertices
 from pipeline.records import Segment
 from schemas.conventions import IMAGE_PX
@@ -125,7 +125,7 @@ def _reference_row(frames: RenderedFrames, at: int, maps: PairMaps) -> Row:
         "K": track.K[at],
         "motion": _packed(maps, maps.pixel_motion, 6),
         "validity": _packed(maps, maps.validity.reshape(-1)[maps.pixel][None]),
-        **statistics_cells(maps.statistics),
+        **cells_of(maps.statistics),
     }
 
 

@@ -95,7 +95,7 @@ def matched_patches(
     across, along = np.empty((2, most))
     count = fill_patches(
         pictures.layers, pictures.origin, maps.pixel, maps.pixel_motion.view(np.uint16), maps.pixel_warp_px,
-        target.surface.raster.depth, np.stack([target.surface.camera.lens, reference.surface.camera.lens]),
+        target.surface.raster.depth, np.array([target.surface.camera.lens, reference.surface.camera.lens]),
         centre, tells, is_found, across, along,
     )  # fmt: skip
     if not count:

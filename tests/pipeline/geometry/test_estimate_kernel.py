@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.estimate_kernel import fill_centres, fill_vertex_numbers
+from pipeline.geometry.estimate_kernel import fill_vertex_numbers, fill_viewpoint
 from pipeline.geometry.motion import PairStatistics, estimate_statistics, motion_field
 from pipeline.geometry.pixels import plane_side
 from pipeline.geometry.rings import two_ring
@@ -112,15 +112,16 @@ def test_shares_of_vertices_are_their_twins_to_the_last_bit(seed: int) -> None:
     assert 0.2 < same_side.sum() / weight.sum() < 0.8
 
 
-def test_centres_are_minus_r_transposed_t() -> None:
+@pytest.mark.parametrize("count", [1, 2, 23, 24])
+def test_a_viewpoint_is_the_median_of_minus_r_transposed_t(count: int) -> None:
     rotation, translation = (
         Rotation.random(50, random_state=1).as_matrix(),
         np.random.default_rng(1).normal(size=(50, 3)),
     )
-    some, centres = np.arange(3, 50, 2), np.empty((3, 24))
-    fill_centres(rotation, translation, some, centres)
-    expected = -np.einsum("vij,vi->vj", rotation, translation)
-    np.testing.assert_array_equal(centres.T, expected[some])
+    some, viewpoint = np.arange(3, 50, 2)[:count], np.empty(3)
+    fill_viewpoint(rotation, translation, some, viewpoint)
+    expected = np.median(-np.einsum("vij,vi->vj", rotation, translation)[some], axis=0)
+    np.testing.assert_array_equal(viewpoint, expected)
 
 
 @pytest.mark.parametrize("turn_deg", [3.0, 25.0, 170.0])
