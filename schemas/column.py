@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,18 @@ class Column:
         """Whether cells are large binaries (own codec, so no column compression and no statistics)."""
         return self.codec in ("image", "map")
 
+    @cached_property
+    def _is_scalar(self) -> bool:
+        return self.codec == "plain" and not self.shape
+
     def encode(self, value: Any) -> Any:
         """A Python value or array as the cell that Arrow stores. Raises ValueError on a wrong shape or type."""
         if value is None:
             if not self.nullable:
                 raise ValueError(f"column {self.name!r} must not be empty")
             return None
+        if self._is_scalar:
+            return value.item() if isinstance(value, np.generic) else value
         if self.codec == "list":
             return [{field.name: field.encode(item[field.name]) for field in self.fields} for item in value]
         if self.codec == "image":
@@ -83,12 +90,10 @@ class Column:
             return value
         if self.codec == "map":
             return _encode_map(self, value if isinstance(value, PackedMap) else np.asarray(value))
-        if self.shape:
-            array = np.asarray(value, dtype=self.dtype)
-            if array.shape != self.shape:
-                raise ValueError(f"column {self.name!r} takes shape {self.shape}, got {array.shape}")
-            return array.reshape(-1).tolist()
-        return value.item() if isinstance(value, np.generic) else value
+        array = np.asarray(value, dtype=self.dtype)
+        if array.shape != self.shape:
+            raise ValueError(f"column {self.name!r} takes shape {self.shape}, got {array.shape}")
+        return array.reshape(-1).tolist()
 
     def decode(self, cell: Any) -> Any:
         """The inverse of `encode`: arrays for shaped columns (float32 where a scale applies), bytes for images."""

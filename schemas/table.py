@@ -49,8 +49,8 @@ class TableSpec:
 
     def encode_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """One row as Arrow cells. A missing or an unknown column is a ValueError, never a silent null."""
-        names = {column.name for column in self.columns}
-        if names != set(row):
+        if self._by_name.keys() != row.keys():
+            names = self._by_name.keys()
             raise ValueError(
                 f"row of {self.name!r}: missing {sorted(names - set(row))}, unknown {sorted(set(row) - names)}"
             )

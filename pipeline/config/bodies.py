@@ -151,9 +151,9 @@ class RefineSettings:
     iterations: int = 3
     """Steps at each level (count). With 6, studio bodies agree by .006 to .026 px better and stand .5 mm farther from
     the truth, the demo clip's agree as well, and refinement takes 1.6 times as long."""
-    points: int = 3000
-    """Points spread over the body's surface (count); a quarter and half of them at the levels of 64 and 128. Twice as
-    many of half the `picture_weight` find the same, 1,000 fewer are .02 px and .5 mm worse."""
+    points: int = 4000
+    """Points spread over the body's surface (count); a quarter and half of them at the levels of 64 and 128. With half
+    as many more, worth as much together, bodies come out the same; with 3,000 joints are 1 mm worse."""
     node_spacing_m: float = 0.12
     """Distance of the nodes of the free offset and of the bias of light: 16 px at 256, 4.4 m away."""
     static_lighting: bool = True
@@ -164,13 +164,13 @@ class RefineSettings:
     behind, and that stands still."""
     colour_sigma: float = 0.06
     """Differences of the logarithm of a colour (ratio) that need no explanation."""
-    picture_weight: float = 0.06
+    picture_weight: float = 0.045
     """Independent measurements that a point and channel is worth (ratio): neighbouring points repeat each other. On
-    real clips more helps (misalignment 2.6 px with 0.03, 2.1 with 0.1), on exact bodies it costs (.17 and .19 px)."""
+    real clips more helps (misalignment 2.6 px with 0.022, 2.1 with 0.075), on exact bodies it costs (.17 and .19 px)."""
     rotation_sigma_rad: float = 0.2
     """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
     of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
-    .19, .26 and .40 with 0.3 (three studio films, `picture_weight` 0.03)."""
+    .19, .26 and .40 with 0.3 (three studio films, `picture_weight` 0.022)."""
     translation_sigma_m: float = 0.02
     """How far its translation is trusted. Depth is seen by size alone: more lets light pull bodies to and fro."""
     rotation_acceleration_sigma_rad_s2: float = 45.0
