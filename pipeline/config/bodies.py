@@ -166,7 +166,7 @@ class RefineSettings:
     """Differences of the logarithm of a colour (ratio) that need no explanation."""
     picture_weight: float = 0.045
     """Independent measurements that a point and channel is worth (ratio): neighbouring points repeat each other. On
-    real clips more helps (misalignment 2.6 px with 0.022, 2.1 with 0.075), on exact bodies it costs (.17 and .19 px)."""
+    real clips more helps (misalignment 2.6 px with 0.022, 2.1 with 0.075); exact bodies pay (.17 and .19 px)."""
     rotation_sigma_rad: float = 0.2
     """How far the tracker's joint rotations are trusted. Exact bodies, those with errors of 1 cm and degree and those
     of the landmark tracker are left misaligned by .15, .24 and .50 px with 0.1, by .17, .25 and .44 with this, and by
