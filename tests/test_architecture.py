@@ -45,16 +45,7 @@ ONLY_IN = {
     ),
     "pyrender": ("pipeline/rendering/pyrender_gl.py",),
     "OpenGL": ("pipeline/rendering/pyrender_gl.py",),
-    "numba": (
-        "pipeline/geometry/",
-        "pipeline/rendering/compiled.py",
-        "pipeline/refine/point_kernels.py",  # 24 passes over every frame's surface: 100 times slower in numpy
-        "pipeline/refine/appearance_kernels.py",
-        "pipeline/refine/equation_kernels.py",
-        "pipeline/refine/static_lighting_kernels.py",
-        "pipeline/refine/direction_kernel.py",
-        "pipeline/refine/matching_kernel.py",
-    ),
+    "numba": ("pipeline/geometry/compiling.py",),
     "smplx": ("pipeline/body/smplx_check.py",),
     "anny": ("pipeline/body/",),
     "av": ("pipeline/video/", "pipeline/commands/doctor.py"),

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.assets import asset_path, cache_folder
-from pipeline.host.kernel_cache import KERNEL_CACHE, KERNEL_CACHE_STAYS
+from pipeline.host.kernel_cache import kernel_place
 from pipeline.rendering.choice import automatic_choice, make_rasterizer, opengl
 from schemas.command_line import Commands
 from schemas.errors import HumandepthError
@@ -153,15 +153,16 @@ def _rasterizers() -> Iterator[Finding]:
 
 
 def _kernels() -> Iterator[Finding]:
-    place = "no folder for them can be written: every process compiles them again"
-    if KERNEL_CACHE is not None:
-        place = f"kept in {KERNEL_CACHE}" + ("" if KERNEL_CACHE_STAYS else ", a temporary folder")
+    place, stays = kernel_place()
+    detail = "no folder for them can be written: every process compiles them again"
+    if place is not None:
+        detail = f"kept in {place}" + ("" if stays else ", a temporary folder")
     yield Finding(
         what="compiled kernels",
-        works=KERNEL_CACHE_STAYS,
-        detail=place,
+        works=stays,
+        detail=detail,
         remedy=f"Runs work, but compiling takes about {COMPILE_S} s of one core "
-        + ("whenever that folder is emptied" if KERNEL_CACHE is not None else "in every process")
+        + ("whenever that folder is emptied" if place is not None else "in every process")
         + ": set NUMBA_CACHE_DIR to a folder that stays and can be written.",
     )
 

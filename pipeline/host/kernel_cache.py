@@ -1,39 +1,65 @@
-"""Where compiled kernels are kept: chosen before numba is imported, because numba fails where it finds no place.
+"""Where compiled kernels are kept: a folder for every state of their sources, in the first place that can be written.
 
-In this order: $NUMBA_CACHE_DIR, the package's own folders, the user's cache folder (both are numba's own choices), a
-private folder among the temporary files. Where none can be written every process compiles anew.
+The places, in this order: $NUMBA_CACHE_DIR, the package's own folder, the user's cache folder, a private folder among
+the temporary files. Where none can be written every process compiles anew.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
+import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
+from pipeline.host.kernel_sources import source_digest
+
 _ENVIRONMENT = "NUMBA_CACHE_DIR"
-_PARTS = ("geometry", "refine", "rendering")
-"""Of the package, that hold kernels."""
+_FOLDER = "humandepth-kernels"
+IDLE_S = 7 * 86400.0
+"""Folders of earlier sources that no process opened for so long are removed; one takes some 0.3 MB."""
+_TOUCHED_EVERY_S = 86400.0
 
 
-def prepared_kernel_cache() -> tuple[Path | None, bool]:
-    """The folder where kernels are kept, None for nowhere, and whether it is there for good.
+@cache
+def kernel_folder(file: str) -> Path | None:
+    """The folder for kernels that a source file defines, made where it was missing; None where none may be kept.
 
-    Sets $NUMBA_CACHE_DIR where numba would not find that folder itself.
+    Its name holds the digest of all that those kernels are compiled from: after a change of any of it another folder is
+    used, and processes of older code go on with theirs. Whoever makes a folder removes the idle ones of the same file.
     """
+    place, _ = kernel_place()
+    digest = source_digest(file) if place is not None else None
+    if place is None or digest is None:
+        return None
+    name = f"{Path(file).parent.name}.{Path(file).stem}"
+    folder = place / f"{name}-{digest}"
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        _touch(folder)
+    except OSError:
+        return None
+    else:
+        _remove_idle(place, name)
+    return folder
+
+
+@cache
+def kernel_place() -> tuple[Path | None, bool]:
+    """The folder that holds those of all kernels, None for nowhere, and whether it is there for good."""
     given = os.environ.get(_ENVIRONMENT)
-    if given and _can_hold(Path(given)):
-        return Path(given), not _is_temporary(Path(given))
-    package = Path(__file__).resolve().parent.parent
-    if all(_can_hold(package / part / "__pycache__") for part in _PARTS):
-        return package, True
+    package = Path(__file__).absolute().parent.parent
     user = _user_cache()
-    if user is not None and _can_hold(user / "numba"):
-        return user / "numba", True
-    temporary = _temporary_cache()
-    if temporary is not None:
-        os.environ[_ENVIRONMENT] = str(temporary)
-    return temporary, False
+    lasting = [Path(given).absolute()] if given else []
+    lasting += [package / "__pycache__"] + ([user / "numba"] if user is not None else [])
+    for place in lasting:
+        if _can_hold(place / _FOLDER):
+            return place / _FOLDER, True
+    return _temporary_place(), False
 
 
 def _can_hold(folder: Path) -> bool:
@@ -56,10 +82,10 @@ def _user_cache() -> Path | None:
     return Path(home, ".cache") if os.path.isabs(home) else None
 
 
-def _temporary_cache() -> Path | None:
+def _temporary_place() -> Path | None:
     """A folder that only this user can have written: numba unpickles what lies in it."""
     try:
-        folder = Path(tempfile.gettempdir(), f"humandepth-kernels-{os.getuid()}")
+        folder = Path(tempfile.gettempdir(), f"{_FOLDER}-{os.getuid()}")
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
     except OSError:
@@ -68,10 +94,16 @@ def _temporary_cache() -> Path | None:
     return folder if is_private and _can_hold(folder) else None
 
 
-def _is_temporary(folder: Path) -> bool:
-    return folder.name == f"humandepth-kernels-{os.getuid()}"
+def _touch(folder: Path) -> None:
+    """Notes in its time that a folder is in use, at most once a day."""
+    with suppress(OSError):  # another user's, or just removed
+        if time.time() - folder.stat().st_mtime > _TOUCHED_EVERY_S:
+            os.utime(folder)
 
 
-KERNEL_CACHE, KERNEL_CACHE_STAYS = prepared_kernel_cache()
-KERNELS_ARE_CACHED = KERNEL_CACHE is not None
-"""What every kernel's `cache=` is."""
+def _remove_idle(place: Path, name: str) -> None:
+    """A process that still runs with such a folder misses nothing: numba makes it again where it is gone."""
+    for folder in place.glob(f"{name}-*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > IDLE_S:
+                shutil.rmtree(folder)

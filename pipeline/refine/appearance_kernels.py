@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.compiling import inlined, kernel, subroutine
 from pipeline.refine.robust import ROBUST_SIGMAS
 
 BLOCK = 512
 """Points that are blended at a time: what some fifty frames show of them fits the cache."""
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def blend_frames(shown, seen, neighbours, first, scale, mean, support):
     """What the neighbours of frames t = first, first + 1, ... show at each point: weighted means of shown (T, R, Q).
 
@@ -50,19 +49,19 @@ def blend_frames(shown, seen, neighbours, first, scale, mean, support):
                     part[q] /= max(total[q], np.float32(1e-12))
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _add(total, part):
     for q in range(total.shape[0]):
         total[q] += part[q]
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _add_product(total, weight, part):
     for q in range(total.shape[0]):
         total[q] += weight[q] * part[q]
 
 
-@njit(error_model="numpy")
+@subroutine
 def _lower_where_different(here, there, scale, weight):
     channels = here.shape[0] // 2
     for q in range(weight.shape[0]):
@@ -73,7 +72,7 @@ def _lower_where_different(here, there, scale, weight):
         weight[q] /= bracket * bracket
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def compare_frame(
     shown, mean, counted, node, node_weight, bias_prior, least_sigma, sample_weight,
     bias, residual, weight, offset_square, offset_product,
@@ -123,7 +122,7 @@ def compare_frame(
                 offset_product[q] += w * slope * residual[c, q]
 
 
-@njit(error_model="numpy")
+@subroutine
 def median(values):
     """The median; 0 of nothing. The values are put in another order."""
     count = values.shape[0]
@@ -138,7 +137,7 @@ def median(values):
     return 0.5 * (lower + upper)
 
 
-@njit(error_model="numpy")
+@subroutine
 def _smallest(values, place):
     """The value that would stand at a place if values were sorted (Hoare's selection, median of three)."""
     low, high = 0, values.shape[0] - 1

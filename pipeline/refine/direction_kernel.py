@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.compiling import inlined, kernel
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
     """(n, 2) pixels per metre: how the reference's pixel moves when the target pixel's depth grows, the motion held.
 
@@ -38,7 +37,7 @@ def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
         along[n, 1] = reference_lens[1] * (ay - y / z * az) / z
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def turn_back(centre, width, pixel, warp, along, turned):
     """Directions along (n, 2) in the reference's pixels as those (n, 2) of the target's: J^-1 along.
 
@@ -67,7 +66,7 @@ def turn_back(centre, width, pixel, warp, along, turned):
         turned[n, 0], turned[n, 1] = x, y
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _place(pixel, wanted):
     """Where a pixel stands in a list of increasing ones; -1 where it does not."""
     at = np.searchsorted(pixel, wanted)

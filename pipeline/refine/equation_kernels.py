@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.point_kernels import tone_and_slopes
 
 TRANSLATION = 72
@@ -23,7 +22,7 @@ TWIST = 6
 """Turn and velocity of a joint's frame at the origin: a point x of it moves by turn x (x - origin) + velocity."""
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def add_twist_equations(
     rest,
     joint,
@@ -93,14 +92,14 @@ def add_twist_equations(
                     _add_block(hessian[k, joint[q, j]], along[i], along[j])
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _fill_row(row, w, x, y, z, gx, gy, gz):
     """w [x cross g, g]: how g . (the point x) changes with the twist of a joint that has a share of w in it."""
     row[0], row[1], row[2] = w * (y * gz - z * gy), w * (z * gx - x * gz), w * (x * gy - y * gx)
     row[3], row[4], row[5] = w * gx, w * gy, w * gz
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _add_block(block, one, other):
     for m in range(6):
         a, b = one[0, m], one[1, m]
@@ -108,7 +107,7 @@ def _add_block(block, one, other):
             block[m, n] += a * other[0, n] + b * other[1, n]
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def carry_up(twist_hessian, twist_gradient, parents, rotation, position, origin, hessian, gradient):
     """From equations by twists (as `add_twist_equations` leaves them) to those by the 75 corrections, overwritten.
 

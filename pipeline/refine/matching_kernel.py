@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 
 FLAT = 1e-9
@@ -25,7 +24,7 @@ PLACED, BEYOND_ACROSS, BEYOND_ALONG, UNPLACED = range(4)
 """What comes of looking for a patch."""
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _copy_rows(layer, row, column, width, wide, rows):
     """Parts of a layer's rows from (row, column) on, `width` pixels each, at every `wide`th place of `rows`."""
     for r in range(rows.shape[0] // wide):
@@ -34,7 +33,7 @@ def _copy_rows(layer, row, column, width, wide, rows):
             copy[k] = source[k]
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _sums(target, seen, valid):
     """How many pixels (-1 in `seen` and `valid`, 0 elsewhere) count, and the sums of their targets and squares."""
     zero = np.int32(0)
@@ -47,7 +46,7 @@ def _sums(target, seen, valid):
     return count, st, stt
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _correlation(target, seen, warped, valid, own):
     """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both: -1 in
     `seen` and `valid`, all bits, 0 elsewhere.
@@ -74,7 +73,7 @@ def _correlation(target, seen, warped, valid, own):
     return (stw - float(st) * sw / count) / math.sqrt(vt * vw)
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def fill_textures(layers, centre, radius, texture):
     """What the target shows around every centre (n, 2) = (row, column), at least radius + 1 inside: texture (n, 5).
 
@@ -109,7 +108,7 @@ def fill_textures(layers, centre, radius, texture):
             texture[n, k] /= (2.0 * TARGET_STEPS) ** 2
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _fill_scores(layers, row, column, direction, reach, across, patches, scores):
     """Correlations of a patch with all that lie within +-reach along a direction (right, down) and +-across beside it.
 
@@ -142,7 +141,7 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
             )
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def match_patches(layers, centre, direction, reach, across, radius, shift, score, outcome):
     """For every centre (n, 2) = (row, column) the best shift in a window along a direction, and what it is worth.
 
@@ -193,7 +192,7 @@ def match_patches(layers, centre, direction, reach, across, radius, shift, score
                 outcome[n] = UNPLACED
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _outcome_at(scores, top, left, direction, across):
     """PLACED where a score's eight neighbours are known; else why not."""
     found = PLACED if scores[top, left] > -1.0 else UNPLACED
@@ -210,7 +209,7 @@ def _outcome_at(scores, top, left, direction, across):
     return found
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _refine(around, direction, shift):
     """Moves a shift (right, down) to the peak of the quadratic through nine scores, by a pixel at most; across the
     direction alone where it is a ridge along it. Whether it is either."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.static_lighting_kernels import COEFFICIENTS, fill_basis
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def _placed(rest, normal, joint, weight, rotation, offset, q):
     """Point q with its normal: x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m."""
     x, y, z, nx, ny, nz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -35,7 +34,7 @@ def _placed(rest, normal, joint, weight, rotation, offset, q):
     return x, y, z, nx, ny, nz
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def place_points(rest, normal, joint, weight, rotation, offset, point, posed_normal):
     """x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m for points v (Q, 3) and normals m (Q, 3) at rest."""
     for q in range(rest.shape[0]):
@@ -44,7 +43,7 @@ def place_points(rest, normal, joint, weight, rotation, offset, point, posed_nor
         posed_normal[q, 0], posed_normal[q, 1], posed_normal[q, 2] = nx, ny, nz
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def place_vertices(rest, joint, weight, rotation, offset, placed):
     """x = sum_k W_k (G_k v + o_k) for vertices v (V, 3) at rest, whose joints (V, I) come heaviest first."""
     for q in range(rest.shape[0]):
@@ -61,7 +60,7 @@ def place_vertices(rest, joint, weight, rotation, offset, placed):
         placed[q, 0], placed[q, 1], placed[q, 2] = x, y, z
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def see_points(
     rest, normal, joint, joint_weight, rotation, offset, lens, inverse_depth, person, tolerance, margin, least_cosine,
     seen,
@@ -103,7 +102,7 @@ def see_points(
             seen[q] = min(3.0 * (cosine - least_cosine), 1.0)
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def tone_and_slopes(picture, tone, column, row, s, t, channel):
     """tone[picture] (H, W, C) between the pixels (row, column) and (row + 1, column + 1), and its slopes per pixel.
 
@@ -126,7 +125,7 @@ def tone_and_slopes(picture, tone, column, row, s, t, channel):
     return value, by_u, by_v
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def show_points(
     rest, normal, joint, joint_weight, rotation, offset, picture, tone, lens, node, node_weight, bias, lighting,
     weight, value, normal_slope,

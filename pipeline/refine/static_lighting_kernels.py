@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from pipeline.geometry.array_types import Reals
-from pipeline.geometry.compiling import kernel
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.appearance_kernels import median
 from pipeline.refine.robust import ROBUST_SIGMAS
 
 COEFFICIENTS = 8
 
 
-@njit(inline="always", error_model="numpy")
+@inlined
 def fill_basis(x, y, z, basis):
     """Y (8,) of a normal of any length."""
     length = max(math.sqrt(x * x + y * y + z * z), 1e-12)
@@ -25,7 +22,7 @@ def fill_basis(x, y, z, basis):
     basis[6], basis[7] = x * x - y * y, 3.0 * z * z - 1.0
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def facing_basis(normal, basis):
     """Fills Y (Q, 8) of normals (Q, 3) of any length, in the camera's axes."""
     for q in range(normal.shape[0]):

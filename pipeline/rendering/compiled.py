@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.compiling import kernel
 from pipeline.geometry.mesh import checked_faces, checked_vertices
 from pipeline.geometry.pixels import edge_product
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
 class CompiledRasterizer:
@@ -49,7 +48,7 @@ class CompiledRasterizer:
         """Nothing to free."""
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
     """Fills face_id (H, W); inverse_depth (H, W) must come in as zeros. Faces that look away may be skipped.
 
@@ -107,7 +106,7 @@ def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
                         face_id[row, column] = face
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def _draw_cut(vertices, faces, face, lens, near, face_id, inverse_depth):
     """A triangle that crosses the near plane, by homogeneous edge functions (Olano and Greer 1997): no clipping.
 

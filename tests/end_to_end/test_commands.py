@@ -268,8 +268,7 @@ def test_doctor_names_missing_models(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_doctor_says_where_kernels_go_and_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, words in ((Path("/tmp/kernels"), "/tmp/kernels"), (None, "no folder")):
-        monkeypatch.setattr("pipeline.commands.doctor.KERNEL_CACHE", folder)
-        monkeypatch.setattr("pipeline.commands.doctor.KERNEL_CACHE_STAYS", False)
+        monkeypatch.setattr("pipeline.commands.doctor.kernel_place", lambda place=folder: (place, False))
         (found,) = [finding for finding in examine() if finding.what == "compiled kernels"]
         assert not found.works
         assert not found.is_fatal

@@ -7,32 +7,44 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import pipeline
 from pipeline.host import kernel_cache
-from pipeline.host.kernel_cache import prepared_kernel_cache
+from pipeline.host.kernel_cache import IDLE_S, kernel_folder, kernel_place
 
 ROOT = Path(pipeline.__file__).parent.parent
 WORK = """
 import os
 import numpy as np
 import pipeline.geometry.kinematics, pipeline.geometry.procrustes, pipeline.refine.equation_kernels
-from pipeline.host.kernel_cache import KERNEL_CACHE
+from pipeline.host.kernel_cache import kernel_place
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.geometry.camera import Camera
 camera = Camera(np.array([[50.0, 0, 16], [0, 50.0, 16], [0, 0, 1]]), (32, 32))
 corners = np.array([[-1.0, -1, 4], [1, -1, 4], [0, 1, 4]])
 ids = CompiledRasterizer().face_ids(corners, np.array([[0, 1, 2]]), camera)
-print((ids == 0).sum() > 50, KERNEL_CACHE, os.getuid())
+print((ids == 0).sum() > 50, kernel_place()[0], os.getuid())
 """
 
 
 @pytest.fixture
-def locked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine on which nothing of what numba would choose can be written, and its folder of temporary files."""
+def fresh() -> Iterator[None]:
+    """A process that has not looked for a place, and forgets it."""
+    for function in (kernel_folder, kernel_place):
+        function.cache_clear()
+    yield
+    for function in (kernel_folder, kernel_place):
+        function.cache_clear()
+
+
+@pytest.fixture
+def locked(fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which none of the lasting places can be written, and its folder of temporary files."""
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(kernel_cache, "__file__", "/proc/package/kernel_cache.py")
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
@@ -41,12 +53,11 @@ def locked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_private_temporary_folder_is_the_last_resort(locked: Path) -> None:
-    folder, stays = prepared_kernel_cache()
+    folder, stays = kernel_place()
     assert folder == locked / f"humandepth-kernels-{os.getuid()}"
     assert not stays
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert os.environ["NUMBA_CACHE_DIR"] == str(folder)
-    assert prepared_kernel_cache() == (folder, False)  # as a child process finds it
+    assert "NUMBA_CACHE_DIR" not in os.environ  # other packages' kernels stay where they are
 
 
 @pytest.mark.parametrize("how", ["open to others", "a link", "a file"])
@@ -63,13 +74,40 @@ def test_a_folder_that_others_could_have_written_is_not_used(
     else:
         place.mkdir()
         place.chmod(0o777)
-    assert prepared_kernel_cache() == (None, False)
-    assert "NUMBA_CACHE_DIR" not in os.environ
+    assert kernel_place() == (None, False)
+    assert kernel_folder(kernel_cache.__file__) is None
 
 
 def test_a_given_folder_comes_first(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(locked / "mine"))
-    assert prepared_kernel_cache() == (locked / "mine", True)
+    assert kernel_place() == (locked / "mine/humandepth-kernels", True)
+
+
+def test_folders_of_earlier_sources_go_once_they_are_idle(
+    locked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the same file, when a new one is made; a folder in use notes that by its time."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(locked))
+    digests = iter(("b" * 16, "c" * 16, "b" * 16))
+    monkeypatch.setattr(kernel_cache, "source_digest", lambda file: next(digests))
+    place, now = locked / "humandepth-kernels", time.time()
+    idle = {"one.kernels-old": IDLE_S + 60, "one.kernels-new": IDLE_S - 60, "two.kernels-old": 2 * IDLE_S}
+    for name, idle_s in idle.items():
+        (place / name / "one_path").mkdir(parents=True)
+        (place / name / "one_path/kernel.nbc").write_text("")
+        os.utime(place / name, (now - idle_s, now - idle_s))
+    used = kernel_folder("/one/kernels.py")
+    assert used == place / f"one.kernels-{'b' * 16}"
+    assert {path.name for path in place.iterdir()} == {"one.kernels-new", "two.kernels-old", used.name}
+    os.utime(used, (0, 0))
+    kernel_folder.cache_clear()
+    assert kernel_folder("/one/kernels.py") == place / f"one.kernels-{'c' * 16}"
+    assert not used.exists()
+    used.mkdir()
+    os.utime(used, (0, 0))
+    kernel_folder.cache_clear()
+    assert kernel_folder("/one/kernels.py") == used
+    assert used.stat().st_mtime > now - 1
 
 
 def test_kernels_work_from_a_read_only_package_without_a_home(tmp_path: Path) -> None:
