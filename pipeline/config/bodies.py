@@ -149,8 +149,9 @@ class RefineSettings:
     levels_px: tuple[int, ...] = (64, 128, 256, 512)
     """Sides of the pictures, coarse to fine: from 64 on, starts that are 4 px off at 256 converge."""
     iterations: int = 3
-    """Steps at each level (count). With 6, studio bodies agree by .006 to .026 px better and stand .5 mm farther from
-    the truth, the demo clip's agree as well, and refinement takes 1.6 times as long."""
+    """Steps at each level up to map size (count); one at those above. With 6, studio bodies agree by .006 to .026 px
+    better and stand .5 mm farther from the truth, the demo clip's agree as well, and refinement takes 1.6 times as
+    long."""
     points: int = 4000
     """Points spread over the body's surface (count); a quarter and half of them at the levels of 64 and 128. With half
     as many more, worth as much together, bodies come out the same; with 3,000 joints are 1 mm worse."""

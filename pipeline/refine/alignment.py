@@ -58,10 +58,10 @@ def aligned_bodies(
     """The bodies after all levels, coarse to fine. `report` hears of every step of all frames, `on_shape` of the shape
     that they share, at the end."""
     alignment = Alignment(start, frames, body, rasterizer, settings)
-    done, total = 0, len(settings.levels_px) * settings.iterations
+    done, total = 0, sum(steps_at(side_px, settings) for side_px in settings.levels_px)
     for side_px in settings.levels_px:
         level = alignment.level(side_px)
-        for iteration in range(settings.iterations):
+        for iteration in range(steps_at(side_px, settings)):
             is_first_or_middle = iteration in (0, settings.iterations // 2)
             # From map size on bodies hardly move any more: what is seen is looked up once a level.
             if iteration == 0 or (is_first_or_middle and side_px < MAP_PX):
@@ -73,6 +73,11 @@ def aligned_bodies(
     if on_shape is not None:
         on_shape(alignment.dressed_shape)
     return alignment.bodies
+
+
+def steps_at(side_px: int, settings: RefineSettings) -> int:
+    """How many steps a level takes: one above map size, where bodies hardly move any more."""
+    return settings.iterations if side_px <= MAP_PX else 1
 
 
 class Alignment:
