@@ -25,6 +25,7 @@ STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BENCH_PEER := webdataset==1.0.2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 DEMO := build/demo
@@ -76,6 +77,8 @@ fuzz: fetch
 
 bench: fetch
 	@mkdir -p build
+	@$(BIN)/python -c 'import webdataset' 2>/dev/null || { echo "installing $(BENCH_PEER), a peer of the benchmarks"; \
+	  $(PIP_INSTALL) $(BENCH_PEER); }
 	@$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
 
 profile: fetch

@@ -177,7 +177,7 @@ def _sequential(kind: str) -> tuple[Call, Call]:
     try:
         import webdataset
     except ModuleNotFoundError as error:
-        raise UnavailableError("pip install webdataset") from error
+        raise UnavailableError("webdataset is not installed: `make bench` installs it") from error
     path = str(_folder() / f"{kind}.tar")
     with webdataset.TarWriter(path) as tar:
         for at, maps in enumerate(_dense()):

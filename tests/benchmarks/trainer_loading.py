@@ -55,7 +55,7 @@ def _against_webdataset() -> tuple[Call, Call]:
     try:
         import webdataset
     except ModuleNotFoundError:
-        raise UnavailableError("webdataset is not installed") from None
+        raise UnavailableError("webdataset is not installed: `make bench` installs it") from None
     rows = _rows()
     root, samples = made_dataset(rows)
     tar = root.parent / "samples.tar"
