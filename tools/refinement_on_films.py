@@ -126,7 +126,7 @@ def chosen_references(frames: RenderedFrames, target: int, rings: Rings, pairs: 
     kept = []
     for at in candidates:
         maps = _maps(frames[target], frames[at], rings, pairs)
-        if not drop_reason(maps.statistics, pairs, check_validity=True):
+        if not drop_reason(maps.statistics, pairs):
             kept.append(at)
     return kept[: pairs.max_references]
 

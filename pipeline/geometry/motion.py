@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats
-from pipeline.geometry.estimate_kernel import fill_estimates
+from pipeline.geometry.estimate_kernel import fill_estimates, fill_gate_numbers
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rings import Rings
@@ -83,6 +83,27 @@ def motion_field(
         field.translation,
     )
     return field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateNumbers:
+    """Those of `PairStatistics` that say whether a pair is worth rendering."""
+
+    mean_baseline_m: float
+    rotation_deg: float
+    baseline_over_depth: float
+
+
+def gate_numbers(field: MotionField, *, target: RenderedSurface) -> GateNumbers:
+    """Three numbers of `estimate_statistics`, to the last bit, in a quarter of its time."""
+    shown, numbers = target.shown, np.zeros(3)
+    if len(shown.vertex):
+        fill_gate_numbers(
+            shown.vertex, shown.weight, shown.total, target.vertices, field.rotation, field.translation,
+            numbers,
+        )  # fmt: skip
+    baseline, angle, over_depth = numbers.tolist()
+    return GateNumbers(mean_baseline_m=baseline, rotation_deg=angle, baseline_over_depth=over_depth)
 
 
 def estimate_statistics(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.rows import Row, cells_of, pair_row
-from pipeline.method.verdicts import verdict_of_maps, verdict_of_vertices
+from pipeline.method.verdicts import reason_of_vertices, verdict_of_maps, verdict_of_vertices
 from pipeline.records import Segment
 from schemas.conventions import IMAGE_PX
 from schemas.map_cells import PackedMap
@@ -47,21 +47,18 @@ def target_rows(
     track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
     shown = frame.surface.shown
-    fields, verdicts = {}, {}
+    fields, reasons, verdicts = {}, {}, {}
     for at in candidates:
-        reference = frames.surface(at)
         fields[at] = motion_field(
-            target=frame.surface, reference=reference, rings=rings, vertices=shown.of_faces
+            target=frame.surface, reference=frames.surface(at), rings=rings, vertices=shown.of_faces
         )
-        verdicts[at] = verdict_of_vertices(
-            fields[at], target=frame.surface, reference=reference, settings=settings
-        )
-    passed = [at for at in candidates if not verdicts[at].reason]
+        reasons[at] = reason_of_vertices(fields[at], target=frame.surface, settings=settings)
+    passed = [at for at in candidates if not reasons[at]]
     order = spread_order(np.array([viewpoint(fields[at], shown.vertex) for at in passed]).reshape(-1, 3))
     references: dict[int, Row] = {}
     for at in (passed[position] for position in order):
         if len(references) == settings.max_references:
-            verdicts[at] = replace(verdicts[at], reason="enough-references")
+            reasons[at] = "enough-references"
             continue
         rendered = frames.reference(at)
         maps = pair_maps(
@@ -74,6 +71,10 @@ def target_rows(
         verdicts[at] = verdict_of_maps(maps, target=frame, reference=rendered, settings=settings)
         if verdicts[at].kept:
             references[at] = _reference_row(frames, at, maps)
+    for at in (at for at in candidates if reasons[at]):
+        verdicts[at] = verdict_of_vertices(
+            fields[at], reasons[at], target=frame.surface, reference=frames.surface(at), settings=settings
+        )
     of_target = {
         "target_depth_m": frame.surface.raster.mean_depth_m,
         "focal_px": float(frame.surface.camera.K[0, 0]),

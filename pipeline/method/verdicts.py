@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from pipeline.config import PairSettings
-from pipeline.geometry.motion import MotionField, PairStatistics, estimate_statistics
+from pipeline.geometry.motion import (
+    GateNumbers,
+    MotionField,
+    PairStatistics,
+    estimate_statistics,
+    gate_numbers,
+)
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame, Verdict
@@ -11,14 +17,23 @@ from pipeline.refine.compared_pictures import compared_pictures
 from pipeline.refine.misalignment import misalignment
 
 
+def reason_of_vertices(field: MotionField, *, target: RenderedSurface, settings: PairSettings) -> str:
+    """Why a pair is dropped before any map is made; empty where it is worth rendering. Occlusion is not seen here."""
+    return motion_reason(gate_numbers(field, target=target), settings)
+
+
 def verdict_of_vertices(
-    field: MotionField, *, target: RenderedSurface, reference: PosedSurface, settings: PairSettings
+    field: MotionField,
+    reason: str,
+    *,
+    target: RenderedSurface,
+    reference: PosedSurface,
+    settings: PairSettings,
 ) -> Verdict:
-    """The verdict before any map is made: `reason` is empty where the pair is worth rendering."""
+    """The verdict on a pair that is dropped for that reason without having been rendered."""
     statistics = estimate_statistics(
         field, target=target, reference=reference, min_pixel_baseline_m=settings.min_pixel_baseline_m
     )
-    reason = drop_reason(statistics, settings, check_validity=False)
     return Verdict(kept=False, reason=reason, statistics=statistics, estimated=True)
 
 
@@ -26,7 +41,7 @@ def verdict_of_maps(
     maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame, settings: PairSettings
 ) -> Verdict:
     """The verdict on a rendered pair."""
-    reason = drop_reason(maps.statistics, settings, check_validity=True)
+    reason = drop_reason(maps.statistics, settings)
     pictures = compared_pictures(maps, target=target, reference=reference)
     found = misalignment(maps, target=target, reference=reference, pictures=pictures)
     if not reason and exceeds(found.misalignment_px, settings.max_misalignment_px):
@@ -41,19 +56,22 @@ def verdict_of_maps(
     )
 
 
-def drop_reason(statistics: PairStatistics, settings: PairSettings, *, check_validity: bool) -> str:
-    """Why a pair is dropped, as a stable slug; empty when it stays (method, section 4).
-
-    `check_validity` is False for vertex-level estimates, which know nothing of occlusion.
-    """
-    if statistics.mean_baseline_m < settings.min_mean_baseline_m:
-        return "below-baseline"
-    if statistics.rotation_deg > settings.max_rotation_deg:
-        return "turned-too-far"
-    if statistics.baseline_over_depth > settings.max_baseline_over_depth:
-        return "baseline-over-depth"
-    if check_validity and statistics.valid_fraction < settings.min_valid_fraction:
+def drop_reason(statistics: PairStatistics, settings: PairSettings) -> str:
+    """Why a pair is dropped, as a stable slug; empty when it stays (method, section 4)."""
+    reason = motion_reason(statistics, settings)
+    if not reason and statistics.valid_fraction < settings.min_valid_fraction:
         return "little-common-surface"
+    return reason
+
+
+def motion_reason(numbers: GateNumbers | PairStatistics, settings: PairSettings) -> str:
+    """`drop_reason` by the motion alone, whatever is seen of it."""
+    if numbers.mean_baseline_m < settings.min_mean_baseline_m:
+        return "below-baseline"
+    if numbers.rotation_deg > settings.max_rotation_deg:
+        return "turned-too-far"
+    if numbers.baseline_over_depth > settings.max_baseline_over_depth:
+        return "baseline-over-depth"
     return ""
 
 

@@ -28,9 +28,7 @@ def reasons(settings: Settings) -> dict[tuple[float, ...], str]:
             "valid_fraction": valid,
         }  # fmt: skip
         statistics = PairStatistics(**numbers)
-        found[baseline, turn, over_depth, valid] = drop_reason(
-            statistics, settings.pairs, check_validity=True
-        )
+        found[baseline, turn, over_depth, valid] = drop_reason(statistics, settings.pairs)
     return found
 
 

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.estimate_kernel import fill_vertex_numbers, fill_viewpoint
-from pipeline.geometry.motion import PairStatistics, estimate_statistics, motion_field
+from pipeline.geometry.motion import PairStatistics, estimate_statistics, gate_numbers, motion_field
 from pipeline.geometry.pixels import plane_side
 from pipeline.geometry.rings import two_ring
 from pipeline.geometry.shown_vertices import shown_vertices
@@ -159,3 +159,5 @@ def test_estimates_are_those_of_their_twin(turn_deg: float) -> None:
     )
     found = estimate_statistics(field, target=target, reference=reference, min_pixel_baseline_m=0.5)
     assert asdict(found) == pytest.approx(asdict(expected), rel=1e-11)
+    gate = asdict(gate_numbers(field, target=target))
+    assert gate == {name: value for name, value in asdict(found).items() if name in gate}, "to the last bit"

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import PairSettings
 from pipeline.geometry.motion import MotionField, PairStatistics
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
-from pipeline.method.verdicts import drop_reason
+from pipeline.method.verdicts import drop_reason, motion_reason
 
 
 def test_gaps_are_times_not_frame_counts() -> None:
@@ -59,11 +59,11 @@ def statistics(**changes: float) -> PairStatistics:
     ],
 )
 def test_each_threshold_has_its_reason(changes: dict[str, float], reason: str) -> None:
-    assert drop_reason(statistics(**changes), PairSettings(), check_validity=True) == reason
+    assert drop_reason(statistics(**changes), PairSettings()) == reason
 
 
 def test_estimates_are_not_judged_by_validity() -> None:
-    assert drop_reason(statistics(valid_fraction=0.0), PairSettings(), check_validity=False) == ""
+    assert motion_reason(statistics(valid_fraction=0.0), PairSettings()) == ""
 
 
 def test_viewpoint_of_a_rigid_motion_is_the_camera_centre() -> None:
