@@ -68,14 +68,16 @@ _SAMPLES = [
 ]
 _FAILURES = ["source_id", "clip_id", "uri", "stage", "reason", "message", "remedy"]
 
-_THRESHOLDS: dict[str, tuple[str, str, float]] = {
+_THRESHOLDS: dict[str, tuple[str, str, float | None]] = {
     "min_mean_baseline_m": ("pairs", "min_mean_baseline_m", 0.5),
     "max_rotation_deg": ("pairs", "max_rotation_deg", 40.0),
     "max_baseline_over_depth": ("pairs", "max_baseline_over_depth", 1.0),
     "min_valid_fraction": ("pairs", "min_valid_fraction", 0.2),
     "min_silhouette_iou": ("gates", "min_silhouette_iou", 0.7),
     "max_reprojection_error": ("gates", "max_reprojection_error", 0.03),
+    "max_misalignment_px": ("pairs", "max_misalignment_px", None),
 }
+"""Section, setting, and its value in datasets whose settings do not name it: they were made before it was there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +92,7 @@ class AuditTables:
     samples: pa.Table
     failures: pa.Table
     thresholds: dict[str, float]
-    """The thresholds the dataset was made with (the preset's where it does not say)."""
+    """The thresholds the dataset was made with (the preset's where it does not say); one that was off is missing."""
     selection: Selection | None = None
     passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
     """(pairs,) bool: whether the selection lets a pair through."""
@@ -197,9 +199,10 @@ def text_counts(table: pa.Table, name: str, mask: np.ndarray | None = None) -> d
 def _thresholds(dataset: Dataset) -> dict[str, float]:
     settings = dataset.json_document(SETTINGS_PATH) or {}
     try:
-        return {
-            name: float(settings.get(section, {}).get(key, usual))
+        values = {
+            name: settings.get(section, {}).get(key, usual)
             for name, (section, key, usual) in _THRESHOLDS.items()
         }
+        return {name: float(value) for name, value in values.items() if value is not None}
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise damaged(dataset.files.place(SETTINGS_PATH), error, remedy=SETTINGS_REMEDY) from error
