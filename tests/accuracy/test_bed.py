@@ -10,11 +10,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
+from pipeline.geometry.camera import Camera
 from schemas.errors import DatasetError
 from tests.accuracy.depth_figures import BodyFigures, body_figures
 from tests.accuracy.motions import made_motions, motion_capture
 from tests.accuracy.oracles import true_pixels, true_rotation, true_sides, true_space
 from tests.accuracy.scenes import FRAMES, KINDS, MotionScene, scenes_of
+from tests.accuracy.true_start import true_start
 from tests.support.rendered_people import Performance, walking
 from tests.support.toy_people import observations
 
@@ -94,6 +96,23 @@ def test_people_are_in_the_picture_unless_they_are_cut(body, scenes):
             assert 0.3 < inside.mean() < 0.999
         elif scene.kind != "near":
             assert inside.all(), scene.name
+
+
+def test_a_fit_that_starts_at_the_truth_has_it_before_its_first_step(body, scenes):
+    """Also under another focal length: the same picture."""
+    truth = scenes[0].performance
+    frames = np.arange(0, FRAMES, 5)
+    for factor in (1.0, 1.7):
+        camera = Camera(truth.camera.K * [[factor, 1, 1], [1, factor, 1], [1, 1, 1]], truth.camera.hw)
+        start = true_start(truth, frames, camera)
+        root = Rotation.from_matrix(start.rotation).as_rotvec()
+        np.testing.assert_allclose(
+            Rotation.from_rotvec(root).as_matrix(), Rotation.from_rotvec(truth.pose[frames, 0]).as_matrix()
+        )
+        np.testing.assert_array_equal(start.body_pose, truth.pose[frames, 1:])
+        np.testing.assert_allclose(
+            camera.px_from_cam(start.translation), truth.camera.px_from_cam(truth.translation[frames])
+        )
 
 
 def test_takes_of_one_folder_are_of_one_person(tmp_path: Path) -> None:
