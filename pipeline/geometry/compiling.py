@@ -20,6 +20,11 @@ def kernel(function: Function) -> Function:
     return cast(Function, njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)(function))
 
 
+def called(function: Function) -> Function:
+    """What kernels call as it is, too long to become part of each."""
+    return cast(Function, njit(error_model="numpy")(function))
+
+
 def inlined(function: Function) -> Function:
     """Arithmetic that becomes part of the kernels that call it."""
     return cast(Function, njit(inline="always", error_model="numpy")(function))

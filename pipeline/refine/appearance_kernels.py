@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Floats, Integers, Reals, Singles
+from pipeline.geometry.compiling import called, inlined, kernel
 from pipeline.refine.robust import ROBUST_SIGMAS
 
 BLOCK = 512
 """Points that are blended at a time: what some fifty frames show of them fits the cache."""
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def blend_frames(shown, seen, neighbours, first, scale, mean, support):
+@kernel
+def blend_frames(
+    shown: Singles, seen: Singles, neighbours: Singles, first: int, scale: float, mean: Singles,
+    support: Singles,
+) -> None:  # fmt: skip
     """What the neighbours of frames t = first, first + 1, ... show at each point: weighted means of shown (T, R, Q).
 
         mean[t] = sum_s w_s shown_s / sum_s w_s,  w_s = neighbours_ts seen_s [1 + |V_t - V_s|^2 / (C scale^2)]^-2
@@ -50,20 +53,20 @@ def blend_frames(shown, seen, neighbours, first, scale, mean, support):
                     part[q] /= max(total[q], np.float32(1e-12))
 
 
-@njit(inline="always", error_model="numpy")
-def _add(total, part):
+@inlined
+def _add(total: Singles, part: Singles) -> None:
     for q in range(total.shape[0]):
         total[q] += part[q]
 
 
-@njit(inline="always", error_model="numpy")
-def _add_product(total, weight, part):
+@inlined
+def _add_product(total: Singles, weight: Singles, part: Singles) -> None:
     for q in range(total.shape[0]):
         total[q] += weight[q] * part[q]
 
 
-@njit(error_model="numpy")
-def _lower_where_different(here, there, scale, weight):
+@called
+def _lower_where_different(here: Singles, there: Singles, scale: float, weight: Singles) -> None:
     channels = here.shape[0] // 2
     for q in range(weight.shape[0]):
         square = np.float32(0.0)
@@ -73,11 +76,12 @@ def _lower_where_different(here, there, scale, weight):
         weight[q] /= bracket * bracket
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
+@kernel
 def compare_frame(
-    shown, mean, counted, node, node_weight, bias_prior, least_sigma, sample_weight,
-    bias, residual, weight, offset_square, offset_product,
-):  # fmt: skip
+    shown: Singles, mean: Singles, counted: Singles, node: Integers, node_weight: Floats, bias_prior: float,
+    least_sigma: float, sample_weight: float, bias: Floats, residual: Floats, weight: Floats,
+    offset_square: Floats, offset_product: Floats,
+) -> None:  # fmt: skip
     """How a frame differs from the mean of its neighbours, without what a slow bias explains.
 
     shown, mean (2 C, Q): values and slopes; counted (Q,): how much each point counts. bias (K, C) is the weighted mean
@@ -123,8 +127,8 @@ def compare_frame(
                 offset_product[q] += w * slope * residual[c, q]
 
 
-@njit(error_model="numpy")
-def median(values):
+@called
+def median(values: Reals) -> float:
     """The median; 0 of nothing. The values are put in another order."""
     count = values.shape[0]
     if count == 0:
@@ -132,14 +136,14 @@ def median(values):
     upper = _smallest(values, count // 2)
     if count % 2 == 1:
         return upper
-    lower = values[0]  # everything before the place of `upper` is no greater
+    lower: float = values[0]  # everything before the place of `upper` is no greater
     for k in range(1, count // 2):
         lower = max(lower, values[k])
     return 0.5 * (lower + upper)
 
 
-@njit(error_model="numpy")
-def _smallest(values, place):
+@called
+def _smallest(values: Reals, place: int) -> float:
     """The value that would stand at a place if values were sorted (Hoare's selection, median of three)."""
     low, high = 0, values.shape[0] - 1
     while low < high:
@@ -161,4 +165,5 @@ def _smallest(values, place):
             low = i
         else:
             break
-    return values[place]
+    found: float = values[place]
+    return found

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Floats, Integers, Shorts
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 
 FLAT = 1e-9
@@ -25,8 +25,8 @@ PLACED, BEYOND_ACROSS, BEYOND_ALONG, UNPLACED = range(4)
 """What comes of looking for a patch."""
 
 
-@njit(inline="always", error_model="numpy")
-def _copy_rows(layer, row, column, width, wide, rows):
+@inlined
+def _copy_rows(layer: Shorts, row: int, column: int, width: int, wide: int, rows: Shorts) -> None:
     """Parts of a layer's rows from (row, column) on, `width` pixels each, at every `wide`th place of `rows`."""
     for r in range(rows.shape[0] // wide):
         source, copy = layer[row + r, column : column + width], rows[r * wide : r * wide + width]
@@ -34,8 +34,8 @@ def _copy_rows(layer, row, column, width, wide, rows):
             copy[k] = source[k]
 
 
-@njit(inline="always", error_model="numpy")
-def _correlation(target, seen, warped, valid, needed):
+@inlined
+def _correlation(target: Shorts, seen: Shorts, warped: Shorts, valid: Shorts, needed: float) -> float:
     """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both: -1 in
     `seen` and `valid`, all bits, 0 elsewhere.
 
@@ -59,8 +59,8 @@ def _correlation(target, seen, warped, valid, needed):
     return (stw - float(st) * sw / count) / math.sqrt(vt * vw)
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def fill_textures(layers, centre, radius, texture):
+@kernel
+def fill_textures(layers: Shorts, centre: Integers, radius: int, texture: Floats) -> None:
     """What the target shows around every centre (n, 2) = (row, column), at least radius + 1 inside: texture (n, 5).
 
     Share of the patch's pixels that are valid, variance of their greys in [0, 1], and the mean outer product (xx, yy,
@@ -94,8 +94,11 @@ def fill_textures(layers, centre, radius, texture):
             texture[n, k] /= (2.0 * TARGET_STEPS) ** 2
 
 
-@njit(inline="always", error_model="numpy")
-def _fill_scores(layers, row, column, direction, reach, across, patches, scores):
+@inlined
+def _fill_scores(
+    layers: Shorts, row: int, column: int, direction: Floats, reach: float, across: float,
+    patches: tuple[Shorts, Shorts, Shorts, Shorts], scores: Floats,
+) -> None:  # fmt: skip
     """Correlations of a patch with all that lie within +-reach along a direction (right, down) and +-across beside it.
 
     scores (side, side) by (down, right) from the middle, OUTSIDE elsewhere. `patches`: room for rows of pixels.
@@ -129,8 +132,11 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
             )
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def match_patches(layers, centre, direction, reach, across, radius, shift, score, outcome):
+@kernel
+def match_patches(
+    layers: Shorts, centre: Integers, direction: Floats, reach: Floats, across: float, radius: int,
+    shift: Floats, score: Floats, outcome: Integers,
+) -> None:  # fmt: skip
     """For every centre (n, 2) = (row, column) the best shift in a window along a direction, and what it is worth.
 
     layers (3, H, W) int16 of `fill_comparison`; direction (n, 2) unit vectors (right, down); the window of a patch
@@ -180,8 +186,8 @@ def match_patches(layers, centre, direction, reach, across, radius, shift, score
                 outcome[n] = UNPLACED
 
 
-@njit(inline="always", error_model="numpy")
-def _outcome_at(scores, top, left, direction, across):
+@inlined
+def _outcome_at(scores: Floats, top: int, left: int, direction: Floats, across: float) -> int:
     """PLACED where a score's eight neighbours are known; else why not."""
     found = PLACED if scores[top, left] > -1.0 else UNPLACED
     if found == UNPLACED:
@@ -197,8 +203,8 @@ def _outcome_at(scores, top, left, direction, across):
     return found
 
 
-@njit(inline="always", error_model="numpy")
-def _refine(around, direction, shift):
+@inlined
+def _refine(around: Floats, direction: Floats, shift: Floats) -> bool:
     """Moves a shift (right, down) to the peak of the quadratic through nine scores, by a pixel at most; across the
     direction alone where it is a ridge along it. Whether it is either."""
     gx, gy = 0.5 * (around[1, 2] - around[1, 0]), 0.5 * (around[2, 1] - around[0, 1])

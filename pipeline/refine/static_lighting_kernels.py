@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
-from pipeline.geometry.array_types import Reals
-from pipeline.geometry.compiling import kernel
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
+from pipeline.geometry.array_types import Floats, Reals, Singles
+from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.appearance_kernels import median
 from pipeline.refine.robust import ROBUST_SIGMAS
 
 COEFFICIENTS = 8
 
 
-@njit(inline="always", error_model="numpy")
-def fill_basis(x, y, z, basis):
+@inlined
+def fill_basis(x: float, y: float, z: float, basis: Reals) -> None:
     """Y (8,) of a normal of any length."""
     length = max(math.sqrt(x * x + y * y + z * z), 1e-12)
     x, y, z = x / length, y / length, z / length
@@ -25,8 +22,8 @@ def fill_basis(x, y, z, basis):
     basis[6], basis[7] = x * x - y * y, 3.0 * z * z - 1.0
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def facing_basis(normal, basis):
+@kernel
+def facing_basis(normal: Floats, basis: Singles) -> None:
     """Fills Y (Q, 8) of normals (Q, 3) of any length, in the camera's axes."""
     for q in range(normal.shape[0]):
         fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis[q])

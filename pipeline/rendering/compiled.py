@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from pipeline.geometry.array_types import Floats, Indices
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.compiling import kernel
 from pipeline.geometry.mesh import checked_faces, checked_vertices
 from pipeline.geometry.pixels import edge_product
-from pipeline.host.kernel_cache import KERNELS_ARE_CACHED
 
 
 class CompiledRasterizer:
@@ -49,8 +49,11 @@ class CompiledRasterizer:
         """Nothing to free."""
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
+@kernel
+def _draw(
+    vertices: Floats, faces: Indices, lens: Floats, near: float, skip_away: bool, face_id: Indices,
+    inverse_depth: Floats,
+) -> None:  # fmt: skip
     """Fills face_id (H, W); inverse_depth (H, W) must come in as zeros. Faces that look away may be skipped.
 
     Pixel coordinates here are shifted by half a pixel, so that centres are integers. Half of a body's faces cover no
@@ -107,8 +110,11 @@ def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
                         face_id[row, column] = face
 
 
-@njit(cache=KERNELS_ARE_CACHED, error_model="numpy", nogil=True)
-def _draw_cut(vertices, faces, face, lens, near, face_id, inverse_depth):
+@kernel
+def _draw_cut(
+    vertices: Floats, faces: Indices, face: int, lens: Floats, near: float, face_id: Indices,
+    inverse_depth: Floats,
+) -> None:  # fmt: skip
     """A triangle that crosses the near plane, by homogeneous edge functions (Olano and Greer 1997): no clipping.
 
     Only the rectangle of pixels to visit comes from the polygon cut at the near plane.
