@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.geometry.array_types import Flags, Floats
 from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
 from schemas.documents import damaged
 from schemas.errors import DatasetError
@@ -94,22 +95,22 @@ class AuditTables:
     thresholds: dict[str, float]
     """The thresholds the dataset was made with (the preset's where it does not say); one that was off is missing."""
     selection: Selection | None = None
-    passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
+    passing: Flags = field(default_factory=lambda: np.empty(0, bool))
     """(pairs,) bool: whether the selection lets a pair through."""
-    sample_passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
+    sample_passing: Flags = field(default_factory=lambda: np.empty(0, bool))
     """(samples,) bool: whether the selection's own expression about samples holds."""
 
-    def number(self, name: str) -> np.ndarray:
+    def number(self, name: str) -> Floats:
         """A numeric column of `pairs` as float64; unknown values are NaN."""
-        return self.pairs[name].to_numpy().astype(np.float64, copy=False)
+        return np.asarray(self.pairs[name].to_numpy(), np.float64)
 
     @cached_property
-    def made_kept(self) -> np.ndarray:
+    def made_kept(self) -> Flags:
         """(pairs,) bool: kept when the dataset was made."""
         return np.asarray(self.pairs["kept"].to_numpy(zero_copy_only=False), bool)
 
     @cached_property
-    def kept(self) -> np.ndarray:
+    def kept(self) -> Flags:
         """(pairs,) bool: kept, and let through by the selection and by the selection of its sample."""
         kept = self.made_kept & self.passing
         if self.sample_passing.all():
