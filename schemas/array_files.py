@@ -47,5 +47,9 @@ def read_arrays(
                 raise ValueError(f"it lacks {', '.join(missing)}")
             return {name: data[name] for name in (*needed, *optional) if name in data}
     except _ERRORS as error:
-        why = str(error).rstrip(".") or type(error).__name__
+        why = (
+            (error.strerror if isinstance(error, OSError) else "")
+            or str(error).rstrip(".")
+            or type(error).__name__
+        )
         raise DatasetError(f"{path} is not {what}: {why}.", remedy=remedy) from error

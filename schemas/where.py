@@ -1,6 +1,7 @@
 """Filters over the scalar columns of a table, as text: `mean_baseline_m >= 0.6 and not clip_id in ["a", "b"]`.
 
-The text is parsed, never evaluated: comparisons of columns with constants, joined by `and`, `or`, `not`.
+The text is parsed, never evaluated: comparisons of columns with constants, joined by `and`, `or`, `not`. An unknown
+value (null, NaN) passes no comparison; `misalignment_px is None` asks for it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def conditions(text: str) -> list[ast.expr]:
 
 
 def holds(table: pa.Table, text: str, spec: TableSpec) -> NDArray[np.bool_]:
-    """(rows,) bool: where an expression holds; unknown values (null, NaN) never pass a comparison."""
+    """(rows,) bool: where an expression holds; unknown values (null, NaN) pass `is None` and no comparison."""
     condition, used = where_expression(text, spec)
     rows = _plain(table.select(used)).append_column("__row", pa.array(np.arange(table.num_rows)))
     with applying(text):
@@ -148,8 +149,14 @@ def _comparison(
         with _constants_of_arrow(text):
             inside = column.isin(values)
         return ~inside if isinstance(kind, ast.NotIn) else inside
+    if isinstance(kind, ast.Is | ast.IsNot):
+        column = pc.field(_column(left, text, columns, used))
+        if not (isinstance(right, ast.Constant) and right.value is None):
+            raise _unreadable(text, f"{ast.unparse(right)!r} follows `is`: only None may")
+        unknown = column.is_null(nan_is_null=True)
+        return ~unknown if isinstance(kind, ast.IsNot) else unknown
     if type(kind) not in _COMPARISONS:
-        raise _unreadable(text, "comparisons are < <= > >= == != in, not in")
+        raise _unreadable(text, "comparisons are < <= > >= == != in, not in, is None, is not None")
     values = [
         pc.field(_column(side, text, columns, used)) if isinstance(side, ast.Name) else _constant(side, text)
         for side in (left, right)

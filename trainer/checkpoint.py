@@ -186,6 +186,9 @@ def load_checkpoint(folder: str | Path) -> Checkpoint:
         )
     except CheckpointError:
         raise
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {missing}.", remedy=_AGAIN) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, HumandepthError) as error:
         raise CheckpointError(f"{folder} is not a checkpoint: {_reason(error)}.", remedy=_AGAIN) from error
 

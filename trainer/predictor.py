@@ -16,6 +16,7 @@ from schemas.prediction import Prediction
 from trainer.batch import network_input
 from trainer.checkpoint import Checkpoint
 from trainer.config import DataSettings
+from trainer.devices import device_of
 from trainer.model import ReconNet
 from trainer.subject import Subject
 
@@ -32,7 +33,7 @@ class Predictor:
     """A trained network, ready to use."""
 
     def __init__(self, checkpoint: Checkpoint, device: str | None = None) -> None:
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = device_of(device)
         self._model: ReconNet = checkpoint.model().to(self._device).eval()
         self._settings: DataSettings = checkpoint.settings.data
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from schemas.dataset import Dataset
 from schemas.prediction import prediction_path
 from schemas.truth import Truth
 from trainer.config import DataSettings, LossSettings
 from trainer.data import Samples, read_index
+from trainer.devices import device_of
 from trainer.probe import ProbeSettings, probe
 from trainer.recovery import Recovery, mean_recovery, recovery
 from trainer.subject import chosen_positions
@@ -35,7 +34,7 @@ def probe_into(
     positions = chosen_positions(index, sample_ids, per_track)
     data = DataSettings(max_references=references, colour_jitter=False)
     samples = Samples(index, data, seed=0, training=False, photo_px=losses.photo_px)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = device_of(device)
     recoveries: list[Recovery] = []
     count = 0
     for found in probe(samples, positions, losses, settings, batch_size=batch_size, device=where):

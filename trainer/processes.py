@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trainer.devices import device_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
@@ -72,12 +74,12 @@ def gradients_kept_back(model: nn.Module, is_on: bool = True) -> AbstractContext
 @contextmanager
 def joined_processes(device: str | None = None) -> Iterator[Processes]:
     """The processes that `torchrun` says there are, connected while the context lasts; each takes its own GPU."""
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if count == 1:
-        yield Processes(device=torch.device(kind))
+        yield Processes(device=device_of(device))
         return
-    place = torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if kind == "cuda" else kind)
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = device_of(f"cuda:{os.environ['LOCAL_RANK']}" if kind == "cuda" else kind)
     if place.type == "cuda":
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")

@@ -23,7 +23,7 @@ QUANTITIES: dict[str, tuple[str, str, str]] = {
     "rotation_deg": ("Rotation", "deg", "max_rotation_deg"),
     "valid_fraction": ("Valid share of the body", "", "min_valid_fraction"),
     "visible_fraction": ("Visible share of the body", "", ""),
-    "misalignment_px": ("Misalignment of bodies and pictures", "px of 256", ""),
+    "misalignment_px": ("Misalignment of bodies and pictures", "px of 256", "max_misalignment_px"),
     "along_px": ("Shift along the depth direction", "px of 256", ""),
     "matched_fraction": ("Share of textured patches found again", "", ""),
 }

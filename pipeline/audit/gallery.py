@@ -19,6 +19,8 @@ from schemas.escaping import shown
 from schemas.prediction import Prediction, prediction_path
 
 Panel = tuple[str, np.ndarray]
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".html", ".htm", *PICTURE_SUFFIXES)
 """Caption and (MAP_PX, MAP_PX, 3) uint8 picture."""
 
 
@@ -52,7 +54,7 @@ def write_gallery(dataset: Dataset, out: str, predictions: str | None, *, per_tr
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     cells = SampleCells(dataset)
     frames = [_frame(cells, row, folder) for row in chosen]
-    if Path(out).suffix.lower() in (".jpg", ".jpeg", ".png"):
+    if Path(out).suffix.lower() in PICTURE_SUFFIXES:
         Path(out).write_bytes(_sheet([panels for _, panels in frames], Path(out).suffix.lower()))
     else:
         Path(out).write_text(_page(shown(Path(dataset.name).name), frames), encoding="utf-8")

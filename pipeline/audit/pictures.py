@@ -12,6 +12,7 @@ import cv2
 import matplotlib
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Floats
 from pipeline.geometry.camera import Camera
 from pipeline.video.crops import decode_image
 from schemas.conventions import (
@@ -47,9 +48,10 @@ def stored_crop(row: dict[str, Any]) -> np.ndarray:
     return picture
 
 
-def photo(row: dict[str, Any]) -> np.ndarray:
+def photo(row: dict[str, Any]) -> Bytes:
     """The crop of a target or a reference at map size."""
-    return cv2.resize(stored_crop(row), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    picture: Bytes = cv2.resize(stored_crop(row), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    return picture
 
 
 def depth_picture(depth_m: np.ndarray, camera: Camera, like_m: np.ndarray | None = None) -> np.ndarray:
@@ -78,7 +80,8 @@ def overlay(row: dict[str, Any]) -> np.ndarray:
     picture[mask] = (0.45 * picture + 0.55 * body)[mask].astype(np.uint8)
     outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outline, -1, (0, 0, 0), 2)
-    return cv2.resize(picture, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    small: Bytes = cv2.resize(picture, (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def baseline_picture(row: dict[str, Any], reference: dict[str, Any]) -> np.ndarray:
@@ -143,13 +146,14 @@ def _surface_points(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return map_camera(row).cam_from_px(np.stack([u, v], axis=-1), depth), depth > 0
 
 
-def _rotate(rotation_vector: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _rotate(rotation_vector: Floats, points: Floats) -> Floats:
     angle = np.linalg.norm(rotation_vector, axis=-1, keepdims=True)
     axis = rotation_vector / np.maximum(angle, 1e-12)
     along = (axis * points).sum(axis=-1, keepdims=True)
-    return (
+    turned: Floats = (
         points * np.cos(angle) + np.cross(axis, points) * np.sin(angle) + axis * along * (1 - np.cos(angle))
     )
+    return turned
 
 
 def _facing(depth_m: np.ndarray, camera: Camera) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.geometry.array_types import Flags, Floats
 from schemas.dataset import SETTINGS_PATH, SETTINGS_REMEDY, Dataset
 from schemas.documents import damaged
 from schemas.errors import DatasetError
@@ -68,14 +69,16 @@ _SAMPLES = [
 ]
 _FAILURES = ["source_id", "clip_id", "uri", "stage", "reason", "message", "remedy"]
 
-_THRESHOLDS: dict[str, tuple[str, str, float]] = {
+_THRESHOLDS: dict[str, tuple[str, str, float | None]] = {
     "min_mean_baseline_m": ("pairs", "min_mean_baseline_m", 0.5),
     "max_rotation_deg": ("pairs", "max_rotation_deg", 40.0),
     "max_baseline_over_depth": ("pairs", "max_baseline_over_depth", 1.0),
     "min_valid_fraction": ("pairs", "min_valid_fraction", 0.2),
     "min_silhouette_iou": ("gates", "min_silhouette_iou", 0.7),
     "max_reprojection_error": ("gates", "max_reprojection_error", 0.03),
+    "max_misalignment_px": ("pairs", "max_misalignment_px", None),
 }
+"""Section, setting, and its value in datasets whose settings do not name it: they were made before it was there."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,24 +93,24 @@ class AuditTables:
     samples: pa.Table
     failures: pa.Table
     thresholds: dict[str, float]
-    """The thresholds the dataset was made with (the preset's where it does not say)."""
+    """The thresholds the dataset was made with (the preset's where it does not say); one that was off is missing."""
     selection: Selection | None = None
-    passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
+    passing: Flags = field(default_factory=lambda: np.empty(0, bool))
     """(pairs,) bool: whether the selection lets a pair through."""
-    sample_passing: np.ndarray = field(default_factory=lambda: np.empty(0, bool))
+    sample_passing: Flags = field(default_factory=lambda: np.empty(0, bool))
     """(samples,) bool: whether the selection's own expression about samples holds."""
 
-    def number(self, name: str) -> np.ndarray:
+    def number(self, name: str) -> Floats:
         """A numeric column of `pairs` as float64; unknown values are NaN."""
-        return self.pairs[name].to_numpy().astype(np.float64, copy=False)
+        return np.asarray(self.pairs[name].to_numpy(), np.float64)
 
     @cached_property
-    def made_kept(self) -> np.ndarray:
+    def made_kept(self) -> Flags:
         """(pairs,) bool: kept when the dataset was made."""
         return np.asarray(self.pairs["kept"].to_numpy(zero_copy_only=False), bool)
 
     @cached_property
-    def kept(self) -> np.ndarray:
+    def kept(self) -> Flags:
         """(pairs,) bool: kept, and let through by the selection and by the selection of its sample."""
         kept = self.made_kept & self.passing
         if self.sample_passing.all():
@@ -197,9 +200,10 @@ def text_counts(table: pa.Table, name: str, mask: np.ndarray | None = None) -> d
 def _thresholds(dataset: Dataset) -> dict[str, float]:
     settings = dataset.json_document(SETTINGS_PATH) or {}
     try:
-        return {
-            name: float(settings.get(section, {}).get(key, usual))
+        values = {
+            name: settings.get(section, {}).get(key, usual)
             for name, (section, key, usual) in _THRESHOLDS.items()
         }
+        return {name: float(value) for name, value in values.items() if value is not None}
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise damaged(dataset.files.place(SETTINGS_PATH), error, remedy=SETTINGS_REMEDY) from error

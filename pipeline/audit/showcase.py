@@ -32,6 +32,8 @@ CARD_COLUMNS = {
     "max_acceleration_mm": ("acceleration of the worse frame", "mm"),
     "abs_gap_s": ("time gap", "s"),
     "photo_error": ("colour error", ""),
+    "misalignment_px": ("misalignment", "px of 256"),
+    "matched_fraction": ("share found again", ""),
 }
 """What a card tells and can be sorted by: words and unit."""
 

@@ -33,6 +33,8 @@ class Slider:
     """The column of `samples` that stands for it in training, a mean over a sample's references."""
     threshold: str | None = None
     """The threshold the dataset was made with, where it begins; None begins where nothing is dropped."""
+    keeps_unknown: bool = False
+    """Whether a pair without a figure passes, as it passes the setting's gate."""
     scales: bool = False
     """Whether it is in metres, which scale with the assumed focal length."""
 
@@ -59,7 +61,8 @@ SLIDERS = (
     Slider(column="abs_gap_s", side=">=", label="Time gap at least", unit="s", step=0.01),
     Slider(column="abs_gap_s", side="<=", label="Time gap at most", unit="s", step=0.01),
     Slider(column="misalignment_px", side="<=", label="Misalignment of bodies and pictures at most", unit="px of 256",
-           step=0.05, setting="pairs.max_misalignment_px", threshold="max_misalignment_px"),
+           step=0.05, setting="pairs.max_misalignment_px", threshold="max_misalignment_px",
+           keeps_unknown=True),
     Slider(column="matched_fraction", side=">=", label="Share of textured patches found again at least", unit="",
            step=0.01),
 )  # fmt: skip
@@ -117,6 +120,7 @@ def _slider(tables: AuditTables, slider: Slider) -> dict[str, Any]:
         "start": start if start is not None else (0.0 if slider.side == ">=" else end),
         "setting": slider.setting,
         "samples": slider.samples,
+        "keeps_unknown": slider.keeps_unknown,
         "scales": slider.scales,
     }
 

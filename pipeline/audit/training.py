@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,7 +64,7 @@ def training_rows(path: str, sources: list[SourceRow]) -> list[TrainingRow]:
     return sorted(found, key=lambda row: (_KINDS.index(row.by), -row.photo, row.group))
 
 
-def _rows_of(file: Path) -> list[dict]:
+def _rows_of(file: Path) -> list[dict[str, Any]]:
     if file.suffix != ".parquet" or not file.is_file():
         raise _refusal(file, "there is no such report")
     try:

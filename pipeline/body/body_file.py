@@ -14,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from pipeline.body.smpl_layout import JOINT_PARENTS
+from pipeline.geometry.array_types import Floats
 from schemas.conventions import BETA_COUNT, JOINT_COUNT, LANDMARK_COUNT
 from schemas.errors import AssetError
 
@@ -194,12 +195,12 @@ class _Reader:
             return None
         return self._floats("posedirs", (count, 3, _POSE_FEATURES))
 
-    def _landmark_regressor(self, count: int) -> np.ndarray | None:
+    def _landmark_regressor(self, count: int) -> Floats | None:
         if "landmark_regressor" not in self._raw:
             return None
         regressor = self._floats("landmark_regressor", (LANDMARK_COUNT, count))
         self._sums_to_one("landmark_regressor", regressor, _REGRESSOR_SUM_TOLERANCE)
-        return regressor / regressor.sum(axis=1, keepdims=True)
+        return np.asarray(regressor / regressor.sum(axis=1, keepdims=True))
 
     def _parents(self) -> np.ndarray:
         table = self._integers("kintree_table", (2, JOINT_COUNT))

@@ -25,6 +25,7 @@ from pipeline.body.shape_space import ShapeSpace, fit_joint_regressor, principal
 from pipeline.body.skeleton import symmetric
 from pipeline.body.smpl_layout import JOINT_NAMES, JOINT_PARENTS, LANDMARK_NAMES, mirrored_names
 from pipeline.body.tpose import t_pose
+from pipeline.geometry.array_types import Floats, Integers
 from schemas.conventions import BETA_COUNT
 
 
@@ -120,15 +121,13 @@ def _adults(source: AnnySource, recipe: Recipe) -> Adults:
     )
 
 
-def _carried_samples(
-    vertices: np.ndarray, mean: np.ndarray, mesh: MirroredMesh, carry: csr_array
-) -> np.ndarray:
+def _carried_samples(vertices: Floats, mean: Floats, mesh: MirroredMesh, carry: csr_array) -> Floats:
     """(N, V', 3) the adults on the decimated mesh: its own place plus the carried difference from the mean."""
     moved = np.stack([carry @ (body - mean) for body in vertices])
-    return mesh.vertices + symmetric(moved, mesh.mirror)
+    return np.asarray(mesh.vertices + symmetric(moved, mesh.mirror))
 
 
-def _symmetric_columns(values: np.ndarray, mirror: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _symmetric_columns(values: Floats, mirror: Integers, names: tuple[str, ...]) -> Floats:
     """(V, C): the mean of per-vertex values of named columns and of their mirror image."""
     return (values + values[mirror][:, mirrored_names(names)]) / 2
 

@@ -225,10 +225,10 @@ def _array_of_objects(items: Any, shape: tuple[int, ...], *, is_fortran: bool) -
 
 def checked_shape(shape: Any) -> tuple[int, ...]:
     """A shape of at most 32 whole numbers that are not negative."""
-    shape = tuple(map(int, shape))
-    if len(shape) > 32 or min(shape, default=0) < 0:
-        raise Refused(f"an array of shape {shape}")
-    return shape
+    sides = tuple(map(int, shape))
+    if len(sides) > 32 or min(sides, default=0) < 0:
+        raise Refused(f"an array of shape {sides}")
+    return sides
 
 
 def array_from_bytes(raw: bytes, dtype: np.dtype, shape: tuple[int, ...], *, is_fortran: bool) -> np.ndarray:

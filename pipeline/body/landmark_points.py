@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.body.skeleton import Skeleton
 from pipeline.body.smpl_layout import LANDMARK_NAMES, mirrored_names
+from pipeline.geometry.array_types import Floats, Integers
 
 _KNUCKLE_BONES = {"pinky": "finger5-1", "index": "finger2-1", "thumb": "finger1-2"}
 _FACE_OFFSETS_M = {
@@ -22,12 +23,12 @@ _KNUCKLE_VERTICES = 24
 
 
 def landmark_weights(
-    keypoints: Mapping[str, np.ndarray],
-    vertices: np.ndarray,
-    bone_heads: np.ndarray,
+    keypoints: Mapping[str, Floats],
+    vertices: Floats,
+    bone_heads: Floats,
     skeleton: Skeleton,
-    mirror: np.ndarray,
-) -> np.ndarray:
+    mirror: Integers,
+) -> Floats:
     """(33, V) rows that sum to one, mirror-symmetric: landmarks = weights @ vertices.
 
     keypoints are Anny's, by COCO name; vertices (V, 3) and bone_heads (B, 3) are the mean body in the T pose.
@@ -50,7 +51,7 @@ def landmark_weights(
     for row, image in enumerate(mirrored_names(LANDMARK_NAMES)):
         if not weights[row].any():
             weights[row] = weights[image][mirror]
-    return (weights + weights[mirrored_names(LANDMARK_NAMES)][:, mirror]) / 2
+    return np.asarray((weights + weights[mirrored_names(LANDMARK_NAMES)][:, mirror]) / 2)
 
 
 def _nearest(vertices: np.ndarray, point: np.ndarray, count: int) -> np.ndarray:

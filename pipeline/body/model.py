@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.body.body_file import BodyArrays, check_sha256, read_body
 from pipeline.body.skinning import JointTransforms, chain_joints, skin_vertices
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec
 from schemas.conventions import BETA_COUNT, JOINT_COUNT
 from schemas.errors import AssetError
@@ -129,12 +130,12 @@ class BodyModel:
 
     def _by_chunks(
         self,
-        place: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        place: Callable[[Floats, Floats], Floats],
         points: int,
-        pose: np.ndarray,
-        betas: np.ndarray,
-        translation: np.ndarray,
-    ) -> np.ndarray:
+        pose: Floats,
+        betas: Floats,
+        translation: Floats,
+    ) -> Floats:
         """place(rotation (T, 24, 3, 3), betas (T, 10)) -> (T, points, 3) over flattened leading shapes."""
         pose = _checked("pose", pose, (JOINT_COUNT, 3))
         betas = _checked("betas", betas, (BETA_COUNT,))
@@ -162,13 +163,13 @@ class BodyModel:
             rest += _combine(self.posedirs, (rotation[:, 1:] - np.eye(3)).reshape(len(rotation), -1))
         return skin_vertices(rest, self.weights, self._transforms(rotation, betas))
 
-    def _place_landmarks(self, rotation: np.ndarray, betas: np.ndarray) -> np.ndarray:
+    def _place_landmarks(self, rotation: Floats, betas: Floats) -> Floats:
         if self.posedirs is not None:
-            return self._require_landmarks() @ self._skin(rotation, betas)
+            return np.asarray(self._require_landmarks() @ self._skin(rotation, betas))
         weights, template, shapedirs = self._landmarks_by_joint()
         moved = self._transforms(rotation, betas)
         rest = template + np.einsum("kjcb,tb->tkjc", shapedirs, betas)
-        return np.einsum("tjrc,tkjc->tkr", moved.rotation, rest) + weights @ moved.offset
+        return np.asarray(np.einsum("tjrc,tkjc->tkr", moved.rotation, rest) + weights @ moved.offset)
 
     def _spread_landmarks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The landmarks' share in each joint: a (33, 24), A (33, 24, 3), dA/dbeta (33, 24, 3, 10)."""
@@ -208,7 +209,7 @@ def open_body_path(folder: Path = _DATA) -> Path:
     return folder / "open_body.npz"
 
 
-def _combine(directions: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+def _combine(directions: Floats, coefficients: Floats) -> Floats:
     """(T, V, 3) = directions (V, 3, C) times coefficients (T, C)."""
     count = directions.shape[-1]
     return (coefficients @ directions.reshape(-1, count).T).reshape(len(coefficients), -1, 3)

@@ -59,7 +59,7 @@ def kind_of(source: Path, raw: Mapping[str, np.ndarray]) -> Kind:
 
 def shape_count(kind: Kind, raw: Mapping[str, np.ndarray]) -> int:
     """Shape coefficients among the columns of shapedirs; SMPL-X has its expressions behind them, 100 or 10."""
-    columns = raw["shapedirs"].shape[-1]
+    columns: int = raw["shapedirs"].shape[-1]
     if kind != "smplx":
         return columns
     return columns - 100 if columns >= 400 else max(10, columns - 10)

@@ -74,7 +74,8 @@ def _lz4() -> Unpacker:
         frames: Any = importlib.import_module("lz4.frame")
     except ImportError as error:
         raise Refused("it is compressed with lz4, which is not installed (pip install lz4)") from error
-    return frames.LZ4FrameDecompressor()
+    unpacker: Unpacker = frames.LZ4FrameDecompressor()
+    return unpacker
 
 
 COMPRESSIONS: dict[bytes, tuple[str, Callable[[], Unpacker]]] = {
@@ -170,7 +171,7 @@ class PickleSource:
             raise Refused("it ends without STOP")
 
     def _read(self, count: int) -> bytes:
-        found = self._stream.read(count)
+        found: bytes = self._stream.read(count)
         self.held += len(found)
         if self.held > MAX_BYTES:
             raise Refused(f"more than {MAX_BYTES} bytes of it would be held (MAX_BYTES)")

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from pipeline.body.smpl_layout import JOINT_NAMES, mirrored_names
+from pipeline.geometry.array_types import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +65,7 @@ def fit_joint_regressor(
     return regressor
 
 
-def _ridge_to_one(points: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
+def _ridge_to_one(points: Floats, targets: Floats, ridge: float) -> Floats:
     """(n,) argmin |X w - t|^2 + ridge |w - 1/n|^2, sum w = 1; points (N, n, 3), targets (N, 3)."""
     count = points.shape[1]
     even = points.mean(axis=1)
@@ -73,4 +74,4 @@ def _ridge_to_one(points: np.ndarray, targets: np.ndarray, ridge: float) -> np.n
     change = np.linalg.solve(
         design.T @ design + ridge * np.eye(count), design.T @ (targets - even).reshape(-1)
     )
-    return 1 / count + change - change.mean()
+    return np.asarray(1 / count + change - change.mean())

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.body.skeleton import Skeleton
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 
 _CLAVICLE_UP_DEG = 8.0
@@ -50,8 +51,8 @@ def _bone_turns(heads: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
     turns: dict[str, np.ndarray] = {}
     for side, sign in (("L", 1.0), ("R", -1.0)):
 
-        def head(stem: str, side: str = side) -> np.ndarray:
-            return heads[skeleton.index(f"{stem}.{side}")]
+        def head(stem: str, side: str = side) -> Floats:
+            return np.asarray(heads[skeleton.index(f"{stem}.{side}")])
 
         moved = _arm_turns(head, sign) | _leg_turns(head, sign)
         turns |= {f"{stem}.{side}": matrix for stem, matrix in moved.items()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from pipeline.commands.arguments import add_dataset
 from schemas.command_line import Commands, at_least_one
+from schemas.errors import SettingsError
 from schemas.escaping import shown
 from schemas.places import existing_path, file_to_write
 
@@ -38,10 +40,14 @@ def add_to(commands: Commands) -> None:
 
 
 def _gallery(options: argparse.Namespace) -> int:
-    from pipeline.audit.gallery import write_gallery
+    from pipeline.audit.gallery import SUFFIXES, write_gallery
     from schemas.dataset import Dataset
 
     at_least_one(options, "per_track")
+    if Path(options.out).suffix.lower() not in SUFFIXES:
+        raise SettingsError(
+            f"--out {options.out} does not end in {', '.join(SUFFIXES)}.", remedy="Give a name that does."
+        )
     drawn = write_gallery(
         Dataset.open(options.dataset), options.out, options.predictions, per_track=options.per_track
     )

@@ -15,9 +15,10 @@ from pipeline.dataset.clip_shards import SHARDS_PATH, ClipShard
 from pipeline.dataset.fingerprint import row_settings
 from pipeline.dataset.folder_lock import LOCK_PATH, SHARED_LOCK_PATH, RunLock
 from pipeline.dataset.shard_lock import ShardLock
-from pipeline.dataset.storage import SPOOL, is_remote, join, publish_text, read_json, typed_storage_errors
+from pipeline.dataset.storage import SPOOL, join, publish_text, read_json, typed_storage_errors
 from pipeline.dataset.stored_settings import stored_settings
 from pipeline.method.named_files import named_file_digests
+from schemas.addresses import is_remote
 from schemas.dataset import FILES_PATH, INFO_PATH, SETTINGS_PATH, dataset_info
 from schemas.errors import DatasetError, StorageError
 from schemas.escaping import shown

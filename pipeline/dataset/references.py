@@ -5,7 +5,7 @@ Every table is read once; a row is a number or two in memory, so that ten thousa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ def _unit_problems(dataset: Dataset, tables: dict[str, pa.Table]) -> Iterator[st
     yield from listed("`clips` and the completion records disagree about a unit", unlike)
 
 
-def listed(what: str, keys: Iterator | Sequence | set) -> Iterator[str]:
+def listed(what: str, keys: Iterable[object]) -> Iterator[str]:
     """One line about the things that something is wrong with; none where there are none."""
     found = sorted(map(str, keys))
     if found:

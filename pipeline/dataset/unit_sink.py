@@ -17,7 +17,6 @@ from typing import Any
 from pipeline.dataset.buckets import bucket_of
 from pipeline.dataset.folder_lock import publishing
 from pipeline.dataset.storage import (
-    is_remote,
     join,
     publish_file,
     publish_text,
@@ -26,6 +25,7 @@ from pipeline.dataset.storage import (
     typed_storage_errors,
 )
 from pipeline.host.temporary import owned_folder
+from schemas.addresses import is_remote
 from schemas.dataset import record_path, shard_path
 from schemas.table import TableWriter
 from schemas.tables import TABLES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -137,7 +138,7 @@ def selection_problems(dataset: Dataset, selection: str, seen: dict[str, tuple[i
     yield from listed(f"selection {selection!r} keeps a reference that its sample does not hold", missing)
 
 
-def _keys(dataset: Dataset, table: str, *columns: str) -> Iterator[tuple]:
+def _keys(dataset: Dataset, table: str, *columns: str) -> Iterator[tuple[Any, ...]]:
     for path in dataset.shards(table):
         with Shard(TABLES[table], path) as shard:
             read = shard.table(columns)
@@ -179,7 +180,7 @@ def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -
     return shares
 
 
-def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, dict]:
+def _spread(dataset: Dataset, count: int, among: Collection[str] | None) -> dict[str, dict[str, Any]]:
     """`count` rows of `samples`, spread evenly over the dataset, or over those `among` it."""
     ids = [sample_id for (sample_id,) in _keys(dataset, "samples", "sample_id")]
     places = [at for at, sample_id in enumerate(ids) if among is None or sample_id in among]

@@ -81,7 +81,8 @@ class YtDlpSite:
             )
         with self._downloader(address, {}) as downloader:
             info = downloader.extract_info(address, download=False)
-            return downloader.sanitize_info(info)
+            facts: dict[str, Any] = downloader.sanitize_info(info)
+            return facts
 
     def fetch(self, info: dict[str, Any], stem: Path) -> Path:
         """See `VideoSite.fetch`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
+
 MIN_OVERLAP = 0.3
 """Intersection over union below which two boxes are two people: a stride of 0.3 m between frames at 0.6 m of width."""
 MAX_GAP_FRAMES = 30
@@ -43,13 +45,13 @@ def linked_people(frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return person
 
 
-def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def overlaps(first: Floats, second: Floats) -> Floats:
     """(A, B) intersection over union of boxes (A, 4) and (B, 4) left, top, right, bottom; 0 where both are empty."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=-1)
     area = [np.clip(box[:, 2:] - box[:, :2], 0, None).prod(axis=-1) for box in (first, second)]
-    return shared / np.maximum(area[0][:, None] + area[1][None] - shared, 1e-12)
+    return np.asarray(shared / np.maximum(area[0][:, None] + area[1][None] - shared, 1e-12))
 
 
 def boxes_of_places(translation_m: np.ndarray, focal_px: np.ndarray | float) -> np.ndarray:

@@ -35,7 +35,7 @@ def from_romp(contents: Any, film: Film) -> Results:
     """
     frames = _frames(contents, film)
     if not any(isinstance(found, dict) for found in frames.values()):
-        raise KeyError(f"no frame is among {', '.join(map(repr, list(frames)[:5]))}")
+        raise KeyError(f"no frame is among {', '.join(map(repr, list(frames)[:5])) or 'no entries'}")
     focal = FOCAL_PX / IMAGE_PX * max(film.size())
     parts, is_tracked = [], True
     for name, number in zip(frames, frame_numbers(list(frames))):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.body.inert_pickle import dense_array
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import nearest_rotation, rotvec_from_rotation
 from schemas.conventions import JOINT_COUNT
 from schemas.errors import SourceError
@@ -129,7 +130,7 @@ def _as_rotations(matrices: np.ndarray) -> np.ndarray:
     return matrices
 
 
-def _rotvecs_of_quaternions(quaternions: np.ndarray) -> np.ndarray:
+def _rotvecs_of_quaternions(quaternions: Floats) -> Floats:
     """(N, 3) of (N, 4) w, x, y, z of any length. Raises SourceError where one is zero."""
     length = np.linalg.norm(quaternions, axis=-1, keepdims=True)
     if not (length > 0).all():
@@ -137,4 +138,4 @@ def _rotvecs_of_quaternions(quaternions: np.ndarray) -> np.ndarray:
     unit = quaternions / np.where(quaternions[:, :1] < 0, -length, length)
     sine = np.linalg.norm(unit[:, 1:], axis=-1, keepdims=True)
     angle = 2 * np.arctan2(sine, unit[:, :1])
-    return unit[:, 1:] * np.where(sine < 1e-12, 2.0, angle / np.maximum(sine, 1e-300))
+    return np.asarray(unit[:, 1:] * np.where(sine < 1e-12, 2.0, angle / np.maximum(sine, 1e-300)))

@@ -11,6 +11,7 @@ from pipeline.foreign.film import Film, Results
 from pipeline.foreign.linking import boxes_of_places, linked_people
 from pipeline.foreign.rotations import root_and_body
 from pipeline.foreign.rows import joined, natural, numbers, part, ten_betas, with_virtual_lens
+from pipeline.geometry.array_types import Floats
 
 FILES = ("smplx/*.npz", "meta/*.json", "*.npz", "*.json")
 _BODY = re.compile(r"([0-9]+)_([0-9]+)\.npz$")
@@ -63,9 +64,9 @@ def _one(found: Any, key: str) -> np.ndarray:
     return array[None] if array.ndim == 2 and array.shape[-1] == 3 else array.reshape(1, -1)
 
 
-def _box(meta: Any, place: np.ndarray, focal: np.ndarray) -> np.ndarray:
+def _box(meta: Any, place: Floats, focal: Floats) -> Floats:
     """(4,) left, top, right, bottom of a box [x, y, w, h]."""
     if "bbox" not in meta:
-        return boxes_of_places(place, focal)[0]
+        return np.asarray(boxes_of_places(place, focal)[0])
     left, top, width, height = numbers(meta["bbox"])[:4]
     return np.array([left, top, left + width, top + height])

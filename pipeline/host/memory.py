@@ -63,7 +63,8 @@ def _of_glibc(name: str, *arguments: type) -> Callable[..., int]:
     except (OSError, AttributeError, TypeError):
         return lambda *_: 0
     function.argtypes, function.restype = list(arguments), ctypes.c_int
-    return function
+    typed: Callable[..., int] = function
+    return typed
 
 
 def peak_mb() -> int:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from pipeline.body.model import BodyModel
+from pipeline.geometry.array_types import Bytes
 from pipeline.geometry.camera import Camera
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.records import Track
@@ -57,17 +58,17 @@ class OverlayPainter:
 
     def painted(
         self,
-        image: np.ndarray,
+        image: Bytes,
         people: list[tuple[TrackedPerson, int]],
         heading: str = "",
         *,
         with_labels: bool = True,
-    ) -> np.ndarray:
+    ) -> Bytes:
         """A copy of (H, W, 3) uint8 RGB, scaled, with every (person, position in their track) drawn on it."""
         height, width = image.shape[:2]
         hw = max(2, round(height * self._scale)), max(2, round(width * self._scale))
         interpolation = cv2.INTER_AREA if self._scale < 1 else cv2.INTER_CUBIC
-        picture = cv2.resize(image, (hw[1], hw[0]), interpolation=interpolation)
+        picture: Bytes = cv2.resize(image, (hw[1], hw[0]), interpolation=interpolation)
         for person, at in people:
             self._paint_mesh(picture, person, at, (height, width))
         for person, at in people:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,7 +83,7 @@ def write_gif(frames: Sequence[Panel], path: Path) -> None:
     first.save(path, save_all=True, append_images=rest, duration=BLINK_MS, loop=0)
 
 
-def _complete(frame: FrameScene, rasterizer: Rasterizer) -> dict:
+def _complete(frame: FrameScene, rasterizer: Rasterizer) -> dict[str, Any]:
     """A row of `samples` as far as pictures need it."""
     if frame.row is not None and "base_depth" in frame.row:
         return frame.row

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Floats
 from pipeline.inspection.rerun_recording import open_recording
 from pipeline.inspection.scene import FrameScene, Scene
 
@@ -55,11 +56,12 @@ def write_recording(scene: Scene, panels: list[tuple[str, np.ndarray]], path: Pa
         stream.disconnect()
 
 
-def baseline_colours(scene: Scene) -> np.ndarray:
+def baseline_colours(scene: Scene) -> Bytes:
     """(V, 3) uint8: |t| of every vertex of the target, 0 to SHOWN_BASELINE_M."""
     assert scene.field is not None
     share = np.linalg.norm(scene.field.translation, axis=-1) / SHOWN_BASELINE_M
-    return np.rint(255 * matplotlib.colormaps["cividis"](np.clip(share, 0, 1))[:, :3]).astype(np.uint8)
+    colours: Floats = matplotlib.colormaps["cividis"](np.clip(share, 0, 1))[:, :3]
+    return np.rint(255 * colours).astype(np.uint8)
 
 
 def spread_vertices(vertices: np.ndarray, spacing_m: float = ARROW_SPACING_M) -> np.ndarray:

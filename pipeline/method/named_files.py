@@ -6,13 +6,17 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from pipeline.body.body_file import read_body
 from pipeline.body.model import open_body_path
 from pipeline.config import Settings
 from schemas.errors import AssetError, SettingsError
 
 
 def check_named_files(settings: Settings) -> None:
-    """Raises SettingsError where a setting must name a file or folder and does not, or names none that is there."""
+    """Raises SettingsError where a setting must name a file or folder and does not, or names none that is there.
+
+    Bodies and lifters are read, too: a damaged one would fail every clip. Raises AssetError or SettingsError for them.
+    """
     tracking = settings.tracking
     named = {"body.file": settings.body.file} if settings.body.file else {}
     if tracking.tracker == "network":
@@ -27,6 +31,12 @@ def check_named_files(settings: Settings) -> None:
                 f"setting {setting!r} is {path!r}: no such file or folder.",
                 remedy=f"Give --set {setting}=PATH; what makes it: python -m pipeline settings {setting}",
             )
+    if settings.body.file:
+        read_body(Path(settings.body.file))
+    if tracking.lifter:
+        from pipeline.tracking.lifter import lifter_of
+
+        lifter_of(tracking.lifter)
 
 
 @lru_cache(maxsize=8)

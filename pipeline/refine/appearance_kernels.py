@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats, Integers, Reals, Singles
 from pipeline.geometry.compiling import inlined, kernel, subroutine
 from pipeline.refine.robust import ROBUST_SIGMAS
 
@@ -12,7 +13,10 @@ BLOCK = 512
 
 
 @kernel
-def blend_frames(shown, seen, neighbours, first, scale, mean, support):
+def blend_frames(
+    shown: Singles, seen: Singles, neighbours: Singles, first: int, scale: float, mean: Singles,
+    support: Singles,
+) -> None:  # fmt: skip
     """What the neighbours of frames t = first, first + 1, ... show at each point: weighted means of shown (T, R, Q).
 
         mean[t] = sum_s w_s shown_s / sum_s w_s,  w_s = neighbours_ts seen_s [1 + |V_t - V_s|^2 / (C scale^2)]^-2
@@ -50,19 +54,19 @@ def blend_frames(shown, seen, neighbours, first, scale, mean, support):
 
 
 @inlined
-def _add(total, part):
+def _add(total: Singles, part: Singles) -> None:
     for q in range(total.shape[0]):
         total[q] += part[q]
 
 
 @inlined
-def _add_product(total, weight, part):
+def _add_product(total: Singles, weight: Singles, part: Singles) -> None:
     for q in range(total.shape[0]):
         total[q] += weight[q] * part[q]
 
 
 @subroutine
-def _lower_where_different(here, there, scale, weight):
+def _lower_where_different(here: Singles, there: Singles, scale: float, weight: Singles) -> None:
     channels = here.shape[0] // 2
     for q in range(weight.shape[0]):
         square = np.float32(0.0)
@@ -74,9 +78,10 @@ def _lower_where_different(here, there, scale, weight):
 
 @kernel
 def compare_frame(
-    shown, mean, counted, node, node_weight, bias_prior, least_sigma, sample_weight,
-    bias, residual, weight, offset_square, offset_product,
-):  # fmt: skip
+    shown: Singles, mean: Singles, counted: Singles, node: Integers, node_weight: Floats, bias_prior: float,
+    least_sigma: float, sample_weight: float, bias: Floats, residual: Floats, weight: Floats,
+    offset_square: Floats, offset_product: Floats,
+) -> None:  # fmt: skip
     """How a frame differs from the mean of its neighbours, without what a slow bias explains.
 
     shown, mean (2 C, Q): values and slopes; counted (Q,): how much each point counts. bias (K, C) is the weighted mean
@@ -123,7 +128,7 @@ def compare_frame(
 
 
 @subroutine
-def median(values):
+def median(values: Reals) -> float:
     """The median; 0 of nothing. The values are put in another order."""
     count = values.shape[0]
     if count == 0:
@@ -131,14 +136,14 @@ def median(values):
     upper = _smallest(values, count // 2)
     if count % 2 == 1:
         return upper
-    lower = values[0]  # everything before the place of `upper` is no greater
+    lower: float = values[0]  # everything before the place of `upper` is no greater
     for k in range(1, count // 2):
         lower = max(lower, values[k])
     return 0.5 * (lower + upper)
 
 
 @subroutine
-def _smallest(values, place):
+def _smallest(values: Reals, place: int) -> float:
     """The value that would stand at a place if values were sorted (Hoare's selection, median of three)."""
     low, high = 0, values.shape[0] - 1
     while low < high:
@@ -160,4 +165,5 @@ def _smallest(values, place):
             low = i
         else:
             break
-    return values[place]
+    found: float = values[place]
+    return found

@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats, Indices, Integers, Singles
 from pipeline.geometry.compiling import inlined, kernel
 
 
 @kernel
-def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
+def fill_depth_directions(
+    px: Floats, depth: Floats, motion: Floats, lens: Floats, reference_lens: Floats, along: Floats,
+) -> None:  # fmt: skip
     """(n, 2) pixels per metre: how the reference's pixel moves when the target pixel's depth grows, the motion held.
 
     px (n, 2), depth (n,) metres, motion (n, 6) rotation vector and displacement, lenses [f_x, f_y, c_x, c_y]. With the
@@ -38,7 +41,9 @@ def fill_depth_directions(px, depth, motion, lens, reference_lens, along):
 
 
 @kernel
-def turn_back(centre, width, pixel, warp, along, turned):
+def turn_back(
+    centre: Integers, width: int, pixel: Indices, warp: Singles, along: Floats, turned: Floats,
+) -> None:  # fmt: skip
     """Directions along (n, 2) in the reference's pixels as those (n, 2) of the target's: J^-1 along.
 
     J is the derivative, over two pixels each way, of the warp (m, 2) of pixels (m,) row * width + column, which
@@ -67,7 +72,7 @@ def turn_back(centre, width, pixel, warp, along, turned):
 
 
 @inlined
-def _place(pixel, wanted):
+def _place(pixel: Indices, wanted: int) -> int | np.integer:
     """Where a pixel stands in a list of increasing ones; -1 where it does not."""
     at = np.searchsorted(pixel, wanted)
     return at if at < pixel.shape[0] and pixel[at] == wanted else -1

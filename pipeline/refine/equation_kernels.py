@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Floats, Integers, Singles
 from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.point_kernels import tone_and_slopes
 
@@ -24,20 +25,10 @@ TWIST = 6
 
 @kernel
 def add_twist_equations(
-    rest,
-    joint,
-    joint_weight,
-    rotation,
-    offset,
-    origin,
-    picture,
-    tone,
-    lens,
-    weight,
-    residual,
-    hessian,
-    gradient,
-):
+    rest: Floats, joint: Integers, joint_weight: Floats, rotation: Floats, offset: Floats, origin: Floats,
+    picture: Bytes, tone: Singles, lens: Floats, weight: Floats, residual: Floats, hessian: Floats,
+    gradient: Floats,
+) -> None:  # fmt: skip
     """Adds sum w J^T J (24, 24, 6, 6) and sum w J^T r (24, 6) of a frame's values by the twists of its joints.
 
     Points at rest (Q, 3) with joints (Q, I) heaviest first; picture, tone, lens as for `show_points`; weight (C, Q),
@@ -93,14 +84,14 @@ def add_twist_equations(
 
 
 @inlined
-def _fill_row(row, w, x, y, z, gx, gy, gz):
+def _fill_row(row: Floats, w: float, x: float, y: float, z: float, gx: float, gy: float, gz: float) -> None:
     """w [x cross g, g]: how g . (the point x) changes with the twist of a joint that has a share of w in it."""
     row[0], row[1], row[2] = w * (y * gz - z * gy), w * (z * gx - x * gz), w * (x * gy - y * gx)
     row[3], row[4], row[5] = w * gx, w * gy, w * gz
 
 
 @inlined
-def _add_block(block, one, other):
+def _add_block(block: Floats, one: Floats, other: Floats) -> None:
     for m in range(6):
         a, b = one[0, m], one[1, m]
         for n in range(6):
@@ -108,7 +99,10 @@ def _add_block(block, one, other):
 
 
 @kernel
-def carry_up(twist_hessian, twist_gradient, parents, rotation, position, origin, hessian, gradient):
+def carry_up(
+    twist_hessian: Floats, twist_gradient: Floats, parents: Integers, rotation: Floats, position: Floats,
+    origin: Floats, hessian: Floats, gradient: Floats,
+) -> None:  # fmt: skip
     """From equations by twists (as `add_twist_equations` leaves them) to those by the 75 corrections, overwritten.
 
     A turn w of joint j in its own axes G_j, about its position p_j, gives every joint at or below it the twist

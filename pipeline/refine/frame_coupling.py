@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from pipeline.geometry.array_types import Reals
+from pipeline.geometry.array_types import Floats, Reals, Singles
 from pipeline.geometry.compiling import kernel
 
 MAX_RELAXATION, STABLE_RELAXATION = 1.5, 1.6
@@ -45,7 +45,7 @@ def relaxation(neighbours: np.ndarray) -> float:
     return round(min(MAX_RELAXATION, STABLE_RELAXATION / (1.0 - min(least, 0.0))), 2)
 
 
-def drift_mean(pts_s: np.ndarray, neighbours: np.ndarray, window_s: float) -> np.ndarray:
+def drift_mean(pts_s: Floats, neighbours: Singles, window_s: float) -> Floats:
     """(T, T) rows that take each frame's mean over a raised cosine of half-width `window_s`; over the track for inf.
 
     Frames without neighbours (T, T) are in no mean and have none: nothing moves them.
@@ -56,7 +56,8 @@ def drift_mean(pts_s: np.ndarray, neighbours: np.ndarray, window_s: float) -> np
         weight = np.where(lag < window_s, 0.5 + 0.5 * np.cos(np.pi * lag / window_s), 0.0)
     counted = neighbours.sum(axis=1) > 0
     weight *= counted[:, None] & counted[None, :]
-    return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    total: Floats = weight.sum(axis=1, keepdims=True)
+    return weight / np.maximum(total, 1e-12)
 
 
 def smooth_step(
@@ -88,7 +89,7 @@ def smooth_step(
     band[..., size] += coupling[1][:, None] * precision
     band[..., 0] += coupling[2][:, None] * precision
     right = (gradient + precision * pull).astype(np.float32).reshape(-1)
-    step = solveh_banded(band.reshape(frames * size, -1).T, right, overwrite_ab=True)
+    step: Singles = solveh_banded(band.reshape(frames * size, -1).T, right, overwrite_ab=True)
     return step.reshape(frames, size).astype(np.float64)
 
 
@@ -103,7 +104,7 @@ def fill_band(hessian: Reals, band: Reals) -> None:
                 band[at, column, 2 * size + row - column] = hessian[at, column, row]
 
 
-def limited(vectors: np.ndarray, longest: float) -> np.ndarray:
+def limited(vectors: Floats, longest: float) -> Floats:
     """Vectors (..., 3), those longer than `longest` shortened to it."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    length: Floats = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors * np.minimum(1.0, longest / np.maximum(length, 1e-12))

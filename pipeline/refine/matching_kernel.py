@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats, Integers, Shorts
 from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 
@@ -25,7 +26,7 @@ PLACED, BEYOND_ACROSS, BEYOND_ALONG, UNPLACED = range(4)
 
 
 @inlined
-def _copy_rows(layer, row, column, width, wide, rows):
+def _copy_rows(layer: Shorts, row: int, column: int, width: int, wide: int, rows: Shorts) -> None:
     """Parts of a layer's rows from (row, column) on, `width` pixels each, at every `wide`th place of `rows`."""
     for r in range(rows.shape[0] // wide):
         source, copy = layer[row + r, column : column + width], rows[r * wide : r * wide + width]
@@ -34,7 +35,7 @@ def _copy_rows(layer, row, column, width, wide, rows):
 
 
 @inlined
-def _sums(target, seen, valid):
+def _sums(target: Shorts, seen: Shorts, valid: Shorts) -> tuple[np.int32, np.int32, np.int32]:
     """How many pixels (-1 in `seen` and `valid`, 0 elsewhere) count, and the sums of their targets and squares."""
     zero = np.int32(0)
     count, st, stt = zero, zero, zero
@@ -47,7 +48,9 @@ def _sums(target, seen, valid):
 
 
 @inlined
-def _correlation(target, seen, warped, valid, own):
+def _correlation(
+    target: Shorts, seen: Shorts, warped: Shorts, valid: Shorts, own: tuple[np.int32, np.int32, np.int32]
+) -> float:
     """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both: -1 in
     `seen` and `valid`, all bits, 0 elsewhere.
 
@@ -74,7 +77,7 @@ def _correlation(target, seen, warped, valid, own):
 
 
 @kernel
-def fill_textures(layers, centre, radius, texture):
+def fill_textures(layers: Shorts, centre: Integers, radius: int, texture: Floats) -> None:
     """What the target shows around every centre (n, 2) = (row, column), at least radius + 1 inside: texture (n, 5).
 
     Share of the patch's pixels that are valid, variance of their greys in [0, 1], and the mean outer product (xx, yy,
@@ -109,7 +112,10 @@ def fill_textures(layers, centre, radius, texture):
 
 
 @inlined
-def _fill_scores(layers, row, column, direction, reach, across, patches, scores):
+def _fill_scores(
+    layers: Shorts, row: int, column: int, direction: Floats, reach: float, across: float,
+    patches: tuple[Shorts, Shorts, Shorts, Shorts], scores: Floats,
+) -> None:  # fmt: skip
     """Correlations of a patch with all that lie within +-reach along a direction (right, down) and +-across beside it.
 
     scores (side, side) by (down, right) from the middle, OUTSIDE elsewhere. `patches`: room for rows of pixels.
@@ -142,7 +148,10 @@ def _fill_scores(layers, row, column, direction, reach, across, patches, scores)
 
 
 @kernel
-def match_patches(layers, centre, direction, reach, across, radius, shift, score, outcome):
+def match_patches(
+    layers: Shorts, centre: Integers, direction: Floats, reach: Floats, across: float, radius: int,
+    shift: Floats, score: Floats, outcome: Integers,
+) -> None:  # fmt: skip
     """For every centre (n, 2) = (row, column) the best shift in a window along a direction, and what it is worth.
 
     layers (3, H, W) int16 of `fill_comparison`; direction (n, 2) unit vectors (right, down); the window of a patch
@@ -193,7 +202,7 @@ def match_patches(layers, centre, direction, reach, across, radius, shift, score
 
 
 @inlined
-def _outcome_at(scores, top, left, direction, across):
+def _outcome_at(scores: Floats, top: int, left: int, direction: Floats, across: float) -> int:
     """PLACED where a score's eight neighbours are known; else why not."""
     found = PLACED if scores[top, left] > -1.0 else UNPLACED
     if found == UNPLACED:
@@ -210,7 +219,7 @@ def _outcome_at(scores, top, left, direction, across):
 
 
 @inlined
-def _refine(around, direction, shift):
+def _refine(around: Floats, direction: Floats, shift: Floats) -> bool:
     """Moves a shift (right, down) to the peak of the quadratic through nine scores, by a pixel at most; across the
     direction alone where it is a ridge along it. Whether it is either."""
     gx, gy = 0.5 * (around[1, 2] - around[1, 0]), 0.5 * (around[2, 1] - around[0, 1])

@@ -9,7 +9,9 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.geometry.array_types import Flags, Floats, Indices, Integers, Shorts, Singles
 from pipeline.geometry.compiling import inlined, kernel
 from pipeline.geometry.pixels import real_of_half
 from pipeline.refine.comparison_kernel import VALID
@@ -46,7 +48,11 @@ def most_patches(height: int, width: int) -> int:
 
 
 @kernel
-def fill_patches(layers, origin, pixel, motion, warp, depth, lenses, centre, tells, is_found, across, along):
+def fill_patches(
+    layers: Shorts, origin: tuple[int, int], pixel: Indices, motion: NDArray[np.uint16], warp: Singles,
+    depth: Floats, lenses: Floats, centre: Integers, tells: Flags, is_found: Flags, across: Floats,
+    along: Floats,
+) -> int:  # fmt: skip
     """Returns n, how many patches lie on the common surface, and fills the first n rows of what describes them; 0 where
     they are fewer than MIN_PATCHES.
 
@@ -103,7 +109,7 @@ def fill_patches(layers, origin, pixel, motion, warp, depth, lenses, centre, tel
 
 
 @kernel
-def summary(tells, is_found, across, along):
+def summary(tells: Flags, is_found: Flags, across: Floats, along: Floats) -> tuple[int, int, float, float]:
     """How many of n patches tell across, how many are found, and the medians of |across| and |along| of those: NaN of
     fewer than MIN_PATCHES numbers."""
     telling, found, known = 0, 0, 0
@@ -120,14 +126,14 @@ def summary(tells, is_found, across, along):
 
 
 @inlined
-def _median(values):
+def _median(values: Floats) -> float:
     count = values.shape[0]
     values.sort()
     return 0.5 * (values[(count - 1) // 2] + values[count // 2]) if count >= MIN_PATCHES else np.nan
 
 
 @inlined
-def _fill_centres(valid, origin, hw, centre):
+def _fill_centres(valid: Shorts, origin: tuple[int, int], hw: tuple[int, int], centre: Integers) -> int:
     """Rows and columns of the valid pixels of a grid, as far from the border as a search may reach; how many."""
     margin: Any = PATCH_RADIUS_PX + LONGEST + 1
     count, (top, left) = 0, origin
@@ -141,7 +147,10 @@ def _fill_centres(valid, origin, hw, centre):
 
 
 @inlined
-def _fill_directions(centre, pixel, motion, warp, depth, lenses, along):
+def _fill_directions(
+    centre: Integers, pixel: Indices, motion: NDArray[np.uint16], warp: Singles, depth: Floats,
+    lenses: Floats, along: Floats,
+) -> None:  # fmt: skip
     """(n, 2) target pixels per metre in which a match moves when the depth of centres (row, column) grows."""
     count = centre.shape[0]
     px, z, moved, straight = np.empty((count, 2)), np.empty(count), np.empty((count, 6)), np.empty((count, 2))
@@ -156,7 +165,7 @@ def _fill_directions(centre, pixel, motion, warp, depth, lenses, along):
 
 
 @inlined
-def _telling(texture, x, y):
+def _telling(texture: Floats, x: float, y: float) -> tuple[bool, bool]:
     """Whether a patch fixes a place across a direction (x, y), and along it, by its texture (5,)."""
     xx, yy, xy = texture[2], texture[3], texture[4]
     aa = x * xx * x + x * xy * y + y * xy * x + y * yy * y

@@ -9,12 +9,15 @@ import math
 
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Floats, Integers, Singles
 from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.static_lighting_kernels import COEFFICIENTS, fill_basis
 
 
 @inlined
-def _placed(rest, normal, joint, weight, rotation, offset, q):
+def _placed(
+    rest: Floats, normal: Floats, joint: Integers, weight: Floats, rotation: Floats, offset: Floats, q: int,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
     """Point q with its normal: x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m."""
     x, y, z, nx, ny, nz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(joint.shape[1]):
@@ -35,7 +38,10 @@ def _placed(rest, normal, joint, weight, rotation, offset, q):
 
 
 @kernel
-def place_points(rest, normal, joint, weight, rotation, offset, point, posed_normal):
+def place_points(
+    rest: Floats, normal: Floats, joint: Integers, weight: Floats, rotation: Floats, offset: Floats,
+    point: Floats, posed_normal: Floats,
+) -> None:  # fmt: skip
     """x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m for points v (Q, 3) and normals m (Q, 3) at rest."""
     for q in range(rest.shape[0]):
         x, y, z, nx, ny, nz = _placed(rest, normal, joint, weight, rotation, offset, q)
@@ -44,7 +50,9 @@ def place_points(rest, normal, joint, weight, rotation, offset, point, posed_nor
 
 
 @kernel
-def place_vertices(rest, joint, weight, rotation, offset, placed):
+def place_vertices(
+    rest: Floats, joint: Integers, weight: Floats, rotation: Floats, offset: Floats, placed: Floats,
+) -> None:  # fmt: skip
     """x = sum_k W_k (G_k v + o_k) for vertices v (V, 3) at rest, whose joints (V, I) come heaviest first."""
     for q in range(rest.shape[0]):
         a, b, c = rest[q, 0], rest[q, 1], rest[q, 2]
@@ -62,9 +70,10 @@ def place_vertices(rest, joint, weight, rotation, offset, placed):
 
 @kernel
 def see_points(
-    rest, normal, joint, joint_weight, rotation, offset, lens, inverse_depth, person, tolerance, margin, least_cosine,
-    seen,
-):  # fmt: skip
+    rest: Floats, normal: Floats, joint: Integers, joint_weight: Floats, rotation: Floats, offset: Floats,
+    lens: Floats, inverse_depth: Floats, person: Bytes, tolerance: float, margin: int, least_cosine: float,
+    seen: Singles,
+) -> None:  # fmt: skip
     """How well a camera sees points: 0 hidden, else up to 1 for a surface that faces it.
 
     Points and normals at rest (Q, 3), placed by their joints as by `place_points`. The weight rises linearly with the
@@ -103,7 +112,9 @@ def see_points(
 
 
 @inlined
-def tone_and_slopes(picture, tone, column, row, s, t, channel):
+def tone_and_slopes(
+    picture: Bytes, tone: Singles, column: int, row: int, s: float, t: float, channel: int,
+) -> tuple[float, float, float]:  # fmt: skip
     """tone[picture] (H, W, C) between the pixels (row, column) and (row + 1, column + 1), and its slopes per pixel.
 
     s and t are the shares of the right and the lower one; slopes are central differences over one pixel each way. The
@@ -127,9 +138,10 @@ def tone_and_slopes(picture, tone, column, row, s, t, channel):
 
 @kernel
 def show_points(
-    rest, normal, joint, joint_weight, rotation, offset, picture, tone, lens, node, node_weight, bias, lighting,
-    weight, value, normal_slope,
-):  # fmt: skip
+    rest: Floats, normal: Floats, joint: Integers, joint_weight: Floats, rotation: Floats, offset: Floats,
+    picture: Bytes, tone: Singles, lens: Floats, node: Integers, node_weight: Floats, bias: Singles,
+    lighting: Floats, weight: Singles, value: Singles, normal_slope: Singles,
+) -> None:  # fmt: skip
     """What a frame's points show: values (C, Q) of tone[picture] less bias and lighting, and their slopes (C, Q).
 
     Points and normals at rest (Q, 3), placed by their joints as by `place_points`; picture (H, W, C) uint8, tone

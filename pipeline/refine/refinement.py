@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
+from pipeline.geometry.array_types import Flags, Floats
 from pipeline.geometry.camera import (
     Camera,
     translation_from_weak_perspective,
@@ -97,7 +98,7 @@ def refined_vectors(
     return refined
 
 
-def window_weights(pts_s: np.ndarray, window_s: float) -> np.ndarray:
+def window_weights(pts_s: Floats, window_s: float) -> Floats:
     """(T, T) raised cosines of the time between frames, 1 at 0 and 0 from `window_s` on; 0 on the diagonal."""
     lag = np.abs(pts_s[:, None] - pts_s[None, :])
     weights = np.where(lag < window_s, 0.5 + 0.5 * np.cos(np.pi * lag / window_s), 0.0)
@@ -105,10 +106,10 @@ def window_weights(pts_s: np.ndarray, window_s: float) -> np.ndarray:
     return weights
 
 
-def pair_weights(pts_s: np.ndarray, gaps_s: Sequence[float]) -> np.ndarray:
+def pair_weights(pts_s: Floats, gaps_s: Sequence[float]) -> Floats:
     """(T, T) 1 for frames that lie a candidate gap apart, to within half a frame; a sparse graph of pairs."""
     period_s = float(np.median(np.diff(pts_s))) if len(pts_s) > 1 else 0.0
     lag = np.abs(pts_s[:, None] - pts_s[None, :])
-    near = np.abs(lag[..., None] - np.asarray(gaps_s)).min(axis=-1) <= period_s / 2 + 1e-9
+    near: Flags = np.abs(lag[..., None] - np.asarray(gaps_s, np.float64)).min(axis=-1) <= period_s / 2 + 1e-9
     np.fill_diagonal(near, False)
     return near.astype(np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
 from pipeline.refine.surface_points import SurfacePoints
 
 LARGEST_OFFSET_M = (-0.03, 0.08)
@@ -17,7 +18,7 @@ class OffsetSystem:
         self.square, self.product = np.zeros(len(points.face)), np.zeros(len(points.face))
         """(Q,) sums over frames and channels of w s^2 and w s r: weights, slopes by the offset, residuals."""
 
-    def solved(self, offset_m: np.ndarray, sigma_m: float, damping: float) -> np.ndarray:
+    def solved(self, offset_m: Floats, sigma_m: float, damping: float) -> Floats:
         """The offset (K,) after one step, held near zero by sigma_m; `damping` is a share of the diagonal."""
         hessian = self._hessian()
         gradient = np.bincount(
@@ -28,20 +29,21 @@ class OffsetSystem:
         diagonal = np.arange(len(hessian))
         hessian[diagonal, diagonal] = (1.0 + damping) * hessian[diagonal, diagonal] + sigma_m**-2.0
         step = -np.linalg.solve(hessian, gradient + offset_m / sigma_m**2)
-        return np.clip(offset_m + step, *LARGEST_OFFSET_M)
+        nearest, farthest = LARGEST_OFFSET_M
+        return np.clip(offset_m + step, nearest, farthest)
 
-    def uncertainty_m(self, sigma_m: float) -> np.ndarray:
+    def uncertainty_m(self, sigma_m: float) -> Floats:
         """(K,) standard deviation of the offset at the nodes, given all else: sigma_m where no picture says anything.
 
         sqrt diag (H + 1 / sigma^2)^-1 with the weights that the pictures have in the alignment, so that it is a matter
         of trust, not of noise alone.
         """
         hessian = self._hessian() + np.eye(self._points.node_count) * sigma_m**-2.0
-        return np.sqrt(np.diag(np.linalg.inv(hessian)))
+        return np.asarray(np.sqrt(np.diag(np.linalg.inv(hessian))))
 
-    def _hessian(self) -> np.ndarray:
+    def _hessian(self) -> Floats:
         """(K, K) without the prior."""
         node, share, count = self._points.node, self._points.node_weight, self._points.node_count
         pair = (node[:, :, None] * count + node[:, None, :]).ravel()
         shares = (self.square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
-        return np.bincount(pair, shares, count * count).reshape(count, count)
+        return np.asarray(np.bincount(pair, shares, count * count), np.float64).reshape(count, count)

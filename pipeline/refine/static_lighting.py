@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.body.skinning import JointTransforms
+from pipeline.geometry.array_types import Singles
 from pipeline.refine.point_kernels import place_points
 from pipeline.refine.static_lighting_kernels import COEFFICIENTS, add_lighting_equations, facing_basis
 from pipeline.refine.surface_points import RestSurface
@@ -81,7 +82,7 @@ def fitted_lighting(
     return lighting
 
 
-def _apart(values: np.ndarray, weight: np.ndarray, seen: np.ndarray, support: np.ndarray) -> np.ndarray:
+def _apart(values: Singles, weight: Singles, seen: Singles, support: Singles) -> Singles:
     """(T, P, K) values less the weighted mean of the frames around that see the point."""
     total = weight @ (seen[..., None] * values).reshape(len(values), -1)
     mean = total.reshape(values.shape)

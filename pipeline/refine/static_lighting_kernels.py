@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.geometry.array_types import Reals
+from pipeline.geometry.array_types import Floats, Reals, Singles
 from pipeline.geometry.compiling import inlined, kernel
 from pipeline.refine.appearance_kernels import median
 from pipeline.refine.robust import ROBUST_SIGMAS
@@ -13,7 +13,7 @@ COEFFICIENTS = 8
 
 
 @inlined
-def fill_basis(x, y, z, basis):
+def fill_basis(x: float, y: float, z: float, basis: Reals) -> None:
     """Y (8,) of a normal of any length."""
     length = max(math.sqrt(x * x + y * y + z * z), 1e-12)
     x, y, z = x / length, y / length, z / length
@@ -23,7 +23,7 @@ def fill_basis(x, y, z, basis):
 
 
 @kernel
-def facing_basis(normal, basis):
+def facing_basis(normal: Floats, basis: Singles) -> None:
     """Fills Y (Q, 8) of normals (Q, 3) of any length, in the camera's axes."""
     for q in range(normal.shape[0]):
         fill_basis(normal[q, 0], normal[q, 1], normal[q, 2], basis[q])

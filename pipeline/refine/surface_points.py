@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.body.skinning import JointTransforms
+from pipeline.geometry.array_types import Floats
 from pipeline.refine.point_kernels import place_points
 from pipeline.rendering.base_mesh import outward_normals
 
@@ -54,9 +55,9 @@ class RestSurface:
     """The points on one person's rest shape."""
 
     points: SurfacePoints
-    rest: np.ndarray
+    rest: Floats
     """(Q, 3) metres, on the skin."""
-    normal: np.ndarray
+    normal: Floats
     """(Q, 3) outward, of length one."""
 
     @classmethod
@@ -87,7 +88,7 @@ class RestSurface:
             of_few, np.ascontiguousarray(self.rest[few]), np.ascontiguousarray(self.normal[few])
         )
 
-    def dressed(self, offset_m: np.ndarray) -> np.ndarray:
+    def dressed(self, offset_m: Floats) -> Floats:
         """(Q, 3) points moved along their normals by an offset given at the nodes, (K,) metres."""
         offset_m = (self.points.node_weight * offset_m[self.points.node]).sum(axis=1)
         return self.rest + offset_m[:, None] * self.normal

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.body.skinning import JointTransforms, chain_joints
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.refine.equation_kernels import TRANSLATION
 from pipeline.refine.frame_coupling import limited
@@ -27,9 +28,9 @@ class TrackMesh:
         self._rest, self._posedirs = body.template + body.shapedirs @ betas, body.posedirs
         self._joint, self._weight = heaviest_first(body.weights)
 
-    def vertices(self, bodies: TrackBodies, placed: JointTransforms, at: int) -> np.ndarray:
+    def vertices(self, bodies: TrackBodies, placed: JointTransforms, at: int) -> Floats:
         """(V, 3) metres, of one frame; `placed` is where the bodies' joints are."""
-        rest = self._rest
+        rest: Floats = self._rest
         if self._posedirs is not None:
             rest = rest + self._posedirs @ (bodies.rotation[at, 1:] - np.eye(3)).ravel()
         vertices = np.empty_like(rest)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats, Indices
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.compiling import kernel
 from pipeline.geometry.mesh import checked_faces, checked_vertices
@@ -49,7 +50,10 @@ class CompiledRasterizer:
 
 
 @kernel
-def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
+def _draw(
+    vertices: Floats, faces: Indices, lens: Floats, near: float, skip_away: bool, face_id: Indices,
+    inverse_depth: Floats,
+) -> None:  # fmt: skip
     """Fills face_id (H, W); inverse_depth (H, W) must come in as zeros. Faces that look away may be skipped.
 
     Pixel coordinates here are shifted by half a pixel, so that centres are integers. Half of a body's faces cover no
@@ -107,7 +111,10 @@ def _draw(vertices, faces, lens, near, skip_away, face_id, inverse_depth):
 
 
 @kernel
-def _draw_cut(vertices, faces, face, lens, near, face_id, inverse_depth):
+def _draw_cut(
+    vertices: Floats, faces: Indices, face: int, lens: Floats, near: float, face_id: Indices,
+    inverse_depth: Floats,
+) -> None:  # fmt: skip
     """A triangle that crosses the near plane, by homogeneous edge functions (Olano and Greer 1997): no clipping.
 
     Only the rectangle of pixels to visit comes from the polygon cut at the near plane.

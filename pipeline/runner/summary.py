@@ -174,7 +174,8 @@ def print_run(summary: RunSummary, root: str) -> None:
                 file=sys.stderr,
             )
             break
-        print(shown(f"failed: {row['uri']}: {row['message']} {row['remedy']}"), file=sys.stderr)
+        about = "" if row["message"].startswith(row["uri"]) else f"{row['uri']}: "
+        print(shown(f"failed: {about}{row['message']} {row['remedy']}"), file=sys.stderr)
 
 
 def _stage_table(summary: RunSummary) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Floats, Indices, Reals, Singles
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.raster import Raster
 from pipeline.rendering.base_mesh import outward_normals
@@ -51,13 +52,13 @@ class Film:
         right, bottom = np.clip(np.ceil(px.max(axis=0)), 0, [width, height]).astype(int)
         return slice(top, bottom), slice(left, right)
 
-    def _lit(self, raster: Raster, vertices: np.ndarray, time_s: float) -> np.ndarray:
+    def _lit(self, raster: Raster, vertices: Singles, time_s: float) -> Singles:
         """(n, 3) light of body pixels: ambient from above, Lambert, and a little shine (Blinn and Phong)."""
         mesh = self._actor.mesh
-        corners, weight = mesh.faces[raster.face_id[raster.mask]], raster.barycentric[raster.mask]
-        weight = weight.astype(np.float32)  # light needs no more; geometry is done
+        corners = mesh.faces[raster.face_id[raster.mask]]
+        weight = raster.barycentric[raster.mask].astype(np.float32)  # light needs no more; geometry is done
         carried = np.concatenate([outward_normals(vertices, mesh.faces), vertices, mesh.rest], axis=1)
-        blended = _blend(carried, corners, weight)  # one gather for all three
+        blended: Reals = _blend(carried, corners, weight)  # one gather for all three
         normal, point, rest = blended[:, :3], blended[:, 3:6], blended[:, 6:]
         normal = normal / np.maximum(_length(normal), 1e-9)
         albedo, shine = self._material(corners, weight, rest)
@@ -74,7 +75,7 @@ class Film:
             half /= _length(half)
             glint = shine * np.maximum(np.einsum("nc,nc->n", normal, half), 0) ** 24 * (facing > 0)
             light = light + lamp.colour.astype(np.float32) * (albedo * facing[:, None] + glint[:, None])
-        return light
+        return np.asarray(light)
 
     def _material(
         self, corners: np.ndarray, weight: np.ndarray, rest: np.ndarray
@@ -93,7 +94,7 @@ class Film:
                 colour[own], shine[own] = fabric.colours(rest[own]), fabric.shine
         return colour, shine
 
-    def _unshaded(self, point: np.ndarray, vertices: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    def _unshaded(self, point: Singles, vertices: Singles, towards: Singles) -> Singles:
         """(n,) 1 where the lamp sees the point, 0 in shadow, by a depth picture taken from the lamp."""
         eye, lamp_from_cam = _lamp_view(vertices, towards)
         seen = (vertices - eye) @ lamp_from_cam.T
@@ -105,27 +106,27 @@ class Film:
         there = (point - eye) @ lamp_from_cam.T
         column, row = np.clip(np.floor(camera.px_from_cam(there)).astype(int), 0, SHADOW_PX - 1).T
         front = depth[row, column]
-        return ((front == 0) | (there[:, 2] <= front + SHADOW_BIAS_M)).astype(np.float32)
+        return np.asarray(((front == 0) | (there[:, 2] <= front + SHADOW_BIAS_M)).astype(np.float32))
 
 
-def developed(light: np.ndarray, rng: np.random.Generator, noise: float) -> np.ndarray:
+def developed(light: Reals, rng: np.random.Generator, noise: float) -> Bytes:
     """(H, W, 3) uint8 sRGB-like picture of linear light: gamma, then the sensor's noise."""
     light = np.clip(light.astype(np.float32), 0, 1)  # single precision: a power costs a third
     picture = light ** np.float32(1 / GAMMA) + np.float32(noise) * rng.standard_normal(
         light.shape, np.float32
     )
-    return np.clip(np.rint(255 * picture), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(255 * picture), 0, 255).astype(np.uint8))
 
 
-def _blend(values: np.ndarray, corners: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _blend(values: Floats, corners: Indices, weight: Singles) -> Singles:
     """(n, C) sum over a face's corners k of weight (n, k) times values (V, C)."""
-    values = values.astype(weight.dtype)
-    return sum(weight[:, k, None] * values[corners[:, k]] for k in range(3))
+    single = values.astype(np.float32)
+    return np.asarray(sum(weight[:, k, None] * single[corners[:, k]] for k in range(3)))
 
 
-def _length(vectors: np.ndarray) -> np.ndarray:
+def _length(vectors: Reals) -> Reals:
     """(n, 1) of (n, 3); einsum, because numpy's norm over a short last axis is slow."""
-    return np.sqrt(np.einsum("nc,nc->n", vectors, vectors))[:, None]
+    return np.asarray(np.sqrt(np.einsum("nc,nc->n", vectors, vectors))[:, None])
 
 
 def _part(camera: Camera, window: tuple[slice, slice], finer: int) -> Camera:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pipeline.geometry.array_types import Floats
 from schemas.conventions import JOINT_COUNT
 
 LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE, LEFT_ANKLE, RIGHT_ANKLE = 1, 2, 4, 5, 7, 8
@@ -80,9 +81,11 @@ class _Noise:
         self._rate = 2 * np.pi * rng.uniform(*rate_hz, (3, *shape))
         self._phase = rng.uniform(0, 2 * np.pi, (3, *shape))
 
-    def __call__(self, times_s: np.ndarray) -> np.ndarray:
+    def __call__(self, times_s: Floats) -> Floats:
         times = times_s.reshape(-1, *([1] * (self._rate.ndim - 1)))
-        return sum(np.sin(rate * times + phase) for rate, phase in zip(self._rate, self._phase)) / 1.3
+        return np.asarray(
+            sum(np.sin(rate * times + phase) for rate, phase in zip(self._rate, self._phase)) / 1.3
+        )
 
 
 def _about(axis: tuple[float, float, float], angle: np.ndarray) -> Rotation:

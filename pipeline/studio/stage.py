@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from pipeline.geometry.array_types import Floats, Singles
 from pipeline.geometry.camera import Camera
 from pipeline.studio.settings import StudioSettings
 from schemas.errors import SourceError
@@ -76,7 +77,7 @@ class Stage:
         shake = self._shake(time_s)
         return shake if self._tilt is None else shake @ self._tilt
 
-    def cam_from_stage(self, points: np.ndarray, time_s: float) -> np.ndarray:
+    def cam_from_stage(self, points: Floats, time_s: float) -> Floats:
         """Points (..., 3) of the stage before the camera at a time: S (T (p - m) + m).
 
         S is the shake and T the tilt, about the middle m of a person in the middle of the set, who stays in view.
@@ -85,17 +86,17 @@ class Stage:
             points = (points - self._middle_m) @ self._tilt.T + self._middle_m
         return points @ self._shake(time_s).T
 
-    def _shake(self, time_s: float) -> np.ndarray:
+    def _shake(self, time_s: float) -> Floats:
         """(3, 3) how a hand-held camera is turned at a time; the identity on a tripod."""
         if not self._is_hand_held:
             return np.eye(3)
         waves = np.sin(self._shake_rate * time_s + self._shake_phase).mean(axis=0)
-        return Rotation.from_rotvec(np.radians(self._settings.shake_deg) * waves).as_matrix()
+        return np.asarray(Rotation.from_rotvec(np.radians(self._settings.shake_deg) * waves).as_matrix())
 
-    def gain(self, time_s: float) -> np.ndarray:
+    def gain(self, time_s: float) -> Floats:
         """(3,) exposure times white balance at a time."""
         waves = self._settings.drift * np.sin(self._drift_rate * time_s + self._drift_phase)
-        return (1 + waves[0]) * (1 + 0.5 * waves[1:])
+        return np.asarray((1 + waves[0]) * (1 + 0.5 * waves[1:]))
 
     def backdrop(self, time_s: float) -> np.ndarray:
         """(H, W, 3) float32 linear colours of a background at infinity, which moves as the camera is shaken."""
@@ -103,7 +104,7 @@ class Stage:
             self._still = self._turned_backdrop(time_s)
         return self._still
 
-    def _turned_backdrop(self, time_s: float) -> np.ndarray:
+    def _turned_backdrop(self, time_s: float) -> Singles:
         camera = self.camera
         height, width = self._backdrop.shape[:2]
         v, u = np.mgrid[: camera.hw[0], : camera.hw[1]] + 0.5
@@ -112,26 +113,27 @@ class Stage:
         x = camera.K[0, 0] * ray[..., 0] / ray[..., 2] + width / 2
         y = camera.K[1, 1] * ray[..., 1] / ray[..., 2] + height / 2
         maps = ((x - 0.5).astype(np.float32), (y - 0.5).astype(np.float32))
-        return cv2.remap(self._backdrop, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return np.asarray(cv2.remap(self._backdrop, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
 
 
-def _tilt(settings: StudioSettings, rng: np.random.Generator) -> np.ndarray | None:
+def _tilt(settings: StudioSettings, rng: np.random.Generator) -> Floats | None:
     """(3, 3) camera_from_level: pitch (positive looks down), then roll; None for a level camera."""
     if settings.pitch_deg == 0 and settings.roll_deg == 0:
         return None
     sigmas = np.clip(rng.standard_normal(2), -MAX_TILT_SIGMAS, MAX_TILT_SIGMAS)
     pitch, roll = sigmas * [settings.pitch_deg, settings.roll_deg]
     tilt = Rotation.from_euler("z", roll, degrees=True) * Rotation.from_euler("x", pitch, degrees=True)
-    return tilt.as_matrix()
+    matrix: Floats = tilt.as_matrix()
+    return matrix
 
 
-def _direction(rng: np.random.Generator) -> np.ndarray:
+def _direction(rng: np.random.Generator) -> Floats:
     """Above, on the camera's side, to the left or right."""
     direction = np.array([rng.uniform(-1, 1), -rng.uniform(0.4, 1.2), -rng.uniform(0.5, 1.2)])
-    return direction / np.linalg.norm(direction)
+    return np.asarray(direction / np.linalg.norm(direction))
 
 
-def _picture(rng: np.random.Generator, size: tuple[int, int], backgrounds: list[Path]) -> np.ndarray:
+def _picture(rng: np.random.Generator, size: tuple[int, int], backgrounds: list[Path]) -> Singles:
     if not backgrounds:
         return _procedural(rng, size)
     path = backgrounds[int(rng.integers(len(backgrounds)))]
@@ -143,7 +145,7 @@ def _picture(rng: np.random.Generator, size: tuple[int, int], backgrounds: list[
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     top, left = (image.shape[0] - size[1]) // 2, (image.shape[1] - size[0]) // 2
     image = image[max(top, 0) : max(top, 0) + size[1], max(left, 0) : max(left, 0) + size[0]]
-    return ((image[..., ::-1] / 255.0) ** 2.2).astype(np.float32)
+    return np.asarray(((image[..., ::-1] / 255.0) ** 2.2).astype(np.float32))
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
@@ -151,7 +153,7 @@ def _muted(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(0.05, 0.6) * (0.7 + 0.3 * rng.uniform(0.2, 1.8, 3))
 
 
-def _procedural(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def _procedural(rng: np.random.Generator, size: tuple[int, int]) -> Singles:
     """A wall, a floor, boxes and leaves: structure at every scale, edges, and nothing that looks like a person."""
     width, height = size
     horizon = int(height * rng.uniform(0.55, 0.8))
@@ -166,4 +168,4 @@ def _procedural(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         grain = rng.standard_normal((height // cell + 2, width // cell + 2)).astype(np.float32)
         grain = cv2.resize(grain, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)[:height, :width]
         picture *= np.exp(0.12 * grain)[..., None]
-    return np.clip(cv2.GaussianBlur(picture, (0, 0), 1.2), 0.002, 1.0)
+    return np.asarray(np.clip(cv2.GaussianBlur(picture, (0, 0), 1.2), 0.002, 1.0))

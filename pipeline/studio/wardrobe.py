@@ -9,6 +9,7 @@ from scipy import sparse
 
 from pipeline.body.model import BodyModel
 from pipeline.body.skinning import chain_joints, skin_vertices
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.rendering.base_mesh import outward_normals
 from pipeline.studio.fabric import Fabric, WaveNoise
@@ -60,9 +61,7 @@ class Actor:
         self._folds = np.stack([WaveNoise(rng, length)(rest) for length in (0.07, 0.07)])
         self._looseness = np.where(np.isin(self.mesh.garment, (TOP, TROUSERS)), self._thickness / 0.02, 0.0)
 
-    def surface(
-        self, pose: np.ndarray, before: np.ndarray | None = None, slide: np.ndarray | None = None
-    ) -> np.ndarray:
+    def surface(self, pose: Floats, before: Floats | None = None, slide: Floats | None = None) -> Floats:
         """(V', 3) the dressed surface at a pose (24, 3), about the body's origin, metres.
 
         Offset along the normals: thickness + fold (cos(a) n_1 + sin(a) n_2), where the phase a of a vertex is three
@@ -81,16 +80,16 @@ class Actor:
             return placed
         pull = self._looseness[:, None] * 0.5 * (self._skin(dressed, before) - placed)
         length = np.linalg.norm(pull, axis=1, keepdims=True)
-        return placed + pull * np.minimum(1, MAX_SWING_M / np.maximum(length, 1e-9))
+        return np.asarray(placed + pull * np.minimum(1, MAX_SWING_M / np.maximum(length, 1e-9)))
 
     def body_vertices(self, pose: np.ndarray) -> np.ndarray:
         """(V, 3) the naked body of the model at a pose, about its origin: what a perfect tracker would find."""
         return self.body.vertices(pose, self.betas, np.zeros(3))
 
-    def _skin(self, points: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    def _skin(self, points: Floats, pose: Floats) -> Floats:
         joints = self.body.joint_template + self.body.joint_shapedirs @ self.betas
         transforms = chain_joints(rotation_from_rotvec(pose)[None], joints[None], self.body.parents)
-        return skin_vertices(points[None], self.mesh.weights, transforms)[0]
+        return np.asarray(skin_vertices(points[None], self.mesh.weights, transforms)[0])
 
 
 class Sliding:
@@ -107,10 +106,10 @@ class Sliding:
             along = field - (field * mesh.normals).sum(axis=1, keepdims=True) * mesh.normals
             self._fields.append(slide_m / np.sqrt(2) * worn * along)
 
-    def at(self, time_s: float) -> np.ndarray:
+    def at(self, time_s: float) -> Floats:
         """(V', 3) metres at rest: cos(w t) F_1 + sin(w t) F_2, two tangents to the surface of each vertex."""
         phase = self._rate * time_s
-        return np.cos(phase) * self._fields[0] + np.sin(phase) * self._fields[1]
+        return np.asarray(np.cos(phase) * self._fields[0] + np.sin(phase) * self._fields[1])
 
 
 def _dress(

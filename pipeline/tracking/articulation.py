@@ -14,7 +14,8 @@ from pipeline.tracking.articulated_body import ArticulatedBody
 
 def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
     """Rodrigues: R = I + sin|a| K + (1 - cos|a|) K^2 for (..., 3); smooth at zero."""
-    return _Rodrigues.apply(axis_angle)
+    turned: Tensor = _Rodrigues.apply(axis_angle)  # type: ignore[no-untyped-call]  # torch annotates no apply
+    return turned
 
 
 class _Rodrigues(torch.autograd.Function):

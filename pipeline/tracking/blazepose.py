@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from pipeline.assets import asset_path
+from pipeline.geometry.array_types import Floats, Singles
 from pipeline.tracking.heatmap_kernel import fill_centroids
 from pipeline.tracking.looks import Look, mean_look, mirrored_look
 from pipeline.tracking.regions import Region, sample, transform
@@ -79,7 +80,7 @@ def anchor_centres() -> np.ndarray:
     return np.concatenate(centres)
 
 
-def decode_keypoints(raw: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def decode_keypoints(raw: Singles, centres: Floats) -> Floats:
     """Key points (N, 4, 2) in detector pixels of raw outputs (N, 12) [box 4 | 4 x (u, v)] and anchors (N, 2)."""
     return raw[:, 4:12].reshape(-1, 4, 2) + DETECTOR_PX * centres[:, None]
 
@@ -107,7 +108,8 @@ def coverage(person: np.ndarray) -> np.ndarray:
     of logits lets the background win every mixed cell, which thins arms and legs.
     """
     size = (SEGMENTATION_PX, SEGMENTATION_PX)
-    return np.rint(255 * cv2.resize(person, size, interpolation=cv2.INTER_AREA)).astype(np.uint8)
+    shares: Singles = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
+    return np.rint(255 * shares).astype(np.uint8)
 
 
 def tile_offsets(hw: tuple[int, int]) -> list[tuple[int, int, int]]:

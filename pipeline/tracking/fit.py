@@ -15,7 +15,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.tracking.adam import Adam
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit_energy import EnergyWeights
-from pipeline.tracking.fit_start import start_of
+from pipeline.tracking.fit_start import Start, start_of
 from pipeline.tracking.knots import SwingingTracks
 from pipeline.tracking.people import Observations
 from pipeline.tracking.posing_kernels import fill_two_column_rotations
@@ -56,14 +56,17 @@ def fit_track(
     settings: TrackingSettings,
     generator: torch.Generator,
     weights: EnergyWeights | None = None,
+    start: Start | None = None,
 ) -> FittedTrack:
     """The bodies that explain a track's landmarks and silhouettes. `camera` is the full image's.
 
-    Deterministic for a seeded generator: float32 on one thread. A single frame has no smoothness.
+    Begins at `start`, or at `start_of` where none is given. Deterministic for a seeded generator: float32 on one
+    thread. A single frame has no smoothness.
     """
     with _one_thread():
         energy = TrackEnergy(body, seen, silhouettes, camera, settings, generator, weights or EnergyWeights())
-        return _Problem(body, seen, camera, settings, energy).solve()
+        start = start or start_of(body, seen, energy.world_m, camera, settings.limb_start)
+        return _Problem(start, seen, settings, energy).solve()
 
 
 @contextmanager
@@ -82,14 +85,12 @@ class _Problem:
 
     def __init__(
         self,
-        body: ArticulatedBody,
+        start: Start,
         seen: Observations,
-        camera: Camera,
         settings: TrackingSettings,
         energy: TrackEnergy,
     ) -> None:
         self._settings, self._energy = settings, energy
-        start = start_of(body, seen, energy.world_m, camera, settings.limb_start)
         columns = np.concatenate([start.rotation[..., 0], start.rotation[..., 1]], axis=-1)
         own = [columns, start.body_pose.reshape(len(seen), -1), start.translation]
         self._tracks = SwingingTracks(np.concatenate(own, axis=1), seen.pts_s)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.limb_start import limbs_along
@@ -37,9 +38,9 @@ class Start:
     """(T, 3) metres."""
 
 
-def landmark_confidence(seen: Observations) -> np.ndarray:
+def landmark_confidence(seen: Observations) -> Floats:
     """(T, 33): (visibility presence)^2, never below MIN_VISIBILITY."""
-    return np.clip(seen.visibility * seen.presence, 0, 1) ** 2 + MIN_VISIBILITY
+    return np.asarray(np.clip(seen.visibility * seen.presence, 0, 1) ** 2 + MIN_VISIBILITY)
 
 
 def camera_from_ray(seen: Observations, camera: Camera) -> np.ndarray:
@@ -93,15 +94,15 @@ def _rotations(rest: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.swapaxes(left @ right, 1, 2)
 
 
-def _spread(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _spread(points: Floats, weight: Floats) -> Floats:
     """(T,) weighted root mean square distance of points (T, K, 2) to their weighted mean."""
     total = weight.sum(axis=1)
     mean = (points * weight[..., None]).sum(axis=1) / total[:, None]
     squares = ((points - mean[:, None]) ** 2).sum(axis=-1)
-    return np.sqrt((squares * weight).sum(axis=1) / total)
+    return np.asarray(np.sqrt((squares * weight).sum(axis=1) / total))
 
 
-def _smoothed(values: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
+def _smoothed(values: Floats, pts_s: Floats) -> Floats:
     """Gaussian mean over presentation time."""
     kernel = np.exp(-0.5 * ((pts_s[:, None] - pts_s[None]) / DEPTH_WINDOW_S) ** 2)
-    return kernel @ values / kernel.sum(axis=1)
+    return np.asarray(kernel @ values / kernel.sum(axis=1))

@@ -236,4 +236,5 @@ def _column(table: pa.Table, key: str) -> np.ndarray | str:
         return str(column[0].as_py()) if len(column) else "smpl"
     if pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type):
         return np.stack([np.asarray(item) for item in column.to_pylist()]).reshape(-1, *_SHAPES.get(key, ()))
-    return column.to_numpy(zero_copy_only=False)
+    values: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return values

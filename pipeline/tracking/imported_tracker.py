@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Settings
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.records import Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
@@ -136,13 +137,13 @@ class ImportedTracker:
         towards = up / length if length > 0.1 * radius else np.array([0.0, -1.0])
         return Region.from_keypoints(pelvis, pelvis + radius * towards) if radius > 1 else None
 
-    def _joints_px(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> np.ndarray:
+    def _joints_px(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> Floats:
         """(24, 2) pixels of one body's joints through its own camera."""
         pose, betas = bodies.pose[row], bodies.betas[row]
         if bodies.weak is not None and bodies.crop_px is not None:
             joints = self._body.joints(pose, betas, np.zeros(3))
             scale, centre, side = bodies.weak[row, 0], bodies.crop_px[row, :2], bodies.crop_px[row, 2]
-            return centre + 0.5 * side * scale * (joints[:, :2] + bodies.weak[row, 1:])
+            return np.asarray(centre + 0.5 * side * scale * (joints[:, :2] + bodies.weak[row, 1:]))
         assert bodies.translation_m is not None
         camera = source_camera(bodies.rows(np.array([row])), hw)
         return camera.px_from_cam(self._body.joints(pose, betas, bodies.translation_m[row]))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
 from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations
 
@@ -122,5 +123,5 @@ def _both_states(seen: Observations) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([seen.xy_px, seen.xy_px[:, twin]]), np.stack([seen.world_m, exchanged])
 
 
-def _mean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(a - b, axis=-1).mean(axis=-1)
+def _mean_distance(a: Floats, b: Floats) -> Floats:
+    return np.asarray(np.linalg.norm(a - b, axis=-1).mean(axis=-1))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config import CameraSettings
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.tracking.people import Observations
 
@@ -82,7 +83,7 @@ def estimated_lens(people: Sequence[Observations], settings: CameraSettings) -> 
     return Lens(focal_px=long_px * float(np.exp(mean)), source="estimated", uncertainty=spread)
 
 
-def perspective_residuals(seen: Observations, focal_px: np.ndarray) -> np.ndarray:
+def perspective_residuals(seen: Observations, focal_px: Floats) -> Floats:
     """(F,) what is left between world landmarks and 2-D landmarks at focal lengths (F,), in person sizes.
 
     The weighted root mean square of each frame at its best rotation and place (Gauss-Newton, robust weights), the
@@ -100,10 +101,10 @@ def perspective_residuals(seen: Observations, focal_px: np.ndarray) -> np.ndarra
     shape, weights = np.tile(world, (len(focal_px), 1, 1)), np.tile(weight, (len(focal_px), 1))
     left = _least_residual(shape, uv, weights)
     size = np.maximum(np.ptp(uv, axis=1).max(axis=-1), 1e-9)
-    return np.median((left / size).reshape(len(focal_px), len(frames)), axis=1)
+    return np.asarray(np.median((left / size).reshape(len(focal_px), len(frames)), axis=1))
 
 
-def _least_residual(shape: np.ndarray, uv: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _least_residual(shape: Floats, uv: Floats, weight: Floats) -> Floats:
     """(N,) min over R, t of the weighted root mean square |project(R X + t) - uv| of shapes X (N, K, 3)."""
     depth = _spread(shape[..., :2], weight) / np.maximum(_spread(uv, weight), 1e-9)
     place = np.concatenate([_mean(uv, weight) * depth[:, None], depth[:, None]], axis=1)
@@ -122,7 +123,7 @@ def _least_residual(shape: np.ndarray, uv: np.ndarray, weight: np.ndarray) -> np
         place = place - step[:, 3:]
         place[:, 2] = np.maximum(place[:, 2], NEAREST_M)
     misses, _ = _misses(shape + place[:, None], uv)
-    return np.sqrt((weight * (misses**2).sum(axis=-1)).sum(axis=1) / weight.sum(axis=1))
+    return np.asarray(np.sqrt((weight * (misses**2).sum(axis=-1)).sum(axis=1) / weight.sum(axis=1)))
 
 
 def _misses(points: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,15 +131,15 @@ def _misses(points: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return points[..., :2] / z[..., None] - uv, z
 
 
-def _moved(motion: np.ndarray, points: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _moved(motion: Floats, points: Floats, z: Floats) -> Floats:
     """Derivative of x / z, y / z along a motion of the points."""
     return (motion[..., :2] - points[..., :2] * (motion[..., 2] / z)[..., None]) / z[..., None]
 
 
-def _mean(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return (points * weight[..., None]).sum(axis=1) / weight.sum(axis=1)[:, None]
+def _mean(points: Floats, weight: Floats) -> Floats:
+    return np.asarray((points * weight[..., None]).sum(axis=1) / weight.sum(axis=1)[:, None])
 
 
-def _spread(points: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _spread(points: Floats, weight: Floats) -> Floats:
     squares = ((points - _mean(points, weight)[:, None]) ** 2).sum(axis=-1)
-    return np.sqrt((squares * weight).sum(axis=1) / weight.sum(axis=1))
+    return np.asarray(np.sqrt((squares * weight).sum(axis=1) / weight.sum(axis=1)))

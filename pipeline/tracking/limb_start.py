@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation, skew
 from pipeline.tracking.articulated_body import ArticulatedBody
 
@@ -68,11 +69,11 @@ def limbs_along(
     return pose
 
 
-def _hinge_axes(u: np.ndarray, v: np.ndarray, before: np.ndarray) -> np.ndarray:
+def _hinge_axes(u: Floats, v: Floats, before: Floats) -> Floats:
     """(T, 3) u x v, normalised; towards `before` where u and v are nearly parallel."""
     across = np.cross(u, v)
-    share = np.clip(np.linalg.norm(across, axis=-1, keepdims=True) / STRAIGHT_SINE, 0, 1)
-    return share * _unit(across) + (1 - share) * before
+    share: Floats = np.clip(np.linalg.norm(across, axis=-1, keepdims=True) / STRAIGHT_SINE, 0, 1)
+    return np.asarray(share * _unit(across) + (1 - share) * before)
 
 
 def _swung(u: np.ndarray, v: np.ndarray, vectors: np.ndarray) -> np.ndarray:

@@ -62,4 +62,4 @@ class NetworkFile:
                 f"the network gave {found.shape} numbers for {len(images)} pictures, or not finite ones.",
                 remedy=_REMEDY,
             )
-        return found.astype(np.float64)
+        return np.asarray(found, np.float64)

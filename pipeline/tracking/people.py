@@ -86,7 +86,7 @@ class Observations:
     @property
     def size_px(self) -> np.ndarray:
         """(T,) the longer side of the landmarks' bounding box: the person's height for all relative errors."""
-        return np.ptp(self.xy_px, axis=1).max(axis=-1)
+        return np.asarray(np.ptp(self.xy_px, axis=1).max(axis=-1))
 
 
 @dataclass(slots=True, eq=False)

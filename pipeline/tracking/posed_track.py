@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.geometry.array_types import Singles
 from pipeline.geometry.kinematics import (
     fill_rotation_slopes,
     fill_rotations,
@@ -91,7 +92,7 @@ class PointTerms:
         point = np.ascontiguousarray(point[order])
         return cls(count, template, shapedirs.reshape(-1, BETA_COUNT), weight, point, first)
 
-    def rest(self, betas: np.ndarray) -> np.ndarray:
+    def rest(self, betas: Singles) -> Singles:
         """(E, 3) A of a shape."""
         return self.template + (self.shapedirs @ betas).reshape(-1, 3)
 
@@ -172,7 +173,7 @@ class PosedTrack:
         """Passes on the slopes (N, S, 3) of what `surface` gave."""
         self._pass_on(self._surface, frames, by_surface)
 
-    def add_slopes(self, values: np.ndarray, by_values: np.ndarray) -> np.ndarray:
+    def add_slopes(self, values: Singles, by_values: Singles) -> Singles:
         """Passes on all slopes to those by the values (T, 78), and returns those by the shape (10,)."""
         self._pass_on(self._landmarks, self._frames, self.by_points)
         if self._seen is not None:
@@ -191,7 +192,7 @@ class PosedTrack:
         fill_two_column_slopes(values, self._root, by_root, by_columns)
         by_values[:, :POSE] += by_columns
         by_values[:, POSE:PLACE] += self._by_axis_angle[:, 1:].reshape(len(values), -1)
-        return self._by_betas + by_joints.ravel() @ self._joint_shapedirs
+        return np.asarray(self._by_betas + by_joints.ravel() @ self._joint_shapedirs)
 
     def _fill(self, terms: PointTerms, frames: np.ndarray, points: np.ndarray) -> None:
         fill_points(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pipeline.config import GateSettings
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.camera import Camera
 from pipeline.records import Quality
 from pipeline.tracking.articulated_body import ArticulatedBody
@@ -86,10 +87,10 @@ def acceleration_mm(landmarks: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
     return 1000 * np.pad(inner.double().numpy(), 1, mode="edge")
 
 
-def border_distance_px(box_px: np.ndarray, image_hw: tuple[int, int]) -> np.ndarray:
+def border_distance_px(box_px: Floats, image_hw: tuple[int, int]) -> Floats:
     """(T,) pixels between a box and the nearest border of the image."""
     height, width = image_hw
-    return np.minimum(box_px[:, :2].min(axis=1), ([width, height] - box_px[:, 2:]).min(axis=1))
+    return np.asarray(np.minimum(box_px[:, :2].min(axis=1), ([width, height] - box_px[:, 2:]).min(axis=1)))
 
 
 def shared_boxes(frame_index: Sequence[np.ndarray], box_px: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -126,8 +127,8 @@ def usual_error(error: np.ndarray) -> float:
     return max(LEAST_USUAL_ERROR, float(np.median(np.nan_to_num(error, nan=WORST_ERROR))))
 
 
-def _box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _box_iou(a: Floats, b: Floats) -> Floats:
     inner = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     common = np.clip(inner, 0, None).prod(axis=1)
     area = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1)
-    return common / np.maximum(area - common, 1e-9)
+    return np.asarray(common / np.maximum(area - common, 1e-9))

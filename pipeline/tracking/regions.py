@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
+
 REGION_SCALE = 1.25
 """Side of the region over the diameter of the circle that two key points describe (MediaPipe's pose graph)."""
 
@@ -54,7 +56,7 @@ class Region:
         return float(np.hypot(*(self.centre_px - other.centre_px))) / max(self.side_px, other.side_px)
 
 
-def transform(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
+def transform(affine: Floats, points: Floats) -> Floats:
     """Points (..., 2) through an affine map (2, 3)."""
     return points @ affine[:, :2].T + affine[:, 2]
 
@@ -73,4 +75,7 @@ def sample(image: np.ndarray, image_from_crop: np.ndarray, crop_px: int) -> np.n
     index_map = image_from_crop.copy()
     index_map[:, 2] += index_map[:, :2].sum(axis=1) / 2 - 0.5
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, index_map, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    crop: np.ndarray = cv2.warpAffine(
+        image, index_map, (crop_px, crop_px), flags=flags, borderMode=cv2.BORDER_CONSTANT
+    )
+    return crop

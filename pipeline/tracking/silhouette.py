@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.geometry.array_types import Flags, Floats
 from pipeline.geometry.coverage import fill_covered
 from pipeline.records import PERSON_PX, packed_person
 from pipeline.tracking.people import Observations
@@ -84,11 +85,11 @@ def silhouettes_of(seen: Observations, threshold: float, *, distances: bool = Tr
     )
 
 
-def _outline(mask: np.ndarray) -> np.ndarray:
+def _outline(mask: Flags) -> Floats:
     """(C, 2) cells, evenly spaced along the longest outline of a mask."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    longest = max(contours, key=len)[:, 0].astype(np.float64)
-    return longest[np.linspace(0, len(longest) - 1, CONTOUR_POINTS).astype(int)]
+    longest: Floats = max(contours, key=len)[:, 0].astype(np.float64)
+    return np.asarray(longest[np.linspace(0, len(longest) - 1, CONTOUR_POINTS).astype(int)])
 
 
 def _is_outline(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
 from pipeline.video.motion import Changes
 from pipeline.video.rhythm import RATE_STEP, fitted, liveliest, thinned
 
@@ -103,10 +104,12 @@ def _rate_of_repeats(shot: _Shot) -> tuple[float, float] | None:
         return None
     before = np.append(place[0] - 1.0, place[:-1])
 
-    def fit(rate: float, offsets: np.ndarray, part: slice) -> np.ndarray:
+    def fit(rate: float, offsets: Floats, part: slice) -> Floats:
         at = thinned(told, part)
         ticks = np.floor(_pictures(place[at], rate, offsets))
-        return ((ticks > np.floor(_pictures(before[at], rate, offsets))) == fresh[at]).mean(axis=-1)
+        return np.asarray(
+            ((ticks > np.floor(_pictures(before[at], rate, offsets))) == fresh[at]).mean(axis=-1)
+        )
 
     span = liveliest(told)
     rate, offset, agreement = fitted(fit, np.array([fresh[span][told[span]].mean()]), span, len(place))
@@ -124,7 +127,7 @@ def _rate_of_blends(shot: _Shot) -> tuple[float, float] | None:
     if np.count_nonzero(moving & (share < _STRAIGHT)) < MIN_PICTURES:
         return None
 
-    def fit(rate: float, offsets: np.ndarray, part: slice) -> np.ndarray:
+    def fit(rate: float, offsets: Floats, part: slice) -> Floats:
         at = thinned(moving, part)
         return _correlation(_bend(_pictures(place[at], rate, offsets), rate), share[at])
 
@@ -168,21 +171,23 @@ def _fresh_frames(shot: _Shot, least_peak: float) -> tuple[np.ndarray, np.ndarra
     return share > _FRESH, moving & ((share < _REPEATED) | (share > _FRESH)), moving
 
 
-def _pictures(place: np.ndarray, rate: float, offsets: np.ndarray) -> np.ndarray:
+def _pictures(place: Floats, rate: float, offsets: Floats) -> Floats:
     """(offsets, T): pictures since a tick, r place - offset; a picture is at every whole number."""
     return rate * place - offsets[:, None]
 
 
-def _bend(pictures: np.ndarray, rate: float) -> np.ndarray:
+def _bend(pictures: Floats, rate: float) -> Floats:
     return np.maximum(0.0, 1.0 - np.abs(pictures - np.rint(pictures)) / rate)
 
 
-def _correlation(many: np.ndarray, one: np.ndarray) -> np.ndarray:
+def _correlation(many: Floats, one: Floats) -> Floats:
     many, one = many - many.mean(axis=-1, keepdims=True), one - one.mean()
-    return (many * one).sum(axis=-1) / np.maximum(np.sqrt((many**2).sum(axis=-1) * (one**2).sum()), 1e-12)
+    return np.asarray(
+        (many * one).sum(axis=-1) / np.maximum(np.sqrt((many**2).sum(axis=-1) * (one**2).sum()), 1e-12)
+    )
 
 
-def _largest_around(values: np.ndarray, reach: int) -> np.ndarray:
+def _largest_around(values: Floats, reach: int) -> Floats:
     """(T,) the largest within `reach` frames before or after."""
     padded = np.pad(values, reach)
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=-1)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=-1))

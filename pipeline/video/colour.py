@@ -15,6 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from pipeline.geometry.array_types import Bytes, Indices, Singles
 from pipeline.video.tone_mapping import (
     HLG_GAMMA,
     PEAK_NITS,
@@ -203,9 +204,9 @@ def _tables(transfer: Transfer, primaries: Primaries) -> _Tables:
 
 
 @lru_cache(maxsize=1)
-def _srgb_bytes() -> np.ndarray:
+def _srgb_bytes() -> Bytes:
     """(STEPS + 1,) uint8 sRGB over the root of linear light."""
-    return np.rint(255 * srgb_from_linear((np.arange(_STEPS + 1) / _STEPS) ** 2)).astype(np.uint8)
+    return np.asarray(np.rint(255 * srgb_from_linear((np.arange(_STEPS + 1) / _STEPS) ** 2)).astype(np.uint8))
 
 
 def _mapped(planes: tuple[np.ndarray, np.ndarray, np.ndarray], tables: _Tables) -> np.ndarray:
@@ -246,6 +247,6 @@ def _scale(light: list[np.ndarray], gain: np.ndarray) -> None:
         channel *= gain
 
 
-def _root_index(light: np.ndarray) -> np.ndarray:
+def _root_index(light: Singles) -> Indices:
     """Places in the tables over the root of light in [0, 1]."""
     return (np.sqrt(light) * np.float32(_STEPS) + np.float32(0.5)).astype(np.int32)

@@ -7,6 +7,7 @@ import math
 import cv2
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Floats
 from pipeline.video.picture_parts import Box, PicturePart
 from schemas.errors import DecodeError
 
@@ -126,15 +127,16 @@ def encode_jpeg(image_rgb: np.ndarray, quality: int) -> bytes:
     return data.tobytes()
 
 
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes) -> Bytes:
     """(H, W, 3) uint8 RGB from the bytes of a JPEG or PNG file. Raises DecodeError."""
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise DecodeError(f"{len(data)} bytes are not an image.", remedy="Give a JPEG or PNG file.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    picture: Bytes = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return picture
 
 
-def _frame_times(pts: np.ndarray) -> np.ndarray:
+def _frame_times(pts: Floats) -> Floats:
     """(T,) seconds that each frame stands for (trapezoids): half of the way to both neighbours."""
     if len(pts) == 1:
         return np.ones(1)
@@ -142,7 +144,7 @@ def _frame_times(pts: np.ndarray) -> np.ndarray:
     return 0.5 * (np.append(gap, 0.0) + np.insert(gap, 0, 0.0))
 
 
-def _local_lines(values: np.ndarray, lag: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _local_lines(values: Floats, lag: Floats, weight: Floats) -> Floats:
     """(T, C) values at lag 0 of weighted least-squares lines; the weighted mean where a line is not determined."""
     mean_lag = (weight * lag).sum(axis=1)
     mean = weight @ values
@@ -150,7 +152,7 @@ def _local_lines(values: np.ndarray, lag: np.ndarray, weight: np.ndarray) -> np.
     covariance = (weight * lag) @ values - mean_lag[:, None] * mean
     is_line = spread > 1e-12
     slope = np.where(is_line[:, None], covariance / np.where(is_line, spread, 1.0)[:, None], 0.0)
-    return mean - slope * mean_lag[:, None]
+    return np.asarray(mean - slope * mean_lag[:, None])
 
 
 def _clipped(start: int, stop: int, size: int) -> slice:

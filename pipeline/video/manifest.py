@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from pipeline.records import ClipRef
 from pipeline.video.address import checked_id, has_scheme, id_of, is_web, uri_of
+from schemas.documents import abbreviated
 from schemas.errors import SourceError
 from schemas.escaping import shown
 
@@ -138,7 +139,7 @@ def _csv_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         for row in csv.DictReader(file, strict=True):
             if None in row:
-                raise csv.Error(f"a row has more cells than the header: {row[None]}")
+                raise csv.Error(f"a row has more cells than the header: {abbreviated(row[None])}")
             yield {name: value for name, value in row.items() if not _PANDAS_INDEX.fullmatch(name)}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.geometry.array_types import Bytes, Singles
 from pipeline.records import Frame
 
 PICTURE_PX, NOISE = 96, 3.0
@@ -67,13 +68,14 @@ class Motion:
         )
 
 
-def _small_grey(image: np.ndarray) -> np.ndarray:
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+def _small_grey(image: Bytes) -> Singles:
+    grey: Singles = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     shrink = PICTURE_PX / max(grey.shape)
     if shrink >= 1:
         return grey
     size = max(1, round(grey.shape[1] * shrink)), max(1, round(grey.shape[0] * shrink))
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    small: Singles = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return small
 
 
 def _mean_and_peak(difference: np.ndarray) -> tuple[float, float]:

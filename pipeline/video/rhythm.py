@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.geometry.array_types import Flags
 
 Fit = Callable[[float, np.ndarray, slice], np.ndarray]
 """A rate, offsets, frames -> how well each offset explains them."""
@@ -59,7 +62,7 @@ def liveliest(told: np.ndarray) -> slice:
     return slice(first, first + length)
 
 
-def thinned(told: np.ndarray, part: slice) -> np.ndarray:
+def thinned(told: Flags, part: slice) -> NDArray[np.intp]:
     """Places of told frames in a part of the shot, at most some _MOST of them, evenly taken: shots may last days."""
-    at = part.start + np.flatnonzero(told[part])
+    at: NDArray[np.intp] = part.start + np.flatnonzero(told[part])
     return at[:: len(at) // _MOST + 1]

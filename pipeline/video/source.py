@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +20,8 @@ from pipeline.video.address import (
     local_path,
     uri_of,
 )
-from pipeline.video.manifest import MANIFEST_SUFFIXES, LeadsNowhere, clips_of_manifest, require_positive
-from schemas.errors import SourceError
+from pipeline.video.manifest import MANIFEST_SUFFIXES, LeadsNowhere, clips_of_manifest
+from schemas.errors import SettingsError, SourceError
 from schemas.escaping import escaped, shown
 
 __all__ = ["MAX_ID_LENGTH", "VIDEO_SUFFIXES", "checked_id", "clips_from_arguments", "id_of", "local_path"]
@@ -74,7 +75,10 @@ def clips_from_arguments(inputs: Sequence[str], focal_px: float | None = None) -
             else SourceError("no input given.", remedy="Name a video file or a folder.")
         )
     if focal_px is not None:
-        require_positive(focal_px, "--focal-px")
+        if not (math.isfinite(focal_px) and focal_px > 0):
+            raise SettingsError(
+                f"--focal-px cannot be {focal_px:g}.", remedy="Give the focal length in pixels, above 0."
+            )
         named = [
             each
             if each.clip.focal_px is not None

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.geometry.array_types import Floats
+
 Transfer = Literal["sdr", "pq", "hlg"]
 Primaries = Literal["bt709", "bt2020", "p3"]
 
@@ -48,35 +50,35 @@ def srgb_from_coded(coded: np.ndarray, transfer: Transfer, primaries: Primaries)
     return srgb_from_linear(inside_gamut(linear @ rgb_from_rgb("bt709", primaries).T))
 
 
-def nits_from_pq(coded: np.ndarray) -> np.ndarray:
+def nits_from_pq(coded: Floats) -> Floats:
     """Light in cd/m2: 10000 (max(E^(1/m2) - c1, 0) / (c2 - c3 E^(1/m2)))^(1/m1), SMPTE ST 2084."""
     root = np.clip(coded, 0.0, 1.0) ** (1 / _M2)
     return 10_000.0 * (np.maximum(root - _C1, 0.0) / (_C2 - _C3 * root)) ** (1 / _M1)
 
 
-def pq_from_nits(nits: np.ndarray) -> np.ndarray:
+def pq_from_nits(nits: Floats) -> Floats:
     """The inverse of `nits_from_pq`."""
     power = (np.clip(nits, 0.0, 10_000.0) / 10_000.0) ** _M1
     return ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2
 
 
-def nits_from_hlg(coded: np.ndarray, primaries: Primaries) -> np.ndarray:
+def nits_from_hlg(coded: Floats, primaries: Primaries) -> Floats:
     """Light in cd/m2 on a display of PEAK_NITS: peak Y^(g - 1) E with scene light E, its luminance Y, g = 1.2."""
     scene = scene_from_hlg(coded)
     luminance = scene @ xyz_from_rgb(primaries)[1]
-    return PEAK_NITS * luminance[..., None] ** (HLG_GAMMA - 1) * scene
+    return np.asarray(PEAK_NITS * luminance[..., None] ** (HLG_GAMMA - 1) * scene)
 
 
-def scene_from_hlg(coded: np.ndarray) -> np.ndarray:
+def scene_from_hlg(coded: Floats) -> Floats:
     """Scene light in [0, 1]: E'^2 / 3 up to a half, then (exp((E' - c) / a) + b) / 12 (BT.2100)."""
     signal = np.clip(coded, 0.0, 1.0)
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - _HLG_C) / _HLG_A) + _HLG_B) / 12)
 
 
-def compressed(nits: np.ndarray) -> np.ndarray:
+def compressed(nits: Floats) -> Floats:
     """Light (..., 3) scaled so that its largest channel follows the EETF of BT.2390: hue and saturation stay."""
     largest = nits.max(axis=-1, keepdims=True)
-    return nits * (eetf_nits(largest) / np.maximum(largest, 1e-9))
+    return np.asarray(nits * (eetf_nits(largest) / np.maximum(largest, 1e-9)))
 
 
 def eetf_nits(nits: np.ndarray) -> np.ndarray:
@@ -96,13 +98,13 @@ def eetf_nits(nits: np.ndarray) -> np.ndarray:
     return nits_from_pq(np.where(signal < knee, signal, spline) * peak)
 
 
-def inside_gamut(linear: np.ndarray) -> np.ndarray:
+def inside_gamut(linear: Floats) -> Floats:
     """Linear BT.709 light (..., 3) drawn towards the grey of its luminance, just until it lies in [0, 1]."""
     luminance = np.clip(linear @ xyz_from_rgb("bt709")[1], 0.0, 1.0)[..., None]
     offset = linear - luminance
     room = np.where(offset < 0, luminance, 1 - luminance)
     share = np.min(room / np.maximum(np.abs(offset), 1e-12), axis=-1, keepdims=True)
-    return np.clip(luminance + np.minimum(share, 1.0) * offset, 0.0, 1.0)
+    return np.asarray(np.clip(luminance + np.minimum(share, 1.0) * offset, 0.0, 1.0))
 
 
 def rgb_from_rgb(target: Primaries, source: Primaries) -> np.ndarray:

@@ -10,7 +10,7 @@ Each walker returns the bytes the file should have at least: never more than it 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -86,7 +86,7 @@ def _segments_end(index: bytes, end: int) -> int:
     first = int.from_bytes(index[12 + wide : 12 + 2 * wide])
     table = 16 + 2 * wide
     entries = index[table : table + 12 * int.from_bytes(index[table - 2 : table])]
-    sizes = struct.iter_unpack(">I8x", entries[: len(entries) // 12 * 12])
+    sizes: Iterator[tuple[int]] = struct.iter_unpack(">I8x", entries[: len(entries) // 12 * 12])
     return end + first + sum(size & 0x7FFFFFFF for (size,) in sizes)
 
 

@@ -50,6 +50,9 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=sorted(KINDS), help="its one kind of film")
     parser.add_argument("--given", choices=sorted(ORACLES), help="what it is told of the truth")
+    parser.add_argument(
+        "--start", choices=("landmarks", "truth"), default="landmarks", help="where its fits begin"
+    )
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
     parser.add_argument(
@@ -95,6 +98,7 @@ def bed(options: argparse.Namespace) -> int:
         lens_known=not options.lens_unknown,
         seen=options.seen,
         settings=settings,
+        start_at_truth=options.start == "truth",
     )
     BED_OUTPUT.parent.mkdir(exist_ok=True)
     BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

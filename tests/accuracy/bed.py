@@ -23,6 +23,7 @@ from tests.accuracy.motions import Take
 from tests.accuracy.observing import observed
 from tests.accuracy.oracles import ORACLES
 from tests.accuracy.scenes import MotionScene, scenes_of
+from tests.accuracy.true_start import TrueStartTracker
 
 SHARES = ("exchanged", "wrong_signs")
 
@@ -38,10 +39,11 @@ def report(
     seen: Path,
     settings: Settings | None = None,
     weights: EnergyWeights | None = None,
+    start_at_truth: bool = False,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
     body, settings = BodyModel.open_body(), settings or Settings()
-    tracker = LandmarkTracker(body, settings, models, weights)
+    tracker = (TrueStartTracker if start_at_truth else LandmarkTracker)(body, settings, models, weights)
     rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}
     spent_s, frames, lost = 0.0, 0, 0
     for scene in scenes_of(body, takes, count, only):
@@ -52,6 +54,8 @@ def report(
         if given is not None:
             person = ORACLES[given](scene, person, body)
         focal_px = float(scene.performance.camera.K[0, 0]) if lens_known else None
+        if isinstance(tracker, TrueStartTracker):
+            tracker.performance = scene.performance
         started = time.perf_counter()
         track = tracker.fitted([person], unit_id="scene", focal_px=focal_px)[0][0]
         spent_s, frames = spent_s + time.perf_counter() - started, frames + len(person)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pipeline.studio.performance import Script
+from pipeline.studio.recorded_motion import read_takes
+from schemas.errors import DatasetError
 
 MOTION_FPS = 30.0
 REPORTED = ("006", "01", "02", "soccer", "signals")
@@ -44,17 +46,17 @@ class Take:
 
 
 def motion_capture(path: Path) -> list[Take]:
-    """The takes of an .npz with `pose`, `trans`, `length` and `name` (retargeted motion capture, y up)."""
-    with np.load(path, allow_pickle=False) as stored:
-        pose, place = stored["pose"].astype(np.float64), stored["trans"].astype(np.float64)
-        ends = np.cumsum(stored["length"])
-        names = [str(name) for name in stored["name"]]
+    """The takes of a file that `studio film --motion` reads too, by the folder in their name. Raises DatasetError."""
     takes = []
-    for name, start, end in zip(names, [0, *ends[:-1]], ends, strict=True):
-        folder = name.split("/")[-2]
+    for take in read_takes(path):
+        if take.fps != MOTION_FPS:
+            raise DatasetError(
+                f"{path} has {take.fps:g} frames a second.",
+                remedy=f"The test bed's scenes need {MOTION_FPS:g}: resample the motion.",
+            )
+        folder = PurePosixPath(take.name).parent.name or take.name
         person = _PERSON_OF.get(folder, folder)
-        take = Take(name=name, person=person, pose=pose[start:end], place=place[start:end])
-        takes.append(take)
+        takes.append(Take(name=take.name, person=person, pose=take.pose, place=take.place_m))
     return takes
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
+from pipeline.geometry.camera import Camera
+from schemas.errors import DatasetError
 from tests.accuracy.depth_figures import BodyFigures, body_figures
-from tests.accuracy.motions import made_motions
+from tests.accuracy.motions import made_motions, motion_capture
 from tests.accuracy.oracles import true_pixels, true_rotation, true_sides, true_space
 from tests.accuracy.scenes import FRAMES, KINDS, MotionScene, scenes_of
+from tests.accuracy.true_start import true_start
 from tests.support.rendered_people import Performance, walking
 from tests.support.toy_people import observations
 
@@ -92,6 +96,40 @@ def test_people_are_in_the_picture_unless_they_are_cut(body, scenes):
             assert 0.3 < inside.mean() < 0.999
         elif scene.kind != "near":
             assert inside.all(), scene.name
+
+
+def test_a_fit_that_starts_at_the_truth_has_it_before_its_first_step(body, scenes):
+    """Also under another focal length: the same picture."""
+    truth = scenes[0].performance
+    frames = np.arange(0, FRAMES, 5)
+    for factor in (1.0, 1.7):
+        camera = Camera(truth.camera.K * [[factor, 1, 1], [1, factor, 1], [1, 1, 1]], truth.camera.hw)
+        start = true_start(truth, frames, camera)
+        root = Rotation.from_matrix(start.rotation).as_rotvec()
+        np.testing.assert_allclose(
+            Rotation.from_rotvec(root).as_matrix(), Rotation.from_rotvec(truth.pose[frames, 0]).as_matrix()
+        )
+        np.testing.assert_array_equal(start.body_pose, truth.pose[frames, 1:])
+        np.testing.assert_allclose(
+            camera.px_from_cam(start.translation), truth.camera.px_from_cam(truth.translation[frames])
+        )
+
+
+def test_takes_of_one_folder_are_of_one_person(tmp_path: Path) -> None:
+    pose = np.arange(5 * 24 * 3).reshape(5, 24, 3) / 1000
+    file, names = tmp_path / "motion.npz", np.array(["a/01/walk.bvh", "a/walking_extra/w.bvh", "alone"])
+    stored = {"pose": pose, "trans": pose[:, 0], "length": np.array([2, 1, 2]), "name": names}
+    np.savez(file, **stored)
+    takes = motion_capture(file)
+    assert [(take.person, take.is_reported) for take in takes] == [
+        ("01", True),
+        ("007", False),
+        ("alone", False),
+    ]
+    np.testing.assert_array_equal(takes[2].pose, pose[3:])
+    np.savez(file, **stored, fps=np.array(60.0))
+    with pytest.raises(DatasetError, match="60 frames a second"):
+        motion_capture(file)
 
 
 def test_oracles_give_what_they_name(body, scenes):

@@ -9,23 +9,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import pkgutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-# One thread for every contestant; read when numpy, numba and Mesa are loaded (0: Mesa draws in the calling thread).
-for _name, _count in {
-    "OMP_NUM_THREADS": 1,
-    "OPENBLAS_NUM_THREADS": 1,
-    "NUMBA_NUM_THREADS": 1,
-    "LP_NUM_THREADS": 0,
-}.items():
-    os.environ.setdefault(_name, str(_count))
+import tests.support.one_thread
 
-import tests.benchmarks  # noqa: E402
-from tests.benchmarks.measuring import Benchmark, Outcome, UnavailableError, run  # noqa: E402
+# isort: split
+import tests.benchmarks
+from tests.benchmarks.measuring import Benchmark, Outcome, UnavailableError, run
 
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "benchmarks.json"
 

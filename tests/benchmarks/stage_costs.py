@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import tests.support.one_thread  # noqa: F401
+
+# isort: split
 from rich.console import Console
 from rich.table import Table
 

@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import tests.support.one_thread  # noqa: F401
+
+# isort: split
 from pipeline.assets import asset_path
 from pipeline.config import Settings
 from pipeline.runner.driver import resolve

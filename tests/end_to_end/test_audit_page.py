@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.audit.baselines import QUANTITIES
 from pipeline.audit.scalars import read_tables
 from pipeline.audit.sweep import SLIDERS
 from pipeline.commands.main import main
-from schemas.dataset import Dataset
+from pipeline.config import PairSettings
+from pipeline.dataset.storage import publish_text
+from pipeline.geometry.motion import PairStatistics
+from pipeline.method.verdicts import drop_reason, exceeds
+from schemas.dataset import SETTINGS_PATH, Dataset
 from schemas.selections import Selection
 from tests.pipeline.audit.browser import Browser, chromium
 from tests.pipeline.audit.planted import made_up, write_tables
@@ -78,11 +84,14 @@ def moved(browser: Browser, slider: str, key: str, times: int) -> tuple[float, d
     browser.evaluate("document.getElementById('again').click()")
     browser.evaluate(f"document.getElementById('{slider}').focus()")
     browser.press(key, times)
-    counts = {
+    return float(browser.evaluate(f"document.getElementById('{slider}').value")), shown_counts(browser)
+
+
+def shown_counts(browser: Browser) -> dict[str, int]:
+    return {
         name: int(browser.evaluate(f"document.getElementById('count-{name}').dataset.value"))
         for name in ("pass", "stay")
     }
-    return float(browser.evaluate(f"document.getElementById('{slider}').value")), counts
 
 
 def facts_by_hand() -> list[dict[str, float | bool]]:
@@ -155,6 +164,62 @@ def test_a_slider_gives_exactly_what_duckdb_counts(
         select count(*), count(*) filter (kept) from facts where {conditions}"""
     ).fetchall()[0]
     assert (shown["pass"], shown["stay"]) == counted
+
+
+def disagreeing(limit_px: float | None) -> dict[str, dict]:
+    """Pairs with misalignments of 0 to 1.5 px, every fifth unknown, kept as a run with that limit keeps them."""
+    tables = made_up(CLIPS)
+    pairs = tables["pairs"]
+    count = len(pairs["kept"])
+    size = np.random.default_rng(1).uniform(0, 1.5, count)
+    size[1] = 1.0
+    pairs["misalignment_px"] = [None if at % 5 == 0 else float(value) for at, value in enumerate(size)]
+    pairs["kept"] = kept_by_the_pipeline(pairs, PairSettings(max_misalignment_px=limit_px))
+    return tables
+
+
+def kept_by_the_pipeline(pairs: dict, settings: PairSettings) -> np.ndarray:
+    """(pairs,) bool: what `verdict_of_maps` decides by, asked pair by pair."""
+    asked = ("mean_baseline_m", "rotation_deg", "baseline_over_depth", "valid_fraction")
+    rest = {"median_baseline_m", "p10_baseline_m", "p90_baseline_m", "parallax_px", "visible_fraction"}
+    kept = []
+    for at, size in enumerate(pairs["misalignment_px"]):
+        statistics = PairStatistics(**{name: pairs[name][at] for name in asked}, **dict.fromkeys(rest, 0.0))
+        reason = drop_reason(statistics, settings, check_validity=True)
+        kept.append(not reason and not exceeds(size, settings.max_misalignment_px))
+    return np.array(kept)
+
+
+@pytest.mark.parametrize("made_with", [1.0, 0.8, None, "unknown"])
+def test_pairs_without_a_misalignment_count_as_in_the_pipeline(
+    browser: Browser, tmp_path: Path, made_with: float | str | None
+) -> None:
+    limit = None if made_with == "unknown" else made_with
+    tables = disagreeing(limit)
+    root = write_tables(tmp_path / "dataset", tables)
+    stated = {} if made_with == "unknown" else {"max_misalignment_px": made_with}
+    publish_text(json.dumps({"pairs": stated}), str(root), SETTINGS_PATH)
+    assert main(["audit", str(root), "--out", str(tmp_path / "a.html")]) == 0
+    browser.events.clear()
+    browser.open((tmp_path / "a.html").as_uri())
+    place = next(at for at, slider in enumerate(SLIDERS) if slider.column == "misalignment_px")
+    most = float(browser.evaluate(f"AuditPage.sliders[{place}].off"))
+    for asked in ("as made", 0.3, 0.8, 1.0, most):
+        if asked != "as made":
+            box = f"document.getElementById('slider-{place}-exact')"
+            browser.evaluate(
+                f"{box}.value = {asked}; {box}.dispatchEvent(new Event('input')); AuditPage.update()"
+            )
+            limit = None if asked == most else float(asked)
+        expected = kept_by_the_pipeline(tables["pairs"], PairSettings(max_misalignment_px=limit))
+        stay = expected & tables["pairs"]["kept"]
+        assert shown_counts(browser) == {"pass": expected.sum(), "stay": stay.sum()}
+        new_run = browser.evaluate("document.getElementById('settings').textContent")
+        stated_limit = re.search("max_misalignment_px=([^ ]+)", new_run)[1]  # type: ignore[index]
+        assert json.loads(stated_limit) == limit
+        text = browser.evaluate("document.getElementById('where-pairs').textContent")
+        selection = Selection(name="seen", pairs=re.search("'(.*)'", text)[1])  # type: ignore[index]
+        assert int(read_tables(Dataset.open(root), selection).kept.sum()) == stay.sum()
 
 
 def test_it_can_be_used_on_a_phone_and_without_eyes(browser: Browser) -> None:

@@ -60,6 +60,8 @@ def test_nothing_kept_is_exit_code_4(demo_clip: Path, tmp_path: Path) -> None:
         (["pipeline", "dataset", "verify", "."], 1, "not a dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o"], 1, "no-such-dataset"),
         (["trainer", "fit", "no-such-dataset", "--out", "o", "--set", "train.lr=1"], 2, "train.lr"),
+        (["pipeline", "gallery", "no-such-dataset", "--out", "page.xyz"], 2, "does not end in .html"),
+        (["trainer", "export", "--checkpoint", "nothing", "--out", "o.onnx"], 1, "it has no checkpoint.json"),
     ],
 )
 def test_usage_errors_are_one_line(

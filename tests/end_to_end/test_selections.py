@@ -122,12 +122,15 @@ def test_verify_looks_at_what_a_selection_keeps(root: Path) -> None:
 
 def test_a_selection_of_limits_is_a_run_with_those_settings(root: Path) -> None:
     Selection(
-        name="strict", pairs="mean_baseline_m >= 0.8 and 25 >= rotation_deg and min_silhouette_iou >= 0.75"
+        name="strict",
+        pairs="mean_baseline_m >= 0.8 and 25 >= rotation_deg and min_silhouette_iou >= 0.75 "
+        "and (misalignment_px is None or misalignment_px <= 0.6)",
     ).save(root)
     settings = with_overrides(preset("paper"), overrides_from_name(f"{root}:strict"))
     assert settings.pairs.min_mean_baseline_m == 0.8
     assert settings.pairs.max_rotation_deg == 25.0
     assert settings.gates.min_silhouette_iou == 0.75
+    assert settings.pairs.max_misalignment_px == 0.6
     assert settings.pairs.max_baseline_over_depth == preset("paper").pairs.max_baseline_over_depth
 
 
@@ -139,6 +142,10 @@ def test_a_selection_of_limits_is_a_run_with_those_settings(root: Path) -> None:
         ("mean_baseline_m > 0.8", None, "has settings only for"),
         ("mean_baseline_m >= 0.8 or rotation_deg <= 20", None, "not one comparison"),
         ("0.5 <= mean_baseline_m <= 2", None, "not one comparison"),
+        ("misalignment_px <= 0.6", None, r"write \(misalignment_px is None or misalignment_px <= 0.6\)"),
+        ("misalignment_px is None", None, "has settings only for"),
+        ("rotation_deg is None or misalignment_px <= 0.6", None, "has settings only for"),
+        ("rotation_deg is None or rotation_deg <= 20", None, "has settings only for"),
         ("rotation_deg <= 20 and rotation_deg <= 30", None, "limited twice"),
         ("mean_baseline_m >= rotation_deg", None, "has settings only for"),
         ("rotation_deg <= 20", "valid_fraction >= 0.3", "chooses samples after pairs"),

@@ -15,6 +15,7 @@ ROWS = pa.table(
         "mean_baseline_m": [0.2, 0.5, 0.9, 1.4],
         "rotation_deg": [5.0, 10.0, 20.0, 50.0],
         "kept": [False, True, True, False],
+        "misalignment_px": [None, 0.5, 1.5, float("nan")],
     }
 )
 
@@ -31,6 +32,11 @@ ROWS = pa.table(
         ("clip_id not in ['a']", [2, 3]),
         ("kept", [1, 2]),
         ("rotation_deg != -5", [0, 1, 2, 3]),
+        ("misalignment_px <= 1", [1]),
+        ("misalignment_px is None", [0, 3]),
+        ("misalignment_px is not None and not kept", []),
+        ("misalignment_px is None or misalignment_px <= 1", [0, 1, 3]),
+        ("clip_id is not None", [0, 1, 2, 3]),
     ],
 )
 def test_keeps_what_it_says(text: str, expected: list[int]) -> None:
@@ -52,6 +58,9 @@ def test_keeps_what_it_says(text: str, expected: list[int]) -> None:
         "(lambda: 1)() > mean_baseline_m",
         "mean_baseline_m + 1 > 2",
         "kept is True",
+        "kept is not 1",
+        "1 is None",
+        "no_such_column is None",
         "references > 1",
         "K == 1",
         "mean_baseline_m in clip_id",

@@ -125,6 +125,9 @@ def load_tracknet(folder: str | Path) -> TrackNetCheckpoint:
         )
     except CheckpointError:
         raise
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise CheckpointError(f"{folder} is not a checkpoint: it has no {missing}.", remedy=_AGAIN) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, HumandepthError) as error:
         raise CheckpointError(f"{folder} is not a checkpoint: {error}.", remedy=_AGAIN) from error
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from schemas.errors import CheckpointError, DatasetError
+from trainer.devices import device_of
 from trainer.model import parameter_count
 from trainer.order import BatchOrder, Mix
 from trainer.processes import sigterm_noted
@@ -47,7 +48,7 @@ def fit_tracknet(
     held_out = read_pictures(held_out_roots) if held_out_roots else []
     if not held_out:
         refs, held_out = split_sources(refs, settings.pictures.validation_share)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = device_of(device)
     run = _Run(Path(out), settings, refs, held_out, TorchBody.load(body_file).to(place), place, backgrounds)
     run.start(resume=resume, start_from=start_from)
     return run.to_the_end()

@@ -15,18 +15,19 @@ const AuditPage = (() => {
   /* The limit on the stored column: metres are divided by the assumed change of focal length. */
   const limit = (slider) => (slider.scales ? slider.value / focal : slider.value);
   const isOn = (slider) => (slider.side === ">=" ? slider.value > slider.off : slider.value < slider.off);
-  const holds = (slider, value) => !isOn(slider) || (slider.side === ">=" ? value >= limit(slider) : value <= limit(slider));
+  /* A pair without a figure (NaN) misses every threshold but those whose gate lets it pass. */
+  const misses = (slider, value, bound) => (value !== value ? !slider.keeps_unknown : slider.side === ">=" ? value < bound : value > bound);
+  const holds = (slider, value) => !isOn(slider) || !misses(slider, value, limit(slider));
 
   /* How many thresholds every pair misses, and the last one it misses. */
   function judge() {
-    const misses = new Uint8Array(count), last = new Int8Array(count).fill(-1);
+    const missed = new Uint8Array(count), last = new Int8Array(count).fill(-1);
     for (const slider of sliders) {
       if (!isOn(slider)) continue;
       const values = columns[slider.column], bound = limit(slider), at = slider.at;
-      if (slider.side === ">=") { for (let i = 0; i < count; i++) if (!(values[i] >= bound)) { misses[i]++; last[i] = at; } }
-      else for (let i = 0; i < count; i++) if (!(values[i] <= bound)) { misses[i]++; last[i] = at; }
+      for (let i = 0; i < count; i++) if (misses(slider, values[i], bound)) { missed[i]++; last[i] = at; }
     }
-    return { misses, last };
+    return { misses: missed, last };
   }
 
   function tally({ misses, last }) {
@@ -71,13 +72,15 @@ const AuditPage = (() => {
   const python = (value) => String(value);
   function commands() {
     const on = sliders.filter(isOn);
-    const pairs = on.map((slider) => `${slider.column} ${slider.side} ${python(limit(slider))}`).join(" and ");
+    const threshold = (slider) => `${slider.column} ${slider.side} ${python(limit(slider))}`;
+    const pairs = on.map((slider) => (slider.keeps_unknown ? `(${slider.column} is None or ${threshold(slider)})` : threshold(slider))).join(" and ");
     const own = on.filter((slider) => slider.samples);
     const where = own.map((slider) => `${slider.samples} >= ${python(limit(slider))}`).join(" and ");
-    const settings = on.filter((slider) => slider.setting).map((slider) => `--set ${slider.setting}=${python(limit(slider))}`).join(" ");
+    const value = (slider) => (isOn(slider) ? python(limit(slider)) : slider.keeps_unknown ? "null" : python(slider.off));
+    const settings = sliders.filter((slider) => slider.setting).map((slider) => `--set ${slider.setting}=${value(slider)}`).join(" ");
     document.getElementById("where-pairs").textContent = pairs ? `--where '${pairs}' --save-selection NAME` : "every slider is off";
     document.getElementById("where-samples").textContent = where ? `--set 'data.where=${where}'` : "nothing to say: mean baseline and valid share are off";
-    document.getElementById("settings").textContent = settings || "the dataset's own";
+    document.getElementById("settings").textContent = settings;
     const words = document.getElementById("where-count");
     if (!samples) { words.textContent = ""; return; }
     let passing = 0;
@@ -116,21 +119,23 @@ const AuditPage = (() => {
     const values = columns[slider.column], steps = 60, all = new Array(steps).fill(0), own = new Array(steps).fill(0);
     const scale = slider.scales ? focal : 1, width = slider.max / steps;
     const xs = Array.from({ length: steps + 1 }, (_, at) => at * width);
+    let always = 0, alwaysOwn = 0;
     for (let i = 0; i < count; i++) {
-      if (misses[i] > 1 || (misses[i] === 1 && last[i] !== slider.at) || values[i] !== values[i]) continue;
+      if (misses[i] > 1 || (misses[i] === 1 && last[i] !== slider.at)) continue;
+      if (values[i] !== values[i]) { if (slider.keeps_unknown) { always++; alwaysOwn += kept[i]; } continue; }
       const at = Math.min(steps - 1, Math.max(0, slider.side === ">=" ? Math.floor((values[i] * scale) / width) : Math.ceil((values[i] * scale) / width) - 1));
       all[at]++;
       if (kept[i]) own[at]++;
     }
-    const sum = (counts) => {
-      const left = new Array(steps + 1).fill(0);
+    const sum = (counts, unknown) => {
+      const left = new Array(steps + 1).fill(unknown);
       if (slider.side === ">=") for (let at = steps - 1; at >= 0; at--) left[at] = left[at + 1] + counts[at];
       else for (let at = 0; at < steps; at++) left[at + 1] = left[at] + counts[at];
       return left;
     };
     keepOpen(document.getElementById("curve"), [Charts.curve({
       title: `Pairs left, by “${slider.label}”`, label: slider.unit || slider.column, xs, summary: "Blue line: kept pairs. Orange dashes: all pairs that pass.",
-      lines: [{ name: "kept pairs", ys: sum(own), stroke: "#0072b2" }, { name: "all that pass", ys: sum(all), stroke: "#d55e00", dash: "7 4" }],
+      lines: [{ name: "kept pairs", ys: sum(own, alwaysOwn), stroke: "#0072b2" }, { name: "all that pass", ys: sum(all, always), stroke: "#d55e00", dash: "7 4" }],
       threshold: Math.min(slider.value, slider.max), words: isOn(slider) ? `now ${short(slider.value)}` : "off",
     })]);
   }

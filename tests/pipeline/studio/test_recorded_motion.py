@@ -118,6 +118,12 @@ def test_other_files_are_refused(tmp_path: Path, changed: dict[str, object], sai
         read_takes(stored(tmp_path / "motion.npz", **changed))
 
 
+@pytest.mark.parametrize(("name", "said"), [("missing.npz", "No such file"), ("", "Is a directory")])
+def test_what_is_no_file_is_said_plainly(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(DatasetError, match=f"is not a file of motion capture: {said}"):
+        read_takes(tmp_path / name)
+
+
 def test_a_tilted_camera_sees_the_same_person_tilted() -> None:
     """Pitch and roll move nothing about the set's middle: distances between points stay, and so does the middle."""
     level, tilted = StudioClip(4, SMALL), StudioClip(4, replace(SMALL, pitch_deg=20, roll_deg=20))

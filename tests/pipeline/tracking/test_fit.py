@@ -19,8 +19,9 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.fit import FittedTrack, _rate_factor, fit_track
+from pipeline.tracking.fit import LEARNING_RATES, FittedTrack, _rate_factor, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights, rho
+from pipeline.tracking.fit_start import Start
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import Region, transform
 from pipeline.tracking.silhouette import Silhouettes, silhouette_iou, silhouettes_of
@@ -236,6 +237,19 @@ def test_the_frames_compared_are_drawn_by_the_generator(glimpse, after_few_steps
     other = torch.Generator().manual_seed(6)
     different = fit_track(BodyModel.open_body(), seen, silhouettes, CAMERA, FEW_STEPS, other)
     assert different.pose.tobytes() != after_few_steps.pose.tobytes()
+
+
+def test_a_fit_begins_at_the_start_it_is_given(glimpse):
+    """A first step of the warm-up moves a frame by its rate at most, and by that of the knots of four spacings."""
+    body, seen = BodyModel.open_body(), glimpse[0]
+    pose = np.random.default_rng(3).normal(0, 0.3, (len(seen), 23, 3))
+    rotation = np.tile(np.diag([1.0, -1.0, -1.0]), (len(seen), 1, 1))
+    start = Start(rotation=rotation, body_pose=pose, translation=np.full((len(seen), 3), [0.5, -0.2, 7.0]))
+    settings, generator = replace(BRIEF, iterations=(1, 0)), torch.Generator().manual_seed(5)
+    found = fit_track(body, seen, None, CAMERA, settings, generator, start=start)
+    step = 5 * LEARNING_RATES["tracks"] * _rate_factor(0, 1)
+    assert np.abs(found.pose[:, 1:] - pose).max() < step < 0.02
+    assert np.abs(found.translation - start.translation).max() < step
 
 
 @pytest.mark.parametrize("change", [{"silhouette_weight": 0.0}, {"iterations": (7, 0)}])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.body.model import BodyModel
+from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import BodySettings, Settings, TrackingSettings
 from pipeline.geometry.camera import (
     Camera,
@@ -168,6 +168,17 @@ def test_a_network_must_be_named(film: list[Frame]) -> None:
         check_named_files(settings)
     with pytest.raises(SettingsError, match=r"'body\.file' is 'none\.npz'"):
         check_named_files(Settings(body=BodySettings(file="none.npz")))
+
+
+def test_a_damaged_body_or_lifter_is_named_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no arrays")
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    for name in ("text.npz", "other.npz"):
+        with pytest.raises(AssetError, match=name):
+            check_named_files(Settings(body=BodySettings(file=str(tmp_path / name))))
+        with pytest.raises(SettingsError, match=name):
+            check_named_files(Settings(tracking=TrackingSettings(lifter=str(tmp_path / name))))
+    check_named_files(Settings(body=BodySettings(file=str(open_body_path()))))
 
 
 def test_shapes_of_another_body_are_refused(tmp_path: Path, film: list[Frame]) -> None:

@@ -14,7 +14,7 @@ from pipeline.dataset.storage import local_copy
 from pipeline.records import ClipRef
 from pipeline.video.container import checked_file
 from pipeline.video.source import MAX_ID_LENGTH, checked_id, clips_from_arguments, id_of, local_path
-from schemas.errors import SourceError
+from schemas.errors import SettingsError, SourceError
 
 
 def touch(folder, *names):
@@ -140,6 +140,19 @@ def write_manifest(folder, suffix, rows):
         columns = {name: [row.get(name) for row in rows] for name in names}
         parquet.write_table(pyarrow.table(columns), path)
     return str(path)
+
+
+@pytest.mark.parametrize("focal_px", [0.0, -3.0, float("nan")])
+def test_a_focal_length_that_is_none_is_wrong_usage(tmp_path, focal_px):
+    with pytest.raises(SettingsError, match="--focal-px cannot be"):
+        clips_from_arguments([write_manifest(tmp_path, ".csv", ROWS)], focal_px=focal_px)
+
+
+def test_a_manifest_that_is_no_text_does_not_fill_the_screen(tmp_path):
+    (tmp_path / "clips.csv").write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(SourceError, match="not a readable manifest") as refused:
+        clips_from_arguments([str(tmp_path / "clips.csv")])
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
