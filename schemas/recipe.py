@@ -15,6 +15,7 @@ SECTIONS = ("video", "camera", "body", "tracking", "gates", "refine", "rendering
 SURFACE = (
     "camera.medium_focal",
     "camera.crop_margin",
+    "rendering.base_surface",
     "rendering.smoothing_passes",
     "rendering.surface_offset_m",
 )

@@ -184,7 +184,8 @@ class TrainSettings:
     """Largest norm of the gradient."""
     seed: int = 6666
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: mixed; warp, losses, head and weights stay float32."""
+    """`bfloat16`: mixed; warp, losses, head and weights stay float32. On a CPU only with AVX512-BF16 or AMX: a
+    sample of `small` takes 5.3 s of a core without, .44 in float32."""
     channels_last: bool = False
     """Memory order of the convolutions: faster in bfloat16, slower in float32 on some CPUs."""
     deterministic: bool = False

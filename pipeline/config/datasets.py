@@ -53,6 +53,9 @@ class RenderingSettings:
     rasterizer: Literal["auto", "pyrender_gl", "compiled"] = "auto"
     """`auto` is resolved once at launch: pyrender_gl where a GPU draws OpenGL, else compiled, which takes a ninth of
     the time of OpenGL that the CPU draws."""
+    base_surface: Literal["body", "dressed"] = "body"
+    """What base depth is rendered and motion taken from: the body's skin, or the skin moved along its normals by the
+    track's dressed shape (table `surfaces`). A photo and a track that was not refined have none: then the skin."""
     smoothing_passes: int = 0
     """Laplacian passes over the base mesh before depth is rendered (count); preset `released`: 4."""
     surface_offset_m: float = 0.0

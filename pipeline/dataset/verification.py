@@ -12,8 +12,9 @@ import numpy as np
 from pipeline.dataset.references import listed
 from pipeline.dataset.references import reference_problems as reference_problems
 from pipeline.dataset.stored_settings import made_with, settings_of
+from pipeline.dataset.track_surfaces import surfaces_of
 from pipeline.geometry.camera import Camera
-from pipeline.method.rendered_frames import body_from_vector
+from pipeline.method.rendered_frames import base_vertices, body_from_vector
 from pipeline.method.resources import Resources
 from pipeline.rendering import render
 from schemas.conventions import IMAGE_PX, MAP_PX
@@ -159,7 +160,8 @@ def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -
     """Share of body pixels whose base depth differs from the stored one, by sample."""
     resources = Resources(settings_of(dataset))
     wanted = _spread(dataset, count, among)
-    bodies = _bodies(dataset, {row["track_id"] for row in wanted.values()})
+    tracks = {row["track_id"] for row in wanted.values()}
+    bodies, surfaces = _bodies(dataset, tracks), surfaces_of(dataset, tracks)
     shares = {}
     for sample_id, row in wanted.items():
         body = bodies.get((row["track_id"], row["frame_index"]))
@@ -170,7 +172,8 @@ def _render_again(dataset: Dataset, count: int, among: Collection[str] | None) -
             )
         vector, K = body
         camera = Camera(K, (IMAGE_PX, IMAGE_PX))
-        vertices = resources.mesh.vertices(body_from_vector(vector, camera, resources.body).vertices)
+        posed = body_from_vector(vector, camera, resources.body).vertices
+        vertices = base_vertices(posed, surfaces.get(row["track_id"]), resources)
         raster = render(
             resources.rasterizer, vertices, resources.body.faces, camera.resized((MAP_PX, MAP_PX))
         )

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from pipeline.audit.pictures import stored_crop
 from pipeline.audit.sample_cells import SampleCells
+from pipeline.dataset.track_surfaces import surfaces_of
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.motion import MotionField, motion_field
 from pipeline.geometry.posed_surface import PosedSurface
-from pipeline.method.rendered_frames import body_from_vector
+from pipeline.method.rendered_frames import base_vertices, body_from_vector
 from pipeline.method.resources import Resources
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
@@ -125,11 +126,12 @@ class SceneReader:
             )
         camera = Camera(found["K"], (IMAGE_PX, IMAGE_PX))
         body = body_from_vector(found["body_vector"].astype(np.float64), camera, self._resources.body)
+        surface = surfaces_of(self._dataset, {track_id}).get(track_id)
         return FrameScene(
             track_id=track_id,
             frame_index=frame,
             facts={name: found[name] for name in _FRAME_FACTS},
-            surface=replace(body, vertices=self._resources.mesh.vertices(body.vertices)),
+            surface=replace(body, vertices=base_vertices(body.vertices, surface, self._resources)),
             row=self._row(track_id, frame),
         )
 

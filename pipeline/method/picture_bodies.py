@@ -59,6 +59,7 @@ class PictureBodies:
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or Settings()
         self._resources = Resources(self._settings)
+        self._has_said_skin = False
 
     @cached_property
     def _photo_tracker(self) -> Tracker:
@@ -83,6 +84,11 @@ class PictureBodies:
         `name` is what the bodies of another program are found by (`tracking.bodies`), as a clip's id. Raises
         NobodyFoundError when there is nobody. Gates of `frames` do not apply: a photo has no other frame.
         """
+        if self._settings.rendering.base_surface == "dressed" and not self._has_said_skin:
+            self._has_said_skin = True
+            _logger.warning(
+                "a photo has no dressed shape: its base depth is the skin's (rendering.base_surface)"
+            )
         frame = Frame(index=0, pts_s=0.0, image=image)
         stated = NO_LENS if file is None else lens_of_photo(file.read_bytes(), frame.image.shape[:2])
         if stated.note:

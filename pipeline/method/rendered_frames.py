@@ -12,7 +12,8 @@ from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.method.resources import Resources
-from pipeline.records import RenderedFrame, Track
+from pipeline.records import RenderedFrame, Track, TrackSurface
+from pipeline.refine.dressed_shape import dressed
 from pipeline.video.crops import decode_image
 from schemas.conventions import IMAGE_PX, MAP_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 
@@ -25,6 +26,19 @@ def body_from_vector(vector: NDArray[np.float64], camera: Camera, body: BodyMode
         translation_from_weak_perspective(vector[VECTOR_CAMERA], camera),
     )
     return PosedSurface(vertices=vertices, faces=body.faces, camera=camera)
+
+
+def base_vertices(
+    body_vertices: NDArray[np.float64], surface: TrackSurface | None, resources: Resources
+) -> NDArray[np.float64]:
+    """The base mesh (V, 3) of a posed body (V, 3) of a track with that dressed shape, metres.
+
+    v + o n with `rendering.base_surface=dressed`, o the shape's offset and n the outward normal of the posed skin; the
+    skin itself with `body` and where the track has no shape. Then what the settings of the mesh do to it.
+    """
+    if surface is not None and resources.settings.rendering.base_surface == "dressed":
+        body_vertices = dressed(body_vertices, surface.offset_m, resources.body.faces)
+    return resources.mesh.vertices(body_vertices)
 
 
 class RenderedFrames:
@@ -65,7 +79,7 @@ class RenderedFrames:
         if at not in self._cache:
             body, camera = self._resources.body, self.camera(at, MAP_PX)
             posed = body_from_vector(self.track.vector[at], self.camera(at, IMAGE_PX), body)
-            vertices = self._resources.mesh.vertices(posed.vertices)
+            vertices = base_vertices(posed.vertices, self.track.surface, self._resources)
             self._cache[at] = RenderedFrame(
                 surface=RenderedSurface(
                     vertices=vertices,

@@ -33,7 +33,7 @@ from pipeline.refine.appearance import Appearance, Difference
 from pipeline.refine.dressed_shape import DressedShape
 from pipeline.refine.equation_kernels import CORRECTIONS, TWIST, add_twist_equations, carry_up
 from pipeline.refine.pictures import TONE, LevelPicture, LevelPictures, TrackPictures
-from pipeline.refine.shared_offset import OffsetSystem
+from pipeline.refine.shared_offset import OffsetPrior, OffsetSystem
 from pipeline.refine.step_solver import DAMPING, StepSolver
 from pipeline.refine.surface_points import RestSurface, spread_points
 from pipeline.refine.track_bodies import TrackBodies, TrackMesh
@@ -102,7 +102,8 @@ class Alignment:
         self._pictures = TrackPictures(frames, boxes_px(start, frames, body, mesh), settings.levels_px)
         self._appearance = Appearance(frames, self._visibility, self._surface.points.node_count, settings)
         self._solver = StepSolver(start, frames, settings)
-        self._offset_m = np.zeros(self._surface.points.node_count)
+        self._offset_prior = OffsetPrior.of(settings)
+        self._offset_m = np.full(self._surface.points.node_count, settings.offset_mean_m)
         self._offset_sigma_m = np.full_like(self._offset_m, settings.offset_sigma_m)
 
     @property
@@ -134,7 +135,7 @@ class Alignment:
             self._equations(at, level[at], placed, dressed, difference, hessian[at], gradient[at])
         self.bodies = self._solver.stepped(self.bodies, hessian, gradient)
         del hessian
-        self._offset_m = offset.solved(self._offset_m, self._settings.offset_sigma_m, DAMPING)
+        self._offset_m = offset.solved(self._offset_m, self._offset_prior, DAMPING)
         self._offset_sigma_m = offset.uncertainty_m(self._settings.offset_sigma_m)
         if update_lighting:  # first claim to what both could explain
             self._appearance.update_lighting(placed)

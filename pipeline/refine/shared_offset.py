@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from pipeline.config import RefineSettings
 from pipeline.geometry.array_types import Floats
 from pipeline.refine.surface_points import SurfacePoints
 
-LARGEST_OFFSET_M = (-0.03, 0.08)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffsetPrior:
+    """Where the dressed surface is expected without any picture: a normal distribution, cut off at both ends."""
+
+    mean_m: float
+    sigma_m: float
+    range_m: tuple[float, float]
+
+    @classmethod
+    def of(cls, settings: RefineSettings) -> OffsetPrior:
+        """As the settings have it."""
+        return cls(
+            mean_m=settings.offset_mean_m, sigma_m=settings.offset_sigma_m, range_m=settings.offset_range_m
+        )
 
 
 class OffsetSystem:
@@ -18,8 +35,11 @@ class OffsetSystem:
         self.square, self.product = np.zeros(len(points.face)), np.zeros(len(points.face))
         """(Q,) sums over frames and channels of w s^2 and w s r: weights, slopes by the offset, residuals."""
 
-    def solved(self, offset_m: Floats, sigma_m: float, damping: float) -> Floats:
-        """The offset (K,) after one step, held near zero by sigma_m; `damping` is a share of the diagonal."""
+    def solved(self, offset_m: Floats, prior: OffsetPrior, damping: float) -> Floats:
+        """The offset (K,) after one step, held near the prior's mean; `damping` is a share of the diagonal.
+
+        Ends of the range are kept by cutting the step's result.
+        """
         hessian = self._hessian()
         gradient = np.bincount(
             self._points.node.ravel(),
@@ -27,10 +47,10 @@ class OffsetSystem:
             self._points.node_count,
         )
         diagonal = np.arange(len(hessian))
-        hessian[diagonal, diagonal] = (1.0 + damping) * hessian[diagonal, diagonal] + sigma_m**-2.0
-        step = -np.linalg.solve(hessian, gradient + offset_m / sigma_m**2)
-        nearest, farthest = LARGEST_OFFSET_M
-        return np.clip(offset_m + step, nearest, farthest)
+        hessian[diagonal, diagonal] = (1.0 + damping) * hessian[diagonal, diagonal] + prior.sigma_m**-2.0
+        step = -np.linalg.solve(hessian, gradient + (offset_m - prior.mean_m) / prior.sigma_m**2)
+        least, most = prior.range_m
+        return np.clip(offset_m + step, least, most)
 
     def uncertainty_m(self, sigma_m: float) -> Floats:
         """(K,) standard deviation of the offset at the nodes, given all else: sigma_m where no picture says anything.

@@ -13,16 +13,26 @@ from trainer.probe import PROBE_LOSSES
 
 TRUE, TRACKED, TRACKED_REFINED = Variant(), Variant(jitter=None), Variant(jitter=None, is_refined=True)
 CLOSER, TWELVE = Variant(max_rotation_deg=25.0), Variant(max_references=12)
+DRESSED = (
+    "rendering.base_surface=dressed",
+    "refine.offset_mean_m=0.01",
+    "refine.offset_sigma_m=0.01",
+    "refine.offset_range_m=[0,0.08]",
+)
+"""Refined bodies of a known shape, their base depth that of the track's dressed shape."""
+TRUE_DRESSED = Variant(is_refined=True, overrides=DRESSED)
 UNFILTERED, FAR = Variant(min_mean_baseline_m=0.0), Variant(min_mean_baseline_m=1.0)
 
 PROBE_BASELINE = ("photo_px=512", "gamma_smooth=4", "gamma_reg=0.1")
 """This and the preset `fine` were chosen on the people of the folder `tune`, by what the tuning below tries."""
 
 
-def jittered(size: float, *, is_common: bool = False, is_refined: bool = False) -> Variant:
+def jittered(
+    size: float, *, is_common: bool = False, is_refined: bool = False, overrides: tuple[str, ...] = ()
+) -> Variant:
     """Bodies that err by `size` cm and degrees."""
     jitter = BodyJitter(shift_cm=size, turn_deg=size, is_common=is_common)
-    return Variant(jitter=jitter, is_refined=is_refined)
+    return Variant(jitter=jitter, is_refined=is_refined, overrides=overrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +173,8 @@ PROBES = (
     Probe(name="jitter 0.3, refined", variant=jittered(0.3, is_refined=True)),
     Probe(name="jitter 1, common", variant=jittered(1.0, is_common=True)),
     Probe(name="true bodies, refined", variant=Variant(is_refined=True)),
+    Probe(name="true bodies, refined and dressed", variant=TRUE_DRESSED),
+    Probe(name="jitter 1, refined and dressed", variant=jittered(1.0, is_refined=True, overrides=DRESSED)),
     Probe(name="sliding cloth", part="sliding"),
     Probe(name="sliding cloth, refined", part="sliding", variant=Variant(is_refined=True)),
     Probe(name="sliding cloth, jitter 1", part="sliding", variant=jittered(1.0)),
@@ -179,6 +191,10 @@ CONFIGURATIONS = (
     *(Configuration(name=f"true, seed {seed}", seed=seed) for seed in (1, 2, 3)),
     *(
         Configuration(name=f"tracked, refined, seed {seed}", variant=TRACKED_REFINED, seed=seed)
+        for seed in (1, 2, 3)
+    ),
+    *(
+        Configuration(name=f"true, refined and dressed, seed {seed}", variant=TRUE_DRESSED, seed=seed)
         for seed in (1, 2, 3)
     ),
     *(

@@ -1,9 +1,10 @@
 """What the offset that refinement solves for recovers by itself: docs/experiments.md, "The track's dressed shape".
 
-    PYTHONPATH=. python tools/experiments/dressed.py films/held --out dressed.jsonl
+    PYTHONPATH=. python tools/experiments/dressed.py films/held --tracked films/tracked-held --out dressed.jsonl
 
-Bodies of studio films are refined, exact or with errors of their own in every frame. The base depth of the refined
-bodies, and the same moved outwards by the offset that all frames of the track share, against the true depth.
+Bodies of studio films are refined: exact ones, those with errors of their own in every frame, and those that the
+tracker found. The base depth of the refined bodies, and the same moved outwards by the offset that all frames of the
+track share, against the true depth; intervals are the bootstrap's (95 %) over films.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from material import read_film
+from material import read_film, tracks_of_frames
 
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.resources import shared_resources
+from pipeline.records import Frame, Track
 from pipeline.refine.dressed_shape import dressed
 from pipeline.refine.refinement import refined_track
 from pipeline.rendering import render
@@ -33,6 +35,8 @@ from schemas.truth import PARTS
 from trainer.metrics import best_offset
 
 STRIDE = 6
+DRAWS = 4000
+"""Resamplings of the bootstrap."""
 
 
 def main(argv: list[str]) -> int:
@@ -42,25 +46,62 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("films", type=Path)
     parser.add_argument("--out", required=True, type=Path, help="JSON lines, appended to")
-    parser.add_argument("--jitters", type=float, nargs="+", default=[0.0, 1.0])
+    parser.add_argument("--jitters", type=float, nargs="*", default=[0.0, 1.0])
+    parser.add_argument(
+        "--tracked", type=Path, help="dataset made from the films by `python -m pipeline run`"
+    )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting to change")
     options = parser.parse_args(argv)
     settings = with_overrides(Settings(), [*options.set, "rendering.rasterizer=compiled"])
+    starts = [*options.jitters, *([] if options.tracked is None else [options.tracked])]
+    found: dict[str, list[dict[str, float]]] = {}
     with options.out.open("a") as out:
         for film in sorted(options.films.glob("[!.]*.mp4")):
-            for size in options.jitters:
-                line = {"film": film.stem, "size": size, "set": options.set} | measured(film, size, settings)
+            for start in starts:
+                figures = measured(film, start, settings)
+                if figures is None:
+                    continue
+                line = {"film": film.stem, "start": str(start), "set": options.set, **figures}
                 print(line, flush=True)
                 out.write(json.dumps(line) + "\n")
+                out.flush()
+                found.setdefault(str(start), []).append(figures)
+    for name, rows in found.items():
+        low, high = interval([row["base"] for row in rows], [row["dressed"] for row in rows])
+        mean = {key: float(np.mean([row[key] for row in rows])) for key in ("base", "dressed")}
+        print(
+            f"{name}: {len(rows)} films, {mean['base']:.2f} -> {mean['dressed']:.2f} mm, recovered "
+            f"{1 - mean['dressed'] / mean['base']:+.1%} ({low:+.1%} to {high:+.1%})"
+        )
     return 0
 
 
-def measured(film: Path, size: float, settings: Settings) -> dict[str, object]:
+def interval(base: list[float], found: list[float]) -> tuple[float, float]:
+    """Ends of the 95 % interval of 1 - mean found / mean base: films are drawn again."""
+    drawn = np.random.default_rng(0).integers(len(base), size=(DRAWS, len(base)))
+    shares = 1 - np.array(found)[drawn].mean(axis=1) / np.array(base)[drawn].mean(axis=1)
+    return float(np.quantile(shares, 0.025)), float(np.quantile(shares, 0.975))
+
+
+def track_of(
+    film: Path, clip: StudioClip, frames: list[Frame], start: float | Path, settings: Settings
+) -> Track | None:
+    """Bodies that err by so many cm and degrees, or those that a dataset holds; None where it has no usable track."""
+    if isinstance(start, Path):
+        tracks = [track for track in tracks_of_frames(start, clip.clip_id) if track.kept.sum() >= 2]
+        return max(tracks, key=lambda track: int(track.kept.sum()), default=None)
+    tracker = TrueTracker(film.parent, settings, BodyJitter(shift_cm=start, turn_deg=start))
+    (track,) = tracker.track(frames, unit_id=clip.clip_id, focal_px=None)
+    return track
+
+
+def measured(film: Path, start: float | Path, settings: Settings) -> dict[str, float] | None:
     """Mean absolute errors in mm after one offset per image, by what is rendered; and by part."""
     clip, resources = StudioClip.load(film.with_suffix(".json")), shared_resources(settings)
     frames = list(read_film(film, clip.settings.fps))
-    tracker = TrueTracker(film.parent, settings, BodyJitter(shift_cm=size, turn_deg=size))
-    (track,) = tracker.track(frames, unit_id=clip.clip_id, focal_px=None)
+    track = track_of(film, clip, frames, start, settings)
+    if track is None:
+        return None
     crops = [
         crop_image(frames[at].image, crop, IMAGE_PX) for at, crop in zip(track.frame_index, track.crop_px)
     ]

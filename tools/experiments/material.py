@@ -27,6 +27,7 @@ from pipeline.studio.truth import truth_at
 from pipeline.video.crops import crop_image, encode_jpeg
 from schemas.conventions import IMAGE_PX
 from schemas.dataset import Dataset
+from schemas.settings import with_overrides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class Variant:
     max_references: int = 6
     max_misalignment_px: float | None = None
     """None: pairs are kept whatever the pictures say, as when most figures of docs/experiments.md were measured."""
+    overrides: tuple[str, ...] = ()
+    """Further settings of the pipeline, of refinement and rendering."""
 
     @property
     def crops(self) -> str:
@@ -89,7 +92,7 @@ def prepare(work: ClipWork) -> int:
         with np.load(work.samples_path, allow_pickle=False) as data:
             return len(data["sample_id"]) if "sample_id" in data else 0
     cv2.setNumThreads(1)
-    settings = Settings()
+    settings = with_overrides(Settings(), work.variant.overrides)
     pairs = replace(
         settings.pairs,
         min_mean_baseline_m=work.variant.min_mean_baseline_m,

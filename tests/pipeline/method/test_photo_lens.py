@@ -15,6 +15,7 @@ from pipeline.config import Settings
 from pipeline.method.picture_bodies import PhotoBody, PictureBodies
 from pipeline.video.equivalent import lens_of_equivalent
 from schemas.conventions import IMAGE_PX
+from schemas.errors import NobodyFoundError
 from schemas.settings import with_overrides
 from tests.support.rendered_people import rendered, walking
 from tests.support.stated_lenses import exif, jpeg_with
@@ -48,3 +49,11 @@ def test_a_photo_is_seen_through_its_own_lens(tmp_path: Path, caplog: pytest.Log
     assert "states a lens that cannot be: 65535 mm" in caplog.text
     (unknown,) = finder.of_photo(picture)
     assert focal_px(absurd) == focal_px(unknown)
+
+
+def test_a_photo_that_is_to_be_dressed_says_once_that_it_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    finder = PictureBodies(with_overrides(Settings(), ["rendering.base_surface=dressed"]))
+    for _ in range(2):
+        with pytest.raises(NobodyFoundError):
+            finder.of_photo(np.zeros((64, 64, 3), np.uint8))
+    assert caplog.text.count("a photo has no dressed shape") == 1

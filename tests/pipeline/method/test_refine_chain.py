@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 from pipeline.dataset.fingerprint import fingerprint
+from pipeline.dataset.track_surfaces import surfaces_of
+from pipeline.dataset.verification import verify
+from pipeline.geometry.camera import Camera
+from pipeline.geometry.posed_surface import RenderedSurface
+from pipeline.inspection.scene import SceneReader
+from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.segment import process_segment
+from pipeline.rendering.base_mesh import outward_normals
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
+from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.dataset import Dataset
 from schemas.tables import SURFACES
 from tests.support.clips import even_times, write_clip
@@ -120,3 +128,80 @@ def test_beam_writes_the_same_rows(manifest: Path, refined, tmp_path: Path) -> N
     for stored, row in zip(dataset.rows("frames"), refined["frames"], strict=True):
         np.testing.assert_array_equal(stored["body_vector"], row["body_vector"].astype(np.float32))
         np.testing.assert_array_equal(stored["tracked_vector"], row["tracked_vector"].astype(np.float32))
+
+
+DRESSED = (*REFINE, "rendering.base_surface=dressed")
+
+
+def dressed_by_hand(vector: np.ndarray, K: np.ndarray, offset_m: np.ndarray) -> RenderedSurface:
+    """The skin moved along its normals, drawn at map size."""
+    body, rasterizer = fast_resources(fast_settings()).body, fast_resources(fast_settings()).rasterizer
+    camera = Camera(K, (IMAGE_PX, IMAGE_PX)).resized((MAP_PX, MAP_PX))
+    skin = body_from_vector(vector, camera, body).vertices
+    moved = skin + offset_m[:, None] * outward_normals(skin, body.faces)
+    return RenderedSurface(
+        vertices=moved,
+        faces=body.faces,
+        camera=camera,
+        face_id=rasterizer.face_ids(moved, body.faces, camera),
+    )
+
+
+def test_depth_and_motion_are_those_of_the_dressed_surface(manifest: Path, refined) -> None:
+    """A moved target point lies on the reference's dressed surface: its depth is the one drawn there."""
+    rows = rows_of(manifest, *DRESSED)
+    np.testing.assert_array_equal(
+        [row["body_vector"] for row in rows["frames"]], [row["body_vector"] for row in refined["frames"]]
+    )
+    (surface,) = rows["surfaces"]
+    offset_m = np.array([vertex["offset_m"] for vertex in surface["vertices"]])
+    assert np.abs(offset_m).max() > 1e-4
+    vectors = {row["frame_index"]: row["body_vector"] for row in rows["frames"]}
+    for sample, skin in zip(rows["samples"], refined["samples"], strict=True):
+        expected = dressed_by_hand(sample["body_vector"], sample["K"], offset_m)
+        np.testing.assert_allclose(sample["base_depth"], expected.depth, atol=1e-9)
+        assert np.abs(sample["base_depth"] - skin["base_depth"]).max() > 1e-4
+        v, u = np.nonzero(sample["base_depth"])
+        ray = np.linalg.inv(expected.camera.K) @ np.stack([u + 0.5, v + 0.5, np.ones(len(u))])
+        point = sample["base_depth"][v, u] * ray
+        for reference in sample["references"]:
+            motion = np.asarray(reference["motion"].dense(), np.float64)[v, u].T
+            moved = point + motion[3:]  # the surface point itself: R p + t = p + d
+            there = dressed_by_hand(vectors[reference["frame_index"]], reference["K"], offset_m)
+            px = (there.camera.K @ moved)[:2] / moved[2]
+            valid = np.asarray(reference["validity"].dense())[v, u] == VALID_ALL
+            column, row = np.floor(px[:, valid]).astype(int)
+            drawn = there.depth[row, column]
+            assert np.median(np.abs(drawn - moved[2, valid])[drawn > 0]) < 2e-3
+
+
+def test_a_track_without_a_shape_keeps_its_skin(manifest: Path, plain) -> None:
+    rows = rows_of(manifest, "rendering.base_surface=dressed")
+    for sample, skin in zip(rows["samples"], plain["samples"], strict=True):
+        np.testing.assert_array_equal(sample["base_depth"], skin["base_depth"])
+
+
+def test_stored_dressed_depths_are_rendered_again_from_the_tables(manifest: Path, tmp_path: Path) -> None:
+    settings = [text for setting in DRESSED for text in ("--set", setting)]
+    done = fast_run(manifest, "--out", tmp_path / "dataset", *settings)
+    assert done.returncode == 0, done.stderr
+    checked = verify(str(tmp_path / "dataset"))
+    assert checked.problems == []
+    assert checked.rendered > 0
+    dataset = Dataset.open(tmp_path / "dataset")
+    (row,) = dataset.rows("surfaces")
+    found = surfaces_of(dataset, {row["track_id"]})[row["track_id"]]
+    np.testing.assert_array_equal(
+        found.offset_m, [np.float32(vertex["offset_m"]) for vertex in row["vertices"]]
+    )
+    assert surfaces_of(dataset, {"nobody"}) == {}
+    resources = fast_resources(fast_settings(*DRESSED))
+    scene = SceneReader(dataset, resources).read(next(iter(dataset.rows("samples")))["sample_id"])
+    body = body_from_vector(
+        next(row["body_vector"] for row in dataset.rows("frames") if row["frame_index"] == scene.target.frame_index)
+        .astype(np.float64),
+        scene.target.surface.camera,
+        resources.body,
+    )  # fmt: skip
+    moved = np.linalg.norm(scene.target.surface.vertices - body.vertices, axis=1)
+    np.testing.assert_allclose(moved, np.abs(found.offset_m), atol=1e-9)

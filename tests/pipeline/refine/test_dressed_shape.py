@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from pipeline.body.model import BodyModel
+from pipeline.config import Settings
 from pipeline.refine.dressed_shape import DressedShape, dressed
-from pipeline.refine.shared_offset import OffsetSystem
+from pipeline.refine.shared_offset import OffsetPrior, OffsetSystem
 from pipeline.refine.surface_points import SurfacePoints, spread_points
 from pipeline.rendering.base_mesh import outward_normals
+from schemas.errors import SettingsError
+from schemas.settings import with_overrides
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,32 @@ def test_what_no_picture_shows_is_as_unsure_as_before(points: SurfacePoints) -> 
     untouched = np.setdiff1d(np.arange(points.node_count), points.node[shown].ravel())
     np.testing.assert_allclose(found[untouched], 0.02, rtol=1e-6)
     assert np.median(found) < 0.015
+
+
+def test_the_offset_goes_where_it_is_expected_and_pictures_say(points: SurfacePoints) -> None:
+    """One step minimises sum_q s_q^2 (o_q - z_q)^2 + sum_k ((o_k - mean) / sigma)^2, here solved as least squares."""
+    prior = OffsetPrior(mean_m=0.01, sigma_m=0.02, range_m=(-1.0, 1.0))
+    system, rng = OffsetSystem(points), np.random.default_rng(1)
+    start = np.full(points.node_count, 0.003)
+    np.testing.assert_allclose(system.solved(start, prior, 0.0), 0.01)
+    weight, seen_m = rng.uniform(0, 1e4, len(points.node)), rng.normal(0.02, 0.03, len(points.node))
+    design = np.zeros((len(points.node), points.node_count))
+    np.put_along_axis(design, points.node, points.node_weight, axis=1)
+    system.square[:], system.product[:] = weight, weight * (design @ start - seen_m)
+    rows = np.concatenate([np.sqrt(weight)[:, None] * design, np.eye(points.node_count) / 0.02])
+    right = np.concatenate([np.sqrt(weight) * seen_m, np.full(points.node_count, 0.01 / 0.02)])
+    free = np.linalg.lstsq(rows, right, rcond=None)[0]
+    np.testing.assert_allclose(system.solved(start, prior, 0.0), free, atol=1e-9)
+    assert free.min() < 0.008
+    assert free.max() > 0.03
+    cut = system.solved(start, OffsetPrior(mean_m=0.01, sigma_m=0.02, range_m=(0.008, 0.03)), 0.0)
+    np.testing.assert_allclose(cut, np.clip(free, 0.008, 0.03), atol=1e-9)
+
+
+@pytest.mark.parametrize("change", ["refine.offset_range_m=[0.02,0.08]", "refine.offset_mean_m=0.1"])
+def test_a_range_that_leaves_the_expectation_out_is_refused(change: str) -> None:
+    with pytest.raises(SettingsError, match=r"refine\.offset_range_m.*offset_mean_m"):
+        with_overrides(Settings(), [change])
 
 
 def test_the_second_base_mesh_lies_outside_by_the_offset(body: BodyModel) -> None:
