@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.config import TrackingSettings
 from schemas.errors import AssetError, SettingsError
 from schemas.work_record import file_sha256
 
@@ -134,6 +135,13 @@ def asset_path(
             remedy=f"{asset.remedy[:-1]} to replace it.",
         )
     return path
+
+
+def tracking_assets(settings: TrackingSettings) -> tuple[str, ...]:
+    """Networks that tracking needs: the detector, the landmark model, and the heavier one where both look."""
+    usual, heavier = (f"pose_landmark_{model}.tflite" for model in (settings.landmark_model, "heavy"))
+    both = settings.heavy_every_s > 0 and usual != heavier
+    return ("pose_detection.tflite", usual, heavier) if both else ("pose_detection.tflite", usual)
 
 
 def known_asset(name: str, table: Mapping[str, Asset] = ASSETS) -> Asset:

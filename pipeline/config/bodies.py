@@ -67,6 +67,9 @@ class TrackingSettings:
     """The landmark model. `heavy` takes three times as long; get it with `python -m pipeline fetch
     pose_landmark_heavy.tflite`. With one look each joints of rendered people err by 69 mm in place of 83, in two real
     views by 72.7 in place of 74.1; there less of the base depth falls into the other view's outline (.670, .690)."""
+    heavy_every_s: float = 0.0
+    """How often `heavy` looks in place of `full`, in seconds of the film (0: never); all landmarks in the picture are
+    then `heavy`'s, drawn through the frames between, and those in space the mean of both models'."""
     mirrored_look: bool = False
     """Whether the landmark model looks at the mirror image of every crop too, and the mean of both counts: 17 ms a
     person-frame, a sixth of all that is spent. Joints of rendered people err by 81 mm with it and by 83 without, in two
@@ -109,6 +112,12 @@ class TrackingSettings:
     """Seed of every random draw of the tracker (seed)."""
 
     def __post_init__(self) -> None:
+        require(
+            0 <= self.heavy_every_s <= 0.2,
+            "tracking.heavy_every_s",
+            self.heavy_every_s,
+            "Give 0 (never) or at most 0.2: between looks further apart people move too far.",
+        )
         require(
             self.lifter_weight >= 0,
             "tracking.lifter_weight",

