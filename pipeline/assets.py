@@ -137,9 +137,12 @@ def asset_path(
 
 
 def tracking_assets(settings: TrackingSettings) -> tuple[str, ...]:
-    """Networks that tracking needs: the detector, the landmark model, and the heavier one where both look."""
+    """Networks that tracking needs: the detector, the landmark model, and the heavier one where both look.
+
+    Bodies of other trackers do not rest on landmarks, and one model is enough to judge them.
+    """
     usual, heavier = (f"pose_landmark_{model}.tflite" for model in (settings.landmark_model, "heavy"))
-    both = settings.heavy_every_s > 0 and usual != heavier and settings.tracker != "imported"
+    both = settings.heavy_every_s > 0 and usual != heavier and settings.tracker == "landmarks"
     return ("pose_detection.tflite", usual, heavier) if both else ("pose_detection.tflite", usual)
 
 

@@ -70,9 +70,10 @@ class TrackingSettings:
     heavy_every_s: float = 0.066
     """How often `heavy` looks in place of `full`, in seconds: at every second frame of 30 a second, at every fourth of
     60 (0: never, and `heavy` is not needed). Landmarks in the picture are then `heavy`'s, drawn through the frames
-    between, those in space the mean of both models'. 18 ms a person-frame at 30 frames a second; joints of
-    rendered people err by 70 mm in place of 83, in two real views by 72.5 in place of 74.0; there less of the base
-    depth falls into the other view's outline (.665, .690). With 0.13 joints of rendered people err by 4 mm more."""
+    between, those in space the mean of both models'. For the tracker `landmarks` alone. 18 ms a person-frame at 30
+    frames a second; joints of rendered people err by 70 mm in place of 83, in two real views by 72.5 in place of 74.0;
+    there less of the base depth falls into the other view's outline (.665, .690). With 0.13 joints of rendered people
+    err by 4 mm more."""
     mirrored_look: bool = False
     """Whether the landmark model looks at the mirror image of every crop too, and the mean of both counts: 17 ms a
     person-frame, a sixth of all that is spent. Joints of rendered people err by 81 mm with it and by 83 without, in two

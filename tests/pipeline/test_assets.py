@@ -189,7 +189,8 @@ def test_npm_is_needed_for_the_heavier_model_alone(cache, monkeypatch):
 def test_tracking_needs_the_heavier_model_only_where_it_looks():
     detector, full, heavy = "pose_detection.tflite", "pose_landmark_full.tflite", "pose_landmark_heavy.tflite"
     assert tracking_assets(TrackingSettings(heavy_every_s=0)) == (detector, full)
-    assert tracking_assets(TrackingSettings(tracker="imported", heavy_every_s=0.1)) == (detector, full)
+    for tracker in ("imported", "network"):
+        assert tracking_assets(TrackingSettings(tracker=tracker, heavy_every_s=0.1)) == (detector, full)
     assert tracking_assets(TrackingSettings(heavy_every_s=0.1)) == (detector, full, heavy)
     # which looks at every frame already
     assert tracking_assets(TrackingSettings(landmark_model="heavy", heavy_every_s=0.1)) == (detector, heavy)
