@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.body.model import BodyModel
+from pipeline.config import Settings, TrackingSettings
 from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations
+from pipeline.tracking.tracker import LandmarkTracker
 from pipeline.tracking.two_models import LONGEST_S, is_covered, joined_landmarks, linear_in_time
 from tests.support.toy_people import observations, observed_stick, with_swapped_frames
 
@@ -110,6 +113,21 @@ def test_nothing_is_drawn_across_a_gap():
     np.testing.assert_allclose(joined.xy_px[[10, 11]], heavier.xy_px[[10, 11]] + turn, atol=1e-9)
     rest = np.delete(np.arange(20), [10, 11])
     np.testing.assert_allclose(joined.xy_px[rest], heavier.xy_px[rest], atol=1e-9)
+
+
+def test_the_fit_is_given_the_landmarks_of_both_with_sides_put_right():
+    """Frames of either model in which sides are exchanged are repaired before anything is drawn through them."""
+    pts_s, is_heavier = np.arange(20) / FPS, pattern(20, 2)
+    seen = replace(observed_stick(pts_s, np.linspace(0.2, 0.8, 20)), is_heavier=is_heavier)
+    swapped = np.zeros(20, bool)
+    swapped[[8, 13]] = True
+    settings = Settings(tracking=TrackingSettings(iterations=(1, 1)))
+    mixed = with_swapped_frames(seen, swapped, mirror_permutation())
+    tracker = LandmarkTracker(BodyModel.open_body(), settings)
+    ((_, fitted),) = tracker.fitted([mixed], unit_id="stick", focal_px=900.0)
+    np.testing.assert_allclose(fitted.xy_px, joined_landmarks(seen).xy_px, atol=1e-9)
+    np.testing.assert_allclose(fitted.world_m, joined_landmarks(seen).world_m, atol=1e-9)
+    assert np.abs(fitted.xy_px - seen.xy_px).max() > 0.01
 
 
 def test_linear_in_time_against_numpy():
