@@ -27,4 +27,4 @@ RUN python -m pip install --no-cache-dir --no-deps --no-build-isolation .
 ENV HUMANDEPTH_CACHE=/opt/humandepth/models \
     OMP_NUM_THREADS=1 \
     OPENBLAS_NUM_THREADS=1
-RUN python -m pipeline fetch pose_detection.tflite pose_landmark_full.tflite
+RUN python -m pipeline fetch pose_detection.tflite pose_landmark_full.tflite pose_landmark_heavy.tflite

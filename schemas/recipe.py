@@ -25,6 +25,7 @@ BODIES = (
     "camera.lens",
     "tracking.tracker",
     "tracking.landmark_model",
+    "tracking.heavy_every_s",
     "tracking.iterations",
     "tracking.silhouette_weight",
     "tracking.lifter_weight",

@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.assets import asset_path, cache_folder
+from pipeline.assets import asset_path, cache_folder, tracking_assets
+from pipeline.config import TrackingSettings
 from pipeline.host.kernel_cache import kernel_place
 from pipeline.rendering.choice import automatic_choice, make_rasterizer, opengl
 from schemas.command_line import Commands
@@ -116,7 +117,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
+    for name in tracking_assets(TrackingSettings()):
         try:
             yield Finding(what="model", works=True, detail=str(asset_path(name)))
         except HumandepthError as error:

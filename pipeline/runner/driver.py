@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 
-from pipeline.assets import asset_path
+from pipeline.assets import asset_path, tracking_assets
 from pipeline.config import Settings
 from pipeline.dataset.card import publish_documents
 from pipeline.dataset.clip_shards import ClipShard, forget_shard_notes, write_shard_note
@@ -141,7 +141,7 @@ def _carry_out(clips: Sequence[ClipRef], engine: Engine, steps: Steps, lock: Run
 
 def resolve(settings: Settings) -> Settings:
     """Settings with everything that depends on this machine decided: the rasteriser by name, models present."""
-    for name in ("pose_detection.tflite", "pose_landmark_full.tflite"):
+    for name in tracking_assets(settings.tracking):
         asset_path(name)
     check_named_files(settings)
     backend = resolve_backend(settings.rendering.rasterizer)

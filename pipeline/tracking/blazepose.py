@@ -25,6 +25,8 @@ DETECTOR_PX = 224
 LANDMARK_PX = 256
 ANCHOR_STRIDES = (8, 16, 32, 32, 32)
 NETWORK_LANDMARKS = 39
+LANDMARK_SIZES = (5 * NETWORK_LANDMARKS, 1)
+"""Of a landmark network's first outputs."""
 CENTRE_LANDMARK, CIRCLE_LANDMARK = 33, 34
 """Auxiliary landmarks: the region of the next frame."""
 REFINE_RADIUS = 3
@@ -67,6 +69,8 @@ class Landmarks:
     """(2, 3) affine map of the segmentation's pixels to the image's."""
     next_region: Region
     """Where to look in the next frame."""
+    heavier: bool = False
+    """Whether the heavier of two landmark networks saw it."""
 
 
 def anchor_centres() -> np.ndarray:
@@ -128,20 +132,22 @@ def tile_offsets(hw: tuple[int, int]) -> list[tuple[int, int, int]]:
 
 
 class PoseModels:
-    """The detector and the landmark network, one thread each. Raises AssetError when a file cannot be used."""
+    """The detector and one or two landmark networks, one thread each. Raises AssetError when a file cannot be used."""
 
     def __init__(
         self,
         detector_path: Path | None = None,
         landmark_path: Path | None = None,
         *,
+        heavier_path: Path | None = None,
         mirrored_look: bool = False,
     ) -> None:
         self._mirrored_look = mirrored_look
         self._detector = _interpreter(detector_path or asset_path("pose_detection.tflite"), (12, 1))
         self._landmarker = _interpreter(
-            landmark_path or asset_path("pose_landmark_full.tflite"), (5 * NETWORK_LANDMARKS, 1)
+            landmark_path or asset_path("pose_landmark_full.tflite"), LANDMARK_SIZES
         )
+        self._heavier = None if heavier_path is None else _interpreter(heavier_path, LANDMARK_SIZES)
         self._anchors = anchor_centres()
 
     def detect(self, image: np.ndarray, threshold: float = 0.5) -> Detections:
@@ -172,13 +178,17 @@ class PoseModels:
         kept = _suppress(score, keypoints)
         return Detections(score=score[kept], keypoints_px=keypoints[kept])
 
-    def landmarks(self, image: np.ndarray, region: Region) -> Landmarks:
-        """Landmarks, visibility, world landmarks and segmentation of the person in a region."""
+    def landmarks(self, image: np.ndarray, region: Region, *, heavier: bool = False) -> Landmarks:
+        """Landmarks, visibility, world landmarks and segmentation of the person in a region.
+
+        `heavier`: as the heavier network sees them, where there is one.
+        """
+        network = self._heavier if heavier and self._heavier is not None else self._landmarker
         image_from_crop = region.image_from_crop(LANDMARK_PX)
         crop = sample(image, image_from_crop, LANDMARK_PX).astype(np.float32) / 255.0
-        look = first = self._look(crop)
+        look = first = self._look(network, crop)
         if self._mirrored_look:
-            look = mean_look(first, mirrored_look(self._look(np.ascontiguousarray(crop[:, ::-1]))))
+            look = mean_look(first, mirrored_look(self._look(network, np.ascontiguousarray(crop[:, ::-1]))))
         world = look.world_m.copy()
         cos, sin = np.cos(region.rotation_rad), np.sin(region.rotation_rad)
         world[:, :2] = world[:, :2] @ np.array([[cos, sin], [-sin, cos]])
@@ -194,10 +204,11 @@ class PoseModels:
             next_region=Region.from_keypoints(
                 ahead[CENTRE_LANDMARK - LANDMARK_COUNT], ahead[CIRCLE_LANDMARK - LANDMARK_COUNT]
             ),
+            heavier=network is self._heavier,
         )
 
-    def _look(self, crop: np.ndarray) -> Look:
-        raw, score, mask, heatmap, world = _run(self._landmarker, crop)
+    def _look(self, network: Interpreter, crop: np.ndarray) -> Look:
+        raw, score, mask, heatmap, world = _run(network, crop)
         rows = raw[0].reshape(NETWORK_LANDMARKS, 5).astype(np.float64)
         return Look(
             xy=refine_with_heatmap(rows[:, :2], heatmap[0]),

@@ -29,8 +29,8 @@ class LandmarkModels(Protocol):
     def detect_people(self, image: np.ndarray, threshold: float) -> Detections:
         """People in an image, each once, best first."""
 
-    def landmarks(self, image: np.ndarray, region: Region) -> Landmarks:
-        """The person in a region."""
+    def landmarks(self, image: np.ndarray, region: Region, *, heavier: bool = False) -> Landmarks:
+        """The person in a region; `heavier`: as the heavier of two models sees them, where there are two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +72,8 @@ class Observations:
     """(T, 2, 3)."""
     portraits: tuple[Portrait, ...] = ()
     """T of them, where they were kept."""
+    is_heavier: np.ndarray | None = None
+    """(T,) frames that the heavier of two landmark models saw; None where there is one model."""
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -98,10 +100,21 @@ class PersonSeen:
     seen: dict[int, tuple[Frame, Landmarks]] = field(default_factory=dict)
     """By frame index; the frames' pixels are dropped (`_without_pixels`)."""
     portraits: dict[int, Portrait] = field(default_factory=dict)
+    heavier_s: list[float] = field(default_factory=list)
+    """When the heavier model looked."""
+
+    def is_due(self, frame: Frame, every_s: float) -> bool:
+        """Whether the heavier model is to look at a frame: every_s, less a tenth, from all others it looked at.
+
+        A tenth, because frames do not come at even times. Never where every_s is 0.
+        """
+        return every_s > 0 and all(abs(frame.pts_s - at) >= 0.9 * every_s for at in self.heavier_s)
 
     def record(self, frame: Frame, landmarks: Landmarks) -> None:
         """Notes what was seen in a frame."""
         self.seen[frame.index] = (_without_pixels(frame), landmarks)
+        if landmarks.heavier:
+            self.heavier_s.append(frame.pts_s)
         if self.keep is not None:
             self.portraits[frame.index] = self.keep(frame, landmarks)
 
@@ -140,10 +153,10 @@ def frames_between_detections(image_hw: tuple[int, int], detect_every: int) -> i
 
 
 def _look(
-    region: Region, frame: Frame, models: LandmarkModels, settings: TrackingSettings
+    region: Region, frame: Frame, models: LandmarkModels, settings: TrackingSettings, *, heavier: bool = False
 ) -> Landmarks | None:
     """The person in a region, or None where the network sees nobody or too little of the body is in the image."""
-    seen = models.landmarks(frame.image, region)
+    seen = models.landmarks(frame.image, region, heavier=heavier)
     height, width = frame.image.shape[:2]
     inside = ((seen.xy_px > 0) & (seen.xy_px < [width, height])).all(axis=-1).mean()
     present = seen.score >= settings.min_presence and inside >= settings.min_inside
@@ -152,7 +165,8 @@ def _look(
 
 def _advance(person: PersonSeen, frame: Frame, models: LandmarkModels, settings: TrackingSettings) -> bool:
     """Follows a person into the next frame; False where they are lost, or where the region jumps to someone else."""
-    seen = _look(person.region, frame, models, settings)
+    heavier = person.is_due(frame, settings.heavy_every_s)
+    seen = _look(person.region, frame, models, settings, heavier=heavier)
     if seen is None or seen.next_region.distance(person.region) > settings.match_distance:
         return False
     person.record(frame, seen)
@@ -199,7 +213,8 @@ def _newcomers(
         if is_known(region):
             continue
         first = _look(region, frame, models, settings)
-        seen = first and _look(first.next_region, frame, models, settings)
+        heavier = settings.heavy_every_s > 0
+        seen = first and _look(first.next_region, frame, models, settings, heavier=heavier)
         if seen and not is_known(seen.next_region):
             person = PersonSeen(region=seen.next_region, keep=keep)
             person.record(frame, seen)
@@ -216,7 +231,8 @@ def _follow_backwards(
 ) -> None:
     region = person.region
     for frame in reversed(recent):
-        seen = _look(region, frame, models, settings)
+        heavier = person.is_due(frame, settings.heavy_every_s)
+        seen = _look(region, frame, models, settings, heavier=heavier)
         if seen is None or seen.next_region.distance(region) > settings.match_distance:
             return
         person.record(frame, seen)
@@ -249,4 +265,5 @@ def observations_of(person: PersonSeen, image_hw: tuple[int, int]) -> Observatio
         segmentation=np.stack([each.segmentation for each in seen]),
         image_from_segmentation=np.stack([each.image_from_segmentation for each in seen]),
         portraits=tuple(person.portraits[frame.index] for frame, _ in rows) if person.keep else (),
+        is_heavier=np.array([each.heavier for each in seen]),
     )

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from pipeline.assets import asset_path
+from pipeline.assets import asset_path, tracking_assets
 from pipeline.config import CameraSettings, Settings
 from pipeline.geometry.camera import Camera
 from pipeline.records import Frame, ProgressCallback, Track
@@ -23,6 +23,7 @@ from pipeline.tracking.people import Keep, LandmarkModels, Observations, follow_
 from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
 from pipeline.tracking.track_building import build_track
+from pipeline.tracking.two_models import joined_landmarks
 from pipeline.video.crops import smooth_crops
 
 SILHOUETTE_THRESHOLD = 0.5
@@ -122,7 +123,7 @@ class LandmarkTracker:
     ) -> list[tuple[Track, Observations]]:
         """`track_with_landmarks` of people who have been followed already."""
         settings = self._settings.tracking
-        seen = [repair_left_right(person, settings.swap_cost)[0] for person in people]
+        seen = [joined_landmarks(repair_left_right(person, settings.swap_cost)[0]) for person in people]
         lens = known_lens(focal_px, stated_px, self._settings.camera)
         if lens.focal_px is None and self._settings.camera.lens == "estimated":
             lens = estimated_lens(seen, self._settings.camera)
@@ -187,8 +188,13 @@ class LandmarkTracker:
 def landmark_models(settings: Settings) -> PoseModels:
     """The networks that `tracking.landmark_model` names, from the cache. Raises AssetError where they are not there."""
     tracking = settings.tracking
-    path = asset_path(f"pose_landmark_{tracking.landmark_model}.tflite")
-    return PoseModels(landmark_path=path, mirrored_look=tracking.mirrored_look)
+    detector, usual, *heavier = (asset_path(name) for name in tracking_assets(tracking))
+    return PoseModels(
+        detector,
+        usual,
+        heavier_path=heavier[0] if heavier else None,
+        mirrored_look=tracking.mirrored_look,
+    )
 
 
 def full_camera(

@@ -50,6 +50,8 @@ def _digest(scene: MotionScene, settings: TrackingSettings) -> str:
     performance = scene.performance
     digest = hashlib.sha256(f"{scene.kind} {scene.seed} {performance.camera.hw}".encode())
     digest.update(f"{settings.landmark_model} {settings.detect_every} {settings.detector_threshold}".encode())
+    if settings.heavy_every_s > 0:
+        digest.update(f"heavy every {settings.heavy_every_s} s".encode())
     if settings.mirrored_look:
         digest.update(b"mirrored look")
     for array in (performance.pose, performance.betas, performance.translation, performance.camera.K):

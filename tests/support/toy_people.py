@@ -187,7 +187,7 @@ class ScriptedModels:
             ]
         return Detections(score=np.full(len(points), 0.9), keypoints_px=np.array(points).reshape(-1, 4, 2))
 
-    def landmarks(self, image: np.ndarray, region: Region) -> Landmarks:
+    def landmarks(self, image: np.ndarray, region: Region, *, heavier: bool = False) -> Landmarks:
         """The nearest visible actor, or nobody."""
         frame = int(image[0, 0, 0])
         near = [
@@ -209,6 +209,7 @@ class ScriptedModels:
             segmentation=np.zeros((SEGMENTATION_PX, SEGMENTATION_PX), np.uint8),
             image_from_segmentation=region.image_from_crop(SEGMENTATION_PX),
             next_region=actor.region(frame) if is_seen else region,
+            heavier=heavier,
         )
 
 

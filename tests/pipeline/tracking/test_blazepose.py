@@ -272,6 +272,17 @@ def test_two_looks_know_no_side(pose_models, demo_frame, people):
         assert 0 < off_by(before.xy_px, alone.xy_px, height_of(before)) < 0.03
 
 
+def test_the_heavier_model_looks_when_asked_and_says_so(pose_models, demo_frame, people):
+    """The usual model stands in for it: the same numbers, marked; without one every look is the usual one's."""
+    models = PoseModels(heavier_path=asset_path("pose_landmark_full.tflite"))
+    region = people[0].next_region
+    usual, heavier = (models.landmarks(demo_frame, region, heavier=heavier) for heavier in (False, True))
+    assert (usual.heavier, heavier.heavier) == (False, True)
+    np.testing.assert_array_equal(heavier.xy_px, usual.xy_px)
+    np.testing.assert_array_equal(heavier.world_m, usual.world_m)
+    assert not pose_models.landmarks(demo_frame, region, heavier=True).heavier
+
+
 def test_detection_follows_the_image(pose_models, demo_frame, people):
     """Cut, shrunk, in a corner: still the same two people, with no tile at the same place as before."""
     small = cv2.resize(demo_frame[:, 300:1500], None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)

@@ -19,7 +19,7 @@ from pipeline.tracking.blazepose import Detections, PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations, follow_people
-from pipeline.tracking.tracker import LandmarkTracker
+from pipeline.tracking.tracker import LandmarkTracker, landmark_models
 from pipeline.video.decode import decode
 from tests.accuracy.demo import demo_figures
 
@@ -29,10 +29,11 @@ MAN, WOMAN = 0, 1
 
 
 @pytest.fixture(scope="module")
-def followed(pose_models: PoseModels) -> list[Observations]:
+def followed() -> list[Observations]:
     """The people of the window as the networks saw them: computed once, fitted several times."""
     frames = decode(asset_path("demo.mp4"), start_s=WINDOW_S[0], end_s=WINDOW_S[1])
-    return follow_people(frames, pose_models, Settings().tracking)
+    settings = Settings()
+    return follow_people(frames, landmark_models(settings), settings.tracking)
 
 
 def fitted(
@@ -52,7 +53,7 @@ class _Unused:
     def detect_people(self, image: np.ndarray, threshold: float) -> Detections:
         raise AssertionError
 
-    def landmarks(self, image: np.ndarray, region: object) -> None:
+    def landmarks(self, image: np.ndarray, region: object, *, heavier: bool = False) -> None:
         raise AssertionError
 
 

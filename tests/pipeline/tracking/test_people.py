@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -197,3 +199,17 @@ def test_real_networks_follow_a_sliding_picture(pose_models, demo_frame):
         travelled = track.xy_px[:, :, 0].mean(axis=1)
         np.testing.assert_allclose(np.diff(travelled), 4, atol=1.5)
         assert np.abs(np.ptp(track.size_px) / track.size_px.mean()) < 0.03
+
+
+@pytest.mark.parametrize(("fps", "every"), [(10, 1), (30, 2), (60, 4)])
+def test_the_heavier_model_looks_at_even_times(fps, every):
+    """Forwards and backwards from where somebody was found, whatever the frame rate; never where it is off."""
+    settings = TrackingSettings(heavy_every_s=1 / 15)
+    models = ScriptedModels([walker(1, 150, 1), walker(2, 300, 1, visible=lambda frame: frame >= 13)])
+    for track in follow_people(models.frames(60, fps), models, settings):
+        assert track.is_heavier is not None
+        found = 0 if numbers_in(track) == {1} else 20
+        expected = [(frame - found) % every == 0 for frame in frames_of(track)]
+        np.testing.assert_array_equal(track.is_heavier, expected)
+    for track in follow(ScriptedModels(models.actors), 60, replace(SETTINGS, heavy_every_s=0)):
+        assert not np.any(track.is_heavier)
