@@ -103,13 +103,6 @@ class PersonSeen:
     heavier_s: list[float] = field(default_factory=list)
     """When the heavier model looked."""
 
-    def is_due(self, frame: Frame, every_s: float) -> bool:
-        """Whether the heavier model is to look at a frame: every_s, less a tenth, from all others it looked at.
-
-        A tenth, because frames do not come at even times. Never where every_s is 0.
-        """
-        return every_s > 0 and all(abs(frame.pts_s - at) >= 0.9 * every_s for at in self.heavier_s)
-
     def record(self, frame: Frame, landmarks: Landmarks) -> None:
         """Notes what was seen in a frame."""
         self.seen[frame.index] = (_without_pixels(frame), landmarks)
@@ -147,6 +140,14 @@ def follow_people(
     return sorted(found, key=lambda seen: (int(seen.frame_index[0]), float(seen.xy_px[0, :, 0].mean())))
 
 
+def is_due(pts_s: float, heavier_s: Iterable[float], every_s: float) -> bool:
+    """Whether the heavier model is to look at a frame: every_s, less a tenth, from all others that it looked at.
+
+    A tenth, because frames do not come at even times. Never where every_s is 0.
+    """
+    return every_s > 0 and all(abs(pts_s - at) >= 0.9 * every_s for at in heavier_s)
+
+
 def frames_between_detections(image_hw: tuple[int, int], detect_every: int) -> int:
     """`detect_every`, or as many frames as MAX_RECENT_BYTES hold where that is less, but 1."""
     return max(1, min(detect_every, MAX_RECENT_BYTES // (3 * image_hw[0] * image_hw[1])))
@@ -165,7 +166,7 @@ def _look(
 
 def _advance(person: PersonSeen, frame: Frame, models: LandmarkModels, settings: TrackingSettings) -> bool:
     """Follows a person into the next frame; False where they are lost, or where the region jumps to someone else."""
-    heavier = person.is_due(frame, settings.heavy_every_s)
+    heavier = is_due(frame.pts_s, person.heavier_s, settings.heavy_every_s)
     seen = _look(person.region, frame, models, settings, heavier=heavier)
     if seen is None or seen.next_region.distance(person.region) > settings.match_distance:
         return False
@@ -231,7 +232,7 @@ def _follow_backwards(
 ) -> None:
     region = person.region
     for frame in reversed(recent):
-        heavier = person.is_due(frame, settings.heavy_every_s)
+        heavier = is_due(frame.pts_s, person.heavier_s, settings.heavy_every_s)
         seen = _look(region, frame, models, settings, heavier=heavier)
         if seen is None or seen.next_region.distance(region) > settings.match_distance:
             return
