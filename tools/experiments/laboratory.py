@@ -32,6 +32,7 @@ class Laboratory:
             "sliding": options.held_clips,
             "tune": None,
         }
+        self._train_stride = options.train_stride
         self.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._pool = ProcessPoolExecutor(options.processes, mp_context=multiprocessing.get_context("spawn"))
         self._pending: dict[tuple[Variant, str], list[tuple[ClipWork, Future[int]]]] = {}
@@ -56,7 +57,7 @@ class Laboratory:
                 film=film,
                 tracked=tracked if variant.jitter is None else None,
                 variant=variant,
-                target_stride=TRAIN_STRIDE if part == "train" else HELD_STRIDE,
+                target_stride=self._train_stride if part == "train" else HELD_STRIDE,
                 with_truth=part != "train",
                 out=self._scratch,
             )

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from configurations import CONFIGURATIONS, PROBES, Configuration, Probe
-from laboratory import Laboratory
+from laboratory import TRAIN_STRIDE, Laboratory
 from resident import Resident
 from results import Results
 from torch import Tensor
@@ -234,6 +234,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
         "--probe-stride", type=int, default=PROBED_STRIDE, help="every so many held-out samples one is probed"
     )
     parser.add_argument("--clips", type=int, help="at most so many films to train on")
+    parser.add_argument(
+        "--train-stride", type=int, default=TRAIN_STRIDE, help="every so many of their frames is a target"
+    )
     parser.add_argument("--held-clips", type=int, help="at most so many held-out films")
     parser.add_argument("--only", metavar="TEXT", help="only probes and runs whose name holds this")
     parser.add_argument("--no-probes", action="store_true")
