@@ -121,7 +121,9 @@ def read_checkpoint(path: Path) -> Any:
         )
     try:
         stand_ins: list[Any] = [(_stand_in(name), name) for name in sorted(_names_in(path))]
-        with torch.serialization.safe_globals(stand_ins):
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+            # What was written with another protocol, or is damaged in that byte, is read or refused like any other.
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             return _plain(torch.load(path, map_location="cpu", weights_only=True), {})
     except _DAMAGED as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
