@@ -108,9 +108,7 @@ def image_of(vertices: Floats, v: int, lenses: Floats, camera: int) -> tuple[flo
 
 
 @inlined
-def size_of_motion(
-    rotation: Floats, translation: Floats, v: int
-) -> tuple[float, float, float]:  # fmt: skip
+def size_of_motion(rotation: Floats, translation: Floats, v: int) -> tuple[float, float, float]:
     """|t| metres, 2 sin a and 2 cos a of the rotation angle a, of vertex v."""
     x, y, z = translation[v, 0], translation[v, 1], translation[v, 2]
     a = rotation[v, 2, 1] - rotation[v, 1, 2]

@@ -11,6 +11,7 @@ import pytest
 from pipeline.body.model import BodyModel
 from pipeline.config import RefineSettings
 from pipeline.records import PERSON_PX, Quality, Track, packed_person
+from pipeline.refine.alignment import Report
 from pipeline.refine.dressed_shape import DressedShape
 from pipeline.refine.frame_coupling import acceleration_precision, drift_mean, relaxation, smooth_step
 from pipeline.refine.pictures import PART_SHARE, Part, TrackPictures, level_picture
@@ -31,6 +32,7 @@ def refined(
     vectors: np.ndarray,
     settings: RefineSettings = QUICK,
     person: PersonAt | None = None,
+    report: Report | None = None,
 ) -> np.ndarray:
     times_s = np.arange(scene.frames) / 30
     weights = (
@@ -45,7 +47,7 @@ def refined(
         neighbours=weights,
         person=person,
     )
-    return refined_vectors(frames, vectors, BodyModel.open_body(), CompiledRasterizer(), settings)
+    return refined_vectors(frames, vectors, BodyModel.open_body(), CompiledRasterizer(), settings, report)
 
 
 @pytest.fixture(scope="module")
@@ -376,3 +378,11 @@ def test_drift_goes_and_what_is_fast_stays() -> None:
     np.testing.assert_allclose(without, 0, atol=1e-12)
     without = start.corrected(fast).without_drift(start, means).corrections_since(start)
     np.testing.assert_allclose(without[inner], fast[inner], atol=1e-4)
+
+
+def test_levels_above_map_size_take_one_step(scene: TexturedTrack, jittered: np.ndarray) -> None:
+    """Which is told with the step's number, of all: three of 64, one of 512."""
+    heard: list[tuple[str, int, int]] = []
+    settings = replace(QUICK, levels_px=(64, 512), iterations=3, points=600)
+    refined(scene, jittered, settings, report=lambda *step: heard.append(step))
+    assert heard == [("refine", done, 4) for done in range(1, 5)]
