@@ -16,6 +16,9 @@ from schemas.errors import DecodeError
 from tests.support.clips import even_times, flat_colour, write_clip
 
 BLOCK = 16
+LONE_FRAME = "log-level=none:pools=none:frame-threads=1:bframes=0"
+"""Without B-frames: with them x265 leaves a lone frame's decode time uninitialised, and the muxer may refuse it."""
+
 CHART = np.array(
     [
         (200, 60, 30), (30, 180, 60), (40, 60, 210), (220, 210, 40), (30, 30, 30), (128, 128, 128), (235, 235, 235),
@@ -257,7 +260,7 @@ def test_hdr_is_known_whether_the_stream_or_the_container_says_it(tmp_path: Path
     wide = 85 * linear(CHART) @ np.array(WIDE_FROM_BT709[9]).T
     path = write_chart(
         tmp_path / name, planes_of(pq(wide), 9, full=False, bits=10), "yuv444p10le", codec="libx265",
-        options={"preset": "ultrafast", "x265-params": "lossless=1:log-level=none:pools=none:frame-threads=1"},
+        options={"preset": "ultrafast", "x265-params": f"lossless=1:{LONE_FRAME}"},
         colorspace=9, color_range=1, color_primaries=9, color_trc=16,
     )  # fmt: skip
     np.testing.assert_allclose(shown(path), srgb(85 * linear(CHART) / 203), atol=4)
@@ -300,7 +303,7 @@ def test_colours_that_cannot_be_turned_into_rgb_are_a_typed_error(
 
 
 def test_dolby_vision_with_an_ordinary_base_layer_is_read_and_profile_5_is_not(tmp_path: Path) -> None:
-    options = {"preset": "ultrafast", "x265-params": "log-level=none:pools=none:frame-threads=1"}
+    options = {"preset": "ultrafast", "x265-params": LONE_FRAME}
     planes = planes_of(pq(85 * linear(CHART)), 9, full=False, bits=10)
     tags = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
     for name, tagged in (("tagged", tags), ("untagged", {})):
