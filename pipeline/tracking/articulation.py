@@ -1,15 +1,15 @@
-"""Rotations for torch, and the vertices that stand for a body's surface."""
+"""Rotations for torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.geometry.kinematics import fill_rotation_slopes, fill_rotations
-from pipeline.tracking.articulated_body import ArticulatedBody
 
 
 def rotation_from_axis_angle(axis_angle: Tensor) -> Tensor:
@@ -37,13 +37,12 @@ class _Rodrigues(torch.autograd.Function):
         return slope
 
 
-def spread_vertices(body: ArticulatedBody, count: int, generator: torch.Generator) -> np.ndarray:
-    """Indices of vertices drawn without replacement, each with the surface area around it as its chance.
-
-    Head and hands hold more than half of the vertices and a tenth of the skin.
-    """
-    corners = body.template[body.faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
-    around = np.bincount(body.faces.ravel(), np.repeat(area, 3), minlength=len(body.template))
-    count = min(count, int((around > 0).sum()))
-    return torch.multinomial(torch.from_numpy(around), count, generator=generator).sort().values.numpy()
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """More threads are four times slower on tensors as small as a fit's, and reorder sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.adam import Adam
 from pipeline.tracking.articulated_body import ArticulatedBody
+from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.fit_start import Start, start_of
 from pipeline.tracking.knots import SwingingTracks
@@ -54,30 +52,18 @@ def fit_track(
     silhouettes: Silhouettes | None,
     camera: Camera,
     settings: TrackingSettings,
-    generator: torch.Generator,
+    draws: Draws,
     weights: EnergyWeights | None = None,
     start: Start | None = None,
 ) -> FittedTrack:
     """The bodies that explain a track's landmarks and silhouettes. `camera` is the full image's.
 
-    Begins at `start`, or at `start_of` where none is given. Deterministic for a seeded generator: float32 on one
-    thread. A single frame has no smoothness.
+    Begins at `start`, or at `start_of` where none is given. The same draws give the same bodies, in
+    float32. A single frame has no smoothness.
     """
-    with _one_thread():
-        energy = TrackEnergy(body, seen, silhouettes, camera, settings, generator, weights or EnergyWeights())
-        start = start or start_of(body, seen, energy.world_m, camera, settings.limb_start)
-        return _Problem(start, seen, settings, energy).solve()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """More threads are four times slower on tensors this small, and reorder sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    energy = TrackEnergy(body, seen, silhouettes, camera, settings, draws, weights or EnergyWeights())
+    start = start or start_of(body, seen, energy.world_m, camera, settings.limb_start)
+    return _Problem(start, seen, settings, energy).solve()
 
 
 class _Problem:
@@ -98,9 +84,9 @@ class _Problem:
         shared = self._shared
         self._variables = {
             "tracks": self._tracks.parameters(),
-            "betas": [torch.from_numpy(shared.betas)],
-            "log_scale": [torch.from_numpy(shared.log_scale), torch.from_numpy(shared.lifted_scale)],
-            "turns": [torch.from_numpy(shared.turns)],
+            "betas": [shared.betas],
+            "log_scale": [shared.log_scale, shared.lifted_scale],
+            "turns": [shared.turns],
         }
 
     def solve(self) -> FittedTrack:
@@ -110,22 +96,19 @@ class _Problem:
         for step in range(coarse + fine):
             factor = _rate_factor(step, coarse + fine)
             remaining, by_values, by_shared = self._energy.value_and_slopes(
-                self._tracks.values().numpy(), self._shared, is_fine=step >= coarse
+                self._tracks.values(), self._shared, is_fine=step >= coarse
             )
             gradients = {
-                "tracks": self._tracks.slopes(torch.from_numpy(by_values)),
-                "betas": [torch.from_numpy(by_shared.betas)],
-                "log_scale": [
-                    torch.from_numpy(by_shared.log_scale),
-                    torch.from_numpy(by_shared.lifted_scale),
-                ],
-                "turns": [torch.from_numpy(by_shared.turns)],
+                "tracks": self._tracks.slopes(by_values),
+                "betas": [by_shared.betas],
+                "log_scale": [by_shared.log_scale, by_shared.lifted_scale],
+                "turns": [by_shared.turns],
             }
             optimizer.step(gradients, {name: rate * factor for name, rate in LEARNING_RATES.items()})
         return self._result(remaining)
 
     def _result(self, remaining: float) -> FittedTrack:
-        values = self._tracks.values().double().numpy()
+        values = self._tracks.values().astype(np.float64)
         matrix = np.empty((len(values), 3, 3))
         fill_two_column_rotations(values, matrix)
         root = Rotation.from_matrix(matrix).as_rotvec()

@@ -8,12 +8,14 @@ frame rate and track length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from schemas.conventions import JOINT_COUNT, LANDMARK_COUNT
+
+if TYPE_CHECKING:  # of the lifter alone, which is off by default
+    from torch import Tensor
 
 UNIT_TIME_S = 1 / 30
 """The time in which accelerations are counted."""
@@ -104,7 +106,7 @@ def lifted_term(
     Q (turns (T, 3, 3)) turns them all together: a network that knows pictures alone knows limbs from each other better
     than how the camera is held.
     """
-    apart = points @ lifted.camera_from_ray - torch.exp(log_scale) * (lifted.points @ turns.transpose(1, 2))
+    apart = points @ lifted.camera_from_ray - log_scale.exp() * (lifted.points @ turns.transpose(1, 2))
     squares = (apart * lifted.precision).square().sum(-1)
     return (weight * rho(squares, LIFTED_SIGMA)).sum(1).mean()
 
@@ -127,10 +129,10 @@ class Acceleration:
         self.times = np.stack([*factors, share / max(share.sum(), 1e-12)], axis=1)
         """(T-2, 4): what x_{i-1}, x_i and x_{i+1} are multiplied by, and the triple's share of the time."""
 
-    def of(self, values: Tensor) -> Tensor:
+    def of(self, values: np.ndarray) -> np.ndarray:
         """(T-2, N) accelerations of values (T, ...)."""
         flat = values.reshape(len(values), -1)
-        return self._before * flat[:-2] + self._at * flat[1:-1] + self._after * flat[2:]
+        return np.asarray(self._before * flat[:-2] + self._at * flat[1:-1] + self._after * flat[2:])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,5 +147,5 @@ class LiftedTensors:
     """(T, 3, 3)."""
 
 
-def _column(values: np.ndarray) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32)[:, None]
+def _column(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float32)[:, None]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from pipeline.geometry.array_types import Singles
+from pipeline.tracking.step_kernels import add_swings, fill_swing_slopes
 
 KNOT_SPACINGS_S = (16 / 30, 8 / 30, 4 / 30, 2 / 30)
 """Coarse to fine."""
@@ -12,7 +13,7 @@ MIN_FRAMES_A_KNOT = 1.5
 """Knots closer than this have nothing to add to the frames' own variables."""
 
 
-def knot_weights(pts_s: np.ndarray) -> Tensor:
+def knot_weights(pts_s: np.ndarray) -> Singles:
     """Linear interpolation from knots every KNOT_SPACINGS_S to T frames: (T, K) float32, the spacings that count.
 
     A track's values are x = own + W swings. Smoothness ties frames so stiffly that steps on single frames take
@@ -22,18 +23,18 @@ def knot_weights(pts_s: np.ndarray) -> Tensor:
     """
     time_s = pts_s - pts_s[0]
     frame_s = float(np.median(np.diff(time_s))) if len(time_s) > 1 else np.inf
-    found = [torch.empty(len(pts_s), 0)]
+    found = [np.empty((len(pts_s), 0), np.float32)]
     for spacing_s in KNOT_SPACINGS_S:
         if MIN_FRAMES_A_KNOT * frame_s < spacing_s < time_s[-1]:
             found.append(time_knots(pts_s, spacing_s))
-    return torch.cat(found, 1)
+    return np.concatenate(found, axis=1)
 
 
-def time_knots(pts_s: np.ndarray, spacing_s: float) -> Tensor:
+def time_knots(pts_s: np.ndarray, spacing_s: float) -> Singles:
     """Linear interpolation from knots every spacing_s, the last at or after the end, to T frames: (T, K) float32."""
     place = (pts_s - pts_s[0])[:, None] / spacing_s
     knots = np.arange(int(np.ceil(place[-1, 0])) + 1)
-    return torch.tensor(np.clip(1 - np.abs(place - knots), 0, None), dtype=torch.float32)
+    return np.asarray(np.clip(1 - np.abs(place - knots), 0, None), np.float32)
 
 
 class SwingingTracks:
@@ -42,17 +43,21 @@ class SwingingTracks:
     def __init__(self, own: np.ndarray, pts_s: np.ndarray) -> None:
         """own (T, N): where they begin."""
         self._weights = knot_weights(pts_s)
-        self._own = torch.tensor(own, dtype=torch.float32)
-        self._swings = torch.zeros(self._weights.shape[1], self._own.shape[1])
+        self._own = np.array(own, np.float32)
+        self._swings = np.zeros((self._weights.shape[1], self._own.shape[1]), np.float32)
 
-    def parameters(self) -> list[Tensor]:
+    def parameters(self) -> list[Singles]:
         """The leaves: the variables' own values, then the swings."""
         return [self._own, self._swings]
 
-    def values(self) -> Tensor:
+    def values(self) -> Singles:
         """(T, N)."""
-        return torch.addmm(self._own, self._weights, self._swings)
+        values = np.empty_like(self._own)
+        add_swings(self._weights, self._swings, self._own, values)
+        return values
 
-    def slopes(self, by_values: Tensor) -> list[Tensor]:
+    def slopes(self, by_values: Singles) -> list[Singles]:
         """Derivatives by the leaves of a number whose derivative by the values is by_values (T, N)."""
-        return [by_values, self._weights.T @ by_values]
+        by_swings = np.empty_like(self._swings)
+        fill_swing_slopes(self._weights, by_values, by_swings)
+        return [by_values, by_swings]

@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.tracking.prior_kernel import add_surprise_slopes
 
@@ -33,30 +31,18 @@ class PosePrior:
         """weight (K,), mean (K, 57), covariance (K, 57, 57), in radians."""
         factor = np.linalg.inv(np.linalg.cholesky(covariance))
         log_scale = np.log(weight) + np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
-        self._mean = _tensor(mean)[:, None]
-        self._factor = _tensor(np.swapaxes(factor, 1, 2))
-        self._log_scale = _tensor(log_scale - log_scale.max())
-        self._rows = torch.from_numpy(_ROWS)
-        self._means, self._log_scales = mean.astype(np.float32), log_scale - log_scale.max()
-        self._factors = np.ascontiguousarray(np.swapaxes(factor, 1, 2), np.float32)
-
-    def surprise(self, body_pose: Tensor) -> Tensor:
-        """(T,) of poses below the root (T, 23, 3); 0 at the mode of the only component.
-
-        -2 log sum_k s_k (1 + |F_k (theta - mu_k)|^2 / f)^(-(f + 57) / 2), f = FREEDOM, S_k^-1 = F_k' F_k,
-        s_k = w_k |F_k| over the largest.
-        """
-        theta = body_pose[:, self._rows].flatten(1)
-        squares = torch.bmm(theta - self._mean, self._factor).square().sum(-1)
-        tails = 0.5 * (FREEDOM + theta.shape[1]) * torch.log1p(squares / FREEDOM)
-        return -2 * torch.logsumexp(self._log_scale[:, None] - tails, 0)
+        self.means, self.log_scales = mean.astype(np.float32), log_scale - log_scale.max()
+        self.factors = np.ascontiguousarray(np.swapaxes(factor, 1, 2), np.float32)
 
     def add_slopes(self, values: np.ndarray, pose: int, weight: float, by_values: np.ndarray) -> float:
-        """weight times the mean of `surprise`, compiled, of values (T, N) whose axis-angles begin at column
-        `pose`; adds its derivative to by_values (T, N)."""
+        """weight times the mean of -2 log p over T frames, 0 at the mode of the only component; adds its derivative.
+
+        -2 log sum_k s_k (1 + |F_k (theta - mu_k)|^2 / f)^(-(f + 57) / 2), f = FREEDOM, S_k^-1 = F_k' F_k,
+        s_k = w_k |F_k| over the largest. The axis-angles of values (T, N) begin at column `pose`; by_values (T, N).
+        """
         columns = (pose + 3 * _ROWS[:, None] + np.arange(3)).ravel()
         return add_surprise_slopes(
-            values, columns, self._means, self._factors, self._log_scales, FREEDOM, weight, by_values
+            values, columns, self.means, self.factors, self.log_scales, FREEDOM, weight, by_values
         )
 
 
@@ -79,7 +65,3 @@ def learned_prior() -> PosePrior:
         np.concatenate([mean, mirrored(mean)]),
         np.concatenate([covariance, twins]),
     )
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.tensor(np.ascontiguousarray(array), dtype=torch.float32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from pipeline.config import GateSettings
 from pipeline.geometry.array_types import Floats
@@ -80,11 +79,9 @@ def acceleration_mm(landmarks: np.ndarray, pts_s: np.ndarray) -> np.ndarray:
     """
     if len(pts_s) < 3:
         return np.zeros(len(pts_s))
-    points = torch.from_numpy(
-        landmarks - landmarks.mean(axis=(0, 1))
-    )  # float32 weights below: keep numbers small
-    inner = Acceleration(pts_s).of(points).view(len(pts_s) - 2, -1, 3).norm(dim=-1).mean(dim=-1)
-    return 1000 * np.pad(inner.double().numpy(), 1, mode="edge")
+    points = landmarks - landmarks.mean(axis=(0, 1))  # float32 weights below: keep numbers small
+    inner = Acceleration(pts_s).of(points).reshape(len(pts_s) - 2, -1, 3)
+    return 1000 * np.pad(np.linalg.norm(inner, axis=-1).mean(axis=-1), 1, mode="edge")
 
 
 def border_distance_px(box_px: Floats, image_hw: tuple[int, int]) -> Floats:

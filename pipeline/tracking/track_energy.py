@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.outline_kernel import fill_silhouette_slopes
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.articulated_body import ArticulatedBody
-from pipeline.tracking.articulation import rotation_from_axis_angle, spread_vertices
+from pipeline.tracking.draws import Draws, spread_vertices
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
 from pipeline.tracking.landmark_offsets import learned_offsets
@@ -79,13 +78,13 @@ class TrackEnergy:
         silhouettes: Silhouettes | None,
         camera: Camera,
         settings: TrackingSettings,
-        generator: torch.Generator,
+        draws: Draws,
         weights: energy.EnergyWeights,
     ) -> None:
-        """`camera` is the full image's; the generator draws what silhouettes are compared at."""
-        self._settings, self._weights, self._generator = settings, weights, generator
+        """`camera` is the full image's; `draws` say what silhouettes are compared at."""
+        self._settings, self._weights, self._draws = settings, weights, draws
         offsets = learned_offsets() if settings.landmark_offsets else None
-        surface = spread_vertices(body, SURFACE_VERTICES, generator)
+        surface = spread_vertices(body, SURFACE_VERTICES, draws)
         self._posed = PosedTrack(body, len(seen), surface, offsets)
         self._lens = camera.lens.astype(REAL)
         self._size_px = np.maximum(seen.size_px, MIN_SIZE_SHARE * np.median(seen.size_px)).astype(REAL)
@@ -155,7 +154,7 @@ class TrackEnergy:
     def _silhouette_value(self, values: np.ndarray, by_values: np.ndarray) -> float:
         """Silhouettes of some frames."""
         assert self._outlines is not None
-        drawn = torch.randperm(len(values), generator=self._generator)[:SILHOUETTE_FRAMES].numpy()
+        drawn = self._draws.permutation(len(values))[:SILHOUETTE_FRAMES]
         surface = self._posed.surface(drawn) + values[drawn, None, PLACE:]
         slope = np.empty_like(surface)
         outlines, weight = self._outlines, self._weights.silhouette * self._settings.silhouette_weight
@@ -173,19 +172,24 @@ class TrackEnergy:
         """The lifter's landmarks, by torch: it is off by default."""
         if self._lifted is None:
             return 0.0
+        import torch
+
+        from pipeline.tracking.articulation import one_thread, rotation_from_axis_angle
+
         weights, posed = self._weights, self._posed
         points, turns, scale = (
             torch.from_numpy(each).requires_grad_()
             for each in (posed.points.copy(), shared.turns.copy(), shared.lifted_scale.copy())
         )
         weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
-        turned = rotation_from_axis_angle(self.turn_weights @ turns)
-        about_hips = points - points[:, HIPS].mean(1, keepdim=True)
         landmark_weights = torch.tensor(energy.landmark_weights(), dtype=torch.float32)
-        total = weight * energy.lifted_term(about_hips, self._lifted, turned, scale, landmark_weights)
-        total = total + weights.lifter_turn * turns.square().sum(1).mean()
-        total = total + weights.world_scale * scale.square().sum()
-        by_points, by_turns, by_scale = torch.autograd.grad(total, [points, turns, scale])
+        with one_thread():
+            turned = rotation_from_axis_angle(torch.from_numpy(self.turn_weights) @ turns)
+            about_hips = points - points[:, HIPS].mean(1, keepdim=True)
+            total = weight * energy.lifted_term(about_hips, self._lifted, turned, scale, landmark_weights)
+            total = total + weights.lifter_turn * turns.square().sum(1).mean()
+            total = total + weights.world_scale * scale.square().sum()
+            by_points, by_turns, by_scale = torch.autograd.grad(total, [points, turns, scale])
         posed.by_points += by_points.numpy()
         by_shared.turns[:], by_shared.lifted_scale[:] = by_turns.numpy(), by_scale.numpy()
         return float(total.detach())
@@ -220,6 +224,8 @@ def lifted_tensors(
     seen: Observations, axes: np.ndarray, camera: Camera, network: Lifter
 ) -> energy.LiftedTensors:
     """What the fit reads of the lifter's landmarks; axes (T, 3, 3) are the camera's from the ray's."""
+    import torch
+
     found = lifted(seen, camera, network)
     sigma = np.maximum(found.sigma_m, energy.LEAST_LIFTED_SIGMA_M)[..., [0, 0, 1]]
     return energy.LiftedTensors(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from pipeline.assets import asset_path, tracking_assets
 from pipeline.config import CameraSettings, Settings
@@ -15,6 +14,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.records import Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
+from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.left_right import repair_left_right
@@ -179,10 +179,8 @@ class LandmarkTracker:
 
     def _bodies(self, seen: Observations, silhouettes: Silhouettes, camera: Camera) -> FittedTrack:
         """The bodies of a track in the full image's camera."""
-        generator = torch.Generator().manual_seed(self._settings.tracking.seed)
-        return fit_track(
-            self._body, seen, silhouettes, camera, self._settings.tracking, generator, self._weights
-        )
+        draws = Draws(self._settings.tracking.seed)
+        return fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, draws, self._weights)
 
 
 def landmark_models(settings: Settings) -> PoseModels:

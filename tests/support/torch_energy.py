@@ -33,7 +33,7 @@ from pipeline.tracking.knots import time_knots
 from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.lifter import lifter_of
 from pipeline.tracking.people import Observations
-from pipeline.tracking.pose_prior import learned_prior
+from pipeline.tracking.pose_prior import FREEDOM, PRIOR_JOINTS, PosePrior, learned_prior
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
 from pipeline.tracking.track_energy import MIN_SIZE_SHARE, TURN_SPACING_S, Shared, lifted_tensors
 from tests.support.torch_body import BodyTensors, JointTransforms, rotation_from_two_columns, turned_offsets
@@ -77,7 +77,19 @@ def mean_square(acceleration: Acceleration, values: Tensor) -> Tensor:
     if not acceleration.tied.any():
         return values.new_zeros(())
     share = torch.as_tensor(acceleration.times[:, 3], dtype=values.dtype)
-    return (share * acceleration.of(values).square().sum(-1)).sum()
+    before, at, after = torch.as_tensor(acceleration.times[:, :3], dtype=torch.float32).T[..., None]
+    flat = values.reshape(len(values), -1)
+    found = before * flat[:-2] + at * flat[1:-1] + after * flat[2:]
+    return (share * found.square().sum(-1)).sum()
+
+
+def surprise(prior: PosePrior, body_pose: Tensor) -> Tensor:
+    """(T,) -2 log p of poses below the root (T, 23, 3): see `PosePrior.add_slopes`."""
+    theta = body_pose[:, torch.tensor(PRIOR_JOINTS) - 1].flatten(1)
+    mean, factor = _tensor(prior.means)[:, None], _tensor(prior.factors)
+    squares = torch.bmm(theta - mean, factor).square().sum(-1)
+    tails = 0.5 * (FREEDOM + theta.shape[1]) * torch.log1p(squares / FREEDOM)
+    return -2 * torch.logsumexp(_tensor(prior.log_scales)[:, None] - tails, 0)
 
 
 def scale_free(depth_m: Tensor) -> Tensor:
@@ -187,7 +199,7 @@ class TorchEnergy:
         self._lifted = (
             lifted_tensors(seen, axes, camera, lifter_of(settings.lifter)) if settings.lifter else None
         )
-        self._turn_weights = time_knots(seen.pts_s, TURN_SPACING_S)
+        self._turn_weights = torch.from_numpy(time_knots(seen.pts_s, TURN_SPACING_S))
 
     def value_and_slopes(
         self, values: np.ndarray, shared: Shared, drawn: np.ndarray, *, is_fine: bool
@@ -229,7 +241,7 @@ class TorchEnergy:
         scaled = self._world_m * torch.exp(log_scale)
         total = total + world_weight * world_term(hip_centred(seen), scaled, self._confidence)
         total = total + self._lifter_energy(points, turns, lifted_scale, is_fine=is_fine)
-        total = total + weights.pose_prior * self._prior.surprise(pose).mean()
+        total = total + weights.pose_prior * surprise(self._prior, pose).mean()
         total = total + weights.extremities * extremity_term(pose, self._stiffness)
         total = total + weights.hinge * hinge_term(pose)
         total = total + weights.shape * betas.square().sum() + weights.world_scale * log_scale.square().sum()

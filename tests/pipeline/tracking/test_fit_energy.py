@@ -126,7 +126,9 @@ def test_acceleration_of_a_parabola(times):
     rate, speed = np.array([0.01, -0.02, 0.005]), np.array([1.0, -2.0, 0.3])
     values = f64(4 + speed * t[:, None] + 0.5 * rate * t[:, None] ** 2)
     acceleration = energy.Acceleration(times)
-    np.testing.assert_allclose(acceleration.of(values), np.broadcast_to(rate, (len(t) - 2, 3)), atol=2e-5)
+    np.testing.assert_allclose(
+        acceleration.of(values.numpy()), np.broadcast_to(rate, (len(t) - 2, 3)), atol=2e-5
+    )
     assert float(terms.mean_square(acceleration, values)) == pytest.approx((rate**2).sum(), rel=2e-2)
     straight = terms.mean_square(acceleration, f64(4 + speed * t[:, None]))
     assert float(straight) < 1e-8

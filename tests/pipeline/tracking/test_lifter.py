@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
+from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import fit_track
 from pipeline.tracking.fit_energy import LiftedTensors, lifted_term
 from pipeline.tracking.fit_start import camera_from_ray, rotation_to_ray
@@ -126,7 +127,7 @@ def test_the_fit_reads_the_file_that_the_settings_name(tmp_path, lifter, network
     )
     settings = replace(Settings().tracking, iterations=(3, 3))
     found = [
-        fit_track(BodyModel.open_body(), seen, None, CAMERA, each, torch.Generator().manual_seed(1)).pose
+        fit_track(BodyModel.open_body(), seen, None, CAMERA, each, Draws(1)).pose
         for each in (settings, replace(settings, lifter=str(path)), replace(settings, landmark_offsets=True))
     ]
     assert np.abs(found[1] - found[0]).max() > 1e-3

@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal, multivariate_t, wishart
 
 from pipeline.tracking.pose_prior import FREEDOM, PRIOR_FILE, PRIOR_JOINTS, PosePrior, learned_prior, mirrored
 from tests.accuracy.learn_prior import log_density, mixture
+from tests.support import torch_energy as terms
 
 SIZE = 3 * len(PRIOR_JOINTS)
 ROWS = np.array(PRIOR_JOINTS) - 1
@@ -20,7 +21,7 @@ def poses(count: int, seed: int = 0, scale: float = 0.4) -> np.ndarray:
 
 
 def surprise(prior: PosePrior, body_pose: np.ndarray) -> np.ndarray:
-    return prior.surprise(torch.tensor(body_pose, dtype=torch.float32)).numpy()
+    return terms.surprise(prior, torch.tensor(body_pose, dtype=torch.float32)).numpy()
 
 
 def test_surprise_is_the_density_of_a_mixture_of_student_distributions():
@@ -65,11 +66,13 @@ def test_mirror_images_are_as_likely():
 
 def test_gradient():
     prior, pose = learned_prior(), torch.tensor(poses(1), dtype=torch.float32, requires_grad=True)
-    (slope,) = torch.autograd.grad(prior.surprise(pose).sum(), pose)
+    (slope,) = torch.autograd.grad(terms.surprise(prior, pose).sum(), pose)
     for joint, axis in ((0, 0), (3, 0), (15, 2), (18, 1)):
         step = torch.zeros_like(pose)
         step[0, joint, axis] = 1e-2
-        rise = float((prior.surprise(pose + step) - prior.surprise(pose - step)).detach()) / 2e-2
+        rise = (
+            float((terms.surprise(prior, pose + step) - terms.surprise(prior, pose - step)).detach()) / 2e-2
+        )
         assert float(slope[0, joint, axis]) == pytest.approx(rise, rel=0.02, abs=0.05)
 
 

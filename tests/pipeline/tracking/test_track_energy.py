@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.articulation import spread_vertices
+from pipeline.tracking.draws import Draws, spread_vertices
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.people import Observations
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
@@ -63,13 +62,13 @@ def both(
 ) -> tuple[tuple[float, np.ndarray, Shared], tuple[float, np.ndarray, Shared]]:
     """What the kernels and torch make of the same bodies."""
     settings = TrackingSettings(lifter=str(LIFTER), landmark_offsets=offsets, silhouette_weight=0.4)
-    body, generator = BodyModel.open_body(), torch.Generator().manual_seed(3)
-    ours = TrackEnergy(body, *glimpse, CAMERA, settings, generator, weights)
-    twin_generator = torch.Generator().manual_seed(3)
-    vertices = spread_vertices(body, SURFACE_VERTICES, twin_generator)
+    body, draws = BodyModel.open_body(), Draws(3)
+    ours = TrackEnergy(body, *glimpse, CAMERA, settings, draws, weights)
+    twin_draws = Draws(3)
+    vertices = spread_vertices(body, SURFACE_VERTICES, twin_draws)
     twin = TorchEnergy(body, *glimpse, CAMERA, settings, weights, vertices)
     values, shared = somewhere(FRAMES)
-    drawn = torch.randperm(FRAMES, generator=twin_generator)[:SILHOUETTE_FRAMES].numpy()
+    drawn = twin_draws.permutation(FRAMES)[:SILHOUETTE_FRAMES]
     return (
         ours.value_and_slopes(values, shared, is_fine=is_fine),
         twin.value_and_slopes(values, shared, drawn, is_fine=is_fine),
@@ -100,9 +99,9 @@ def test_all_terms_together(glimpse) -> None:
 def test_slopes_are_the_rise_of_the_value(glimpse) -> None:
     """Along a few random directions; but for accelerations, in which the mean depth counts as a divisor only."""
     seen, silhouettes = glimpse
-    body, settings, generator = BodyModel.open_body(), TrackingSettings(), torch.Generator()
+    body, settings, draws = BodyModel.open_body(), TrackingSettings(), Draws(0)
     weights = EnergyWeights(landmark_acceleration=0, depth_acceleration=0)
-    energy = TrackEnergy(body, seen, silhouettes, CAMERA, settings, generator, weights)
+    energy = TrackEnergy(body, seen, silhouettes, CAMERA, settings, draws, weights)
     values, shared = somewhere(FRAMES, 1)
     _, by_values, by_shared = energy.value_and_slopes(values, shared, is_fine=False)
     rng = np.random.default_rng(2)
@@ -126,9 +125,9 @@ def test_too_few_frames_for_an_acceleration(count) -> None:
     smooth = EnergyWeights(landmark_acceleration=1e9, pose_acceleration=1e9, depth_acceleration=1e9)
     settings, values = TrackingSettings(), somewhere(count)[0]
     found = [
-        TrackEnergy(
-            BodyModel.open_body(), seen, None, CAMERA, settings, torch.Generator(), weights
-        ).value_and_slopes(values, Shared.zeros(1), is_fine=False)[0]
+        TrackEnergy(BodyModel.open_body(), seen, None, CAMERA, settings, Draws(0), weights).value_and_slopes(
+            values, Shared.zeros(1), is_fine=False
+        )[0]
         for weights in (EnergyWeights(), smooth)
     ]
     assert found[0] == found[1]
