@@ -11,12 +11,9 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libegl1 libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 
-# Plain `torch` from PyPI brings gigabytes of CUDA that tracking has no use for.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 WORKDIR /opt/humandepth
 COPY docker/pipeline.lock ./
-RUN python -m pip install --no-cache-dir --index-url "${TORCH_INDEX}" torch==2.13.0 \
-    && python -m pip install --no-cache-dir --require-hashes --no-deps --requirement pipeline.lock
+RUN python -m pip install --no-cache-dir --require-hashes --no-deps --requirement pipeline.lock
 
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY schemas schemas

@@ -46,11 +46,9 @@ def main() -> int:
             f"`make install` installs beside torch, on Python {OLDEST_PYTHON} and later",
         )
         for image, extras in IMAGE_EXTRAS.items():
-            _write(
-                ROOT / "docker" / f"{image}.lock",
-                _compiled(uv, extras, "--python-platform=x86_64-manylinux_2_28"),
-                f"docker/{image}.Dockerfile installs beside torch",
-            )
+            text = _compiled(uv, extras, "--python-platform=x86_64-manylinux_2_28")
+            apart = " beside torch" if "\ntorch==" in text else ""
+            _write(ROOT / "docker" / f"{image}.lock", text, f"docker/{image}.Dockerfile installs{apart}")
     return 0
 
 

@@ -34,7 +34,6 @@ _PACKAGES = (
     "av",
     "opencv-python-headless",
     "numba",
-    "torch",
     "ai-edge-litert",
 )
 _CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg")

@@ -43,7 +43,6 @@ LIBRARIES = {
     ),
     "PyAV": ("av",),
     "PySceneDetect": ("scenedetect-headless", "scenedetect"),
-    "torch": ("torch",),
     "LiteRT": ("ai-edge-litert",),
     "ONNX Runtime": ("onnxruntime",),
 }

@@ -8,14 +8,10 @@ frame rate and track length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from schemas.conventions import JOINT_COUNT, LANDMARK_COUNT
-
-if TYPE_CHECKING:  # of the lifter alone, which is off by default
-    from torch import Tensor
 
 UNIT_TIME_S = 1 / 30
 """The time in which accelerations are counted."""
@@ -62,9 +58,6 @@ class EnergyWeights:
 LANDMARK_SIGMA = (0.2, 0.05)
 """Scale of rho for 2-D landmarks in person sizes: coarse, fine."""
 WORLD_SIGMA_M = 0.3
-LIFTED_SIGMA = 3.0
-"""Scale of rho for the lifter's landmarks, in their own standard deviations."""
-LEAST_LIFTED_SIGMA_M = 0.02
 OUTSIDE_SIGMA = 0.03
 INSIDE_SIGMA = 0.04
 
@@ -92,25 +85,6 @@ def extremity_stiffness() -> np.ndarray:
     return weight
 
 
-def rho(squares: Tensor, sigma: float) -> Tensor:
-    """Geman-McClure of squared residuals."""
-    return squares / (1 + squares / sigma**2)
-
-
-def lifted_term(
-    points: Tensor, lifted: LiftedTensors, turns: Tensor, log_scale: Tensor, weight: Tensor
-) -> Tensor:
-    """sum_k w_k rho(|S_k^-1 (R' x_k - e^s Q y_k)|) of hip-centred metres x, mean over frames.
-
-    y_k are the lifter's landmarks along the ray, S_k their standard deviations, R the camera's axes from the ray's, and
-    Q (turns (T, 3, 3)) turns them all together: a network that knows pictures alone knows limbs from each other better
-    than how the camera is held.
-    """
-    apart = points @ lifted.camera_from_ray - log_scale.exp() * (lifted.points @ turns.transpose(1, 2))
-    squares = (apart * lifted.precision).square().sum(-1)
-    return (weight * rho(squares, LIFTED_SIGMA)).sum(1).mean()
-
-
 class Acceleration:
     """Second differences in presentation time, per squared 1/30 s.
 
@@ -133,18 +107,6 @@ class Acceleration:
         """(T-2, N) accelerations of values (T, ...)."""
         flat = values.reshape(len(values), -1)
         return np.asarray(self._before * flat[:-2] + self._at * flat[1:-1] + self._after * flat[2:])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LiftedTensors:
-    """`Lifted` of T frames for `lifted_term`."""
-
-    points: Tensor
-    """(T, 33, 3)."""
-    precision: Tensor
-    """(T, 33, 3) one over standard deviations."""
-    camera_from_ray: Tensor
-    """(T, 3, 3)."""
 
 
 def _column(values: np.ndarray) -> np.ndarray:

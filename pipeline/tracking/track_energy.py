@@ -19,7 +19,8 @@ from pipeline.tracking.draws import Draws, spread_vertices
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
 from pipeline.tracking.landmark_offsets import learned_offsets
-from pipeline.tracking.lifter import Lifter, lifted, lifter_of
+from pipeline.tracking.lifter import lifter_of
+from pipeline.tracking.lifter_term import LiftedTrack, lifted_slopes
 from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import learned_prior
 from pipeline.tracking.posed_track import REAL, PosedTrack
@@ -101,10 +102,10 @@ class TrackEnergy:
         self.turn_weights = time_knots(seen.pts_s, TURN_SPACING_S)
         """(T, K) from the knots of the turns to frames."""
         self._lifted = (
-            lifted_tensors(seen, axes, camera, lifter_of(settings.lifter)) if settings.lifter else None
+            LiftedTrack.of(seen, axes, camera, lifter_of(settings.lifter)) if settings.lifter else None
         )
         if self._lifted is not None:
-            self.world_m = (self._lifted.points @ self._lifted.camera_from_ray.mT).double().numpy()
+            self.world_m = self._lifted.in_camera_axes().astype(np.float64)
 
     def value_and_slopes(
         self, values: np.ndarray, shared: Shared, *, is_fine: bool
@@ -169,30 +170,24 @@ class TrackEnergy:
         return weight * value
 
     def _lifted_value(self, shared: Shared, by_shared: Shared, *, is_fine: bool) -> float:
-        """The lifter's landmarks, by torch: it is off by default."""
+        """The lifter's landmarks, where there is one."""
         if self._lifted is None:
             return 0.0
-        import torch
-
-        from pipeline.tracking.articulation import one_thread, rotation_from_axis_angle
-
-        weights, posed = self._weights, self._posed
-        points, turns, scale = (
-            torch.from_numpy(each).requires_grad_()
-            for each in (posed.points.copy(), shared.turns.copy(), shared.lifted_scale.copy())
-        )
+        weights, posed, turns, scale = self._weights, self._posed, shared.turns, shared.lifted_scale
         weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
-        landmark_weights = torch.tensor(energy.landmark_weights(), dtype=torch.float32)
-        with one_thread():
-            turned = rotation_from_axis_angle(torch.from_numpy(self.turn_weights) @ turns)
-            about_hips = points - points[:, HIPS].mean(1, keepdim=True)
-            total = weight * energy.lifted_term(about_hips, self._lifted, turned, scale, landmark_weights)
-            total = total + weights.lifter_turn * turns.square().sum(1).mean()
-            total = total + weights.world_scale * scale.square().sum()
-            by_points, by_turns, by_scale = torch.autograd.grad(total, [points, turns, scale])
-        posed.by_points += by_points.numpy()
-        by_shared.turns[:], by_shared.lifted_scale[:] = by_turns.numpy(), by_scale.numpy()
-        return float(total.detach())
+        value, slopes = lifted_slopes(
+            posed.points,
+            self._lifted,
+            turns,
+            self.turn_weights,
+            scale,
+            energy.landmark_weights().astype(REAL),
+        )
+        posed.by_points += weight * slopes.by_points
+        by_shared.turns[:] = weight * slopes.by_turns + 2 * weights.lifter_turn / len(turns) * turns
+        by_shared.lifted_scale[:] = weight * slopes.by_scale + 2 * weights.world_scale * scale
+        loose = weights.lifter_turn * float(np.square(turns).sum()) / len(turns)
+        return weight * value + loose + weights.world_scale * float(scale @ scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,16 +213,3 @@ class _Outlines:
             silhouettes.contour_px.astype(REAL),
             silhouettes.contour_weight.astype(REAL),
         )
-
-
-def lifted_tensors(
-    seen: Observations, axes: np.ndarray, camera: Camera, network: Lifter
-) -> energy.LiftedTensors:
-    """What the fit reads of the lifter's landmarks; axes (T, 3, 3) are the camera's from the ray's."""
-    import torch
-
-    found = lifted(seen, camera, network)
-    sigma = np.maximum(found.sigma_m, energy.LEAST_LIFTED_SIGMA_M)[..., [0, 0, 1]]
-    return energy.LiftedTensors(
-        *(torch.tensor(each, dtype=torch.float32) for each in (found.points_m, 1 / sigma, axes))
-    )

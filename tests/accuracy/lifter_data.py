@@ -14,7 +14,6 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
-from pipeline.tracking.articulation import rotation_from_axis_angle
 from pipeline.tracking.fit_start import HIPS, rotation_to_ray
 from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.left_right import repair_left_right
@@ -23,7 +22,7 @@ from pipeline.tracking.people import Observations
 from schemas.conventions import JOINT_COUNT
 from tests.accuracy.lifter_films import Film, drawn_take
 from tests.accuracy.motions import MOTION_FPS, Take
-from tests.support.torch_body import BodyTensors
+from tests.support.torch_body import BodyTensors, rotation_from_axis_angle
 
 FRAMES = 48
 ARMS = [13, 14, 16, 17, 18, 19, 20, 21]

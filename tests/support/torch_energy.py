@@ -13,7 +13,6 @@ from torch import Tensor
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.outline_kernel import fill_silhouette_slopes
-from pipeline.tracking.articulation import rotation_from_axis_angle
 from pipeline.tracking.fit_energy import (
     INSIDE_SIGMA,
     LANDMARK_SIGMA,
@@ -25,22 +24,50 @@ from pipeline.tracking.fit_energy import (
     EnergyWeights,
     extremity_stiffness,
     landmark_weights,
-    lifted_term,
-    rho,
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
 from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.lifter import lifter_of
+from pipeline.tracking.lifter_term import LIFTED_SIGMA, LiftedTrack
 from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import FREEDOM, PRIOR_JOINTS, PosePrior, learned_prior
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
-from pipeline.tracking.track_energy import MIN_SIZE_SHARE, TURN_SPACING_S, Shared, lifted_tensors
-from tests.support.torch_body import BodyTensors, JointTransforms, rotation_from_two_columns, turned_offsets
+from pipeline.tracking.track_energy import MIN_SIZE_SHARE, TURN_SPACING_S, Shared
+from tests.support.torch_body import (
+    BodyTensors,
+    JointTransforms,
+    rotation_from_axis_angle,
+    rotation_from_two_columns,
+    turned_offsets,
+)
 
 KNEES, LEFT_ELBOW, RIGHT_ELBOW = slice(3, 5), 17, 18
 """Rows of the body pose (joint - 1)."""
 MAX_KNEE_RAD, MAX_ELBOW_RAD = float(LARGEST_HINGE_RAD[0]), float(LARGEST_HINGE_RAD[-1])
+
+
+def rho(squares: Tensor, sigma: float) -> Tensor:
+    """Geman-McClure of squared residuals."""
+    return squares / (1 + squares / sigma**2)
+
+
+def lifted_term(
+    points: Tensor, lifted: LiftedTrack, turns: Tensor, log_scale: Tensor, weight: Tensor
+) -> Tensor:
+    """sum_k w_k rho(|S_k^-1 (R' x_k - e^s Q y_k)|) of hip-centred metres x, mean over frames.
+
+    y_k are the lifter's landmarks along the ray, S_k their standard deviations, R the camera's axes from the ray's, and
+    Q (turns (T, 3, 3)) turns them all together: a network that knows pictures alone knows limbs from each other better
+    than how the camera is held.
+    """
+    own, precision, axes = (
+        torch.from_numpy(each).to(points)
+        for each in (lifted.points, lifted.precision, lifted.camera_from_ray)
+    )
+    apart = points @ axes - log_scale.exp() * (own @ turns.transpose(1, 2))
+    squares = (apart * precision).square().sum(-1)
+    return (weight * rho(squares, LIFTED_SIGMA)).sum(1).mean()
 
 
 def project(points: Tensor, lens: Tensor) -> Tensor:
@@ -197,7 +224,7 @@ class TorchEnergy:
         self._prior, self._stiffness = learned_prior(), _tensor(extremity_stiffness())
         self._silhouettes = None if silhouettes is None else silhouette_tensors(silhouettes)
         self._lifted = (
-            lifted_tensors(seen, axes, camera, lifter_of(settings.lifter)) if settings.lifter else None
+            LiftedTrack.of(seen, axes, camera, lifter_of(settings.lifter)) if settings.lifter else None
         )
         self._turn_weights = torch.from_numpy(time_knots(seen.pts_s, TURN_SPACING_S))
 

@@ -8,8 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
-from pipeline.tracking.articulation import rotation_from_axis_angle
-from tests.support.torch_body import BodyTensors, rotation_from_two_columns
+from tests.support.torch_body import BodyTensors, rotation_from_axis_angle, rotation_from_two_columns
 from tests.support.toy_people import ToyBody
 
 

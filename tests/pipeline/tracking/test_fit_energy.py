@@ -43,10 +43,10 @@ def test_only_what_the_prior_does_not_know_is_held_by_springs():
 
 
 def test_rho():
-    np.testing.assert_allclose(energy.rho(f64([0, 0.04, 1e9]), 0.2), [0, 0.02, 0.04], rtol=1e-6)
+    np.testing.assert_allclose(terms.rho(f64([0, 0.04, 1e9]), 0.2), [0, 0.02, 0.04], rtol=1e-6)
     small = f64([1e-9])
-    np.testing.assert_allclose(energy.rho(small, 0.2), small, rtol=1e-6)
-    assert gradcheck(lambda r: energy.rho(r.square(), 0.2), (variable(7),))
+    np.testing.assert_allclose(terms.rho(small, 0.2), small, rtol=1e-6)
+    assert gradcheck(lambda r: terms.rho(r.square(), 0.2), (variable(7),))
 
 
 def test_project():
@@ -217,7 +217,7 @@ def test_silhouette_term_samples_the_cell_it_is_told(at, read):
             outside_px=maps.contiguous(), contour_weight=torch.zeros(2, 4, dtype=torch.float64)
         )
         term = terms.silhouette_term(surface, torch.tensor([1]), given, SIZE[:1], LENS)
-        expected = energy.rho(f64((at[1] if turned else read) / 100) ** 2, 0.03)
+        expected = terms.rho(f64((at[1] if turned else read) / 100) ** 2, 0.03)
         assert float(term) == pytest.approx(float(expected))
 
 
@@ -228,7 +228,7 @@ def test_silhouette_term_far_outside_reads_the_border_and_pulls_nowhere():
     term = terms.silhouette_term(surface, BOTH, given, SIZE, LENS)
     term.backward()
     corners = torch.stack([maps[0, 0, 15], maps[1, 15, 0]])
-    assert float(term.detach()) == pytest.approx(float(energy.rho((corners / SIZE) ** 2, 0.03).mean()))
+    assert float(term.detach()) == pytest.approx(float(terms.rho((corners / SIZE) ** 2, 0.03).mean()))
     assert surface.grad is not None
     assert not surface.grad.any()
 
@@ -251,7 +251,7 @@ def test_silhouette_term_against_all_distances(spread):
     given = silhouettes(contour_px=contour, contour_weight=torch.ones(2, 50, dtype=torch.float64))
     least = torch.cdist(contour, surface).amin(-1) / SIZE[:, None]
     found = terms.silhouette_term(at_px(surface), BOTH, given, SIZE, LENS)
-    assert float(found) == pytest.approx(float(energy.rho(least.square(), 0.04).mean()), rel=1e-9)
+    assert float(found) == pytest.approx(float(terms.rho(least.square(), 0.04).mean()), rel=1e-9)
 
 
 @pytest.mark.parametrize("frames", [[0, 1], [1]])

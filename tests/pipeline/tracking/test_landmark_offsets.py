@@ -8,11 +8,10 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
-from pipeline.tracking.articulation import rotation_from_axis_angle
 from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.landmark_twins import mirror_permutation
 from tests.accuracy.learn_landmark_offsets import Misses, offset_of
-from tests.support.torch_body import BodyTensors, turned_offsets
+from tests.support.torch_body import BodyTensors, rotation_from_axis_angle, turned_offsets
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import fit_track
-from pipeline.tracking.fit_energy import LiftedTensors, lifted_term
-from pipeline.tracking.fit_start import camera_from_ray, rotation_to_ray
+from pipeline.tracking.fit_start import HIPS, camera_from_ray, rotation_to_ray
 from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.lifter import Lifter, decoded, lifted, lifter_of, network_input, smooth_size
+from pipeline.tracking.lifter_term import LiftedTrack, lifted_slopes
 from pipeline.tracking.people import Observations
 from schemas.errors import SettingsError
 from tests.accuracy.learn_lifter import LifterNetwork
@@ -143,17 +143,23 @@ def test_rotations_to_rays():
     )
 
 
-def test_the_term_is_zero_for_what_was_lifted_and_its_turn_is_free():
+def test_the_term_is_zero_for_what_was_lifted_and_its_turn_and_place_are_free():
     rng = np.random.default_rng(2)
-    along = torch.tensor(rng.normal(0, 0.4, (5, 33, 3)))
-    axes = torch.tensor(rotation_to_ray(rng.normal(0, 0.2, (5, 3)) + [0, 0, 1]))
-    turn = torch.tensor(Rotation.from_rotvec(rng.normal(0, 0.1, (5, 3))).as_matrix())
-    precision = torch.tensor(1 / rng.uniform(0.02, 0.1, (5, 33, 3)))
-    given = LiftedTensors(points=along, precision=precision, camera_from_ray=axes)
-    scale, weight = torch.tensor([0.1], dtype=torch.float64), torch.ones(33, dtype=torch.float64)
-    placed = 1.1051709180756477 * (along @ turn.transpose(1, 2)) @ axes.transpose(1, 2)
-    assert float(lifted_term(placed, given, turn, scale, weight)) < 1e-20
-    off = placed + 0.05 * axes[:, None, :, 2]  # along the ray
-    squares = (0.05 * precision[..., 2]) ** 2
-    expected = float((squares / (1 + squares / 9)).sum(1).mean())
-    assert float(lifted_term(off, given, turn, scale, weight)) == pytest.approx(expected)
+    along = rng.normal(0, 0.4, (5, 33, 3))
+    along -= along[:, HIPS].mean(axis=1, keepdims=True)
+    axes = rotation_to_ray(rng.normal(0, 0.2, (5, 3)) + [0, 0, 1])
+    turns = rng.normal(0, 0.1, (5, 3))
+    precision = 1 / rng.uniform(0.02, 0.1, (5, 33, 3))
+    given, weight = LiftedTrack(along, precision, axes), np.ones(33)
+
+    def value(points: np.ndarray) -> float:
+        return lifted_slopes(points, given, turns, np.eye(5), np.array([0.1]), weight)[0]
+
+    turned = along @ Rotation.from_rotvec(turns).as_matrix().swapaxes(1, 2)
+    placed = 1.1051709180756477 * turned @ axes.swapaxes(1, 2)
+    assert value(placed) < 1e-9  # rotations of the term are float32
+    assert value(placed + [0.3, -0.2, 4.0]) < 1e-9
+    limbs = [at for at in range(33) if at not in HIPS]
+    placed[:, limbs] += 0.05 * axes[:, None, :, 2]  # along the ray
+    squares = (0.05 * precision[:, limbs, 2]) ** 2
+    assert value(placed) == pytest.approx((squares / (1 + squares / 9)).sum(axis=1).mean(), rel=1e-4)
