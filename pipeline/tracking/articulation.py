@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.body.landmark_offsets import LandmarkOffsets
 from pipeline.geometry.kinematics import fill_rotation_slopes, fill_rotations
 from pipeline.tracking.articulated_body import ArticulatedBody
 
@@ -35,6 +36,12 @@ class _Rodrigues(torch.autograd.Function):
         slope, given = torch.empty_like(axis_angle), by_rotation[0].contiguous().view(-1, 3, 3)
         fill_rotation_slopes(axis_angle.view(-1, 3).numpy(), given.numpy(), slope.view(-1, 3).numpy())
         return slope
+
+
+def turned_offsets(offsets: LandmarkOffsets, rotation: Tensor) -> Tensor:
+    """(T, 33, 3) offsets of landmarks by joints' rotations (T, 24, 3, 3)."""
+    offset = torch.tensor(offsets.offset_m, dtype=rotation.dtype)
+    return (rotation[:, torch.from_numpy(offsets.joint)] @ offset[..., None])[..., 0]
 
 
 def spread_vertices(body: ArticulatedBody, count: int, generator: torch.Generator) -> np.ndarray:

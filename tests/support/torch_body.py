@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pipeline.tracking.articulated_body import ArticulatedBody
-from pipeline.tracking.landmark_offsets import LandmarkOffsets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,12 +66,6 @@ def rotation_from_two_columns(columns: Tensor) -> Tensor:
     second = columns[..., 3:] - (first * columns[..., 3:]).sum(-1, keepdim=True) * first
     second = torch.nn.functional.normalize(second, dim=-1)
     return torch.stack([first, second, torch.cross(first, second, dim=-1)], -1)
-
-
-def turned_offsets(offsets: LandmarkOffsets, rotation: Tensor) -> Tensor:
-    """(T, 33, 3) offsets of landmarks by joints' rotations (T, 24, 3, 3)."""
-    offset = torch.tensor(offsets.offset_m, dtype=rotation.dtype)
-    return (rotation[:, torch.from_numpy(offsets.joint)] @ offset[..., None])[..., 0]
 
 
 def _tensor(array: np.ndarray) -> Tensor:
