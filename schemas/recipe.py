@@ -30,6 +30,7 @@ BODIES = (
     "tracking.silhouette_weight",
     "tracking.lifter_weight",
     "tracking.landmark_offsets",
+    "tracking.depth_bias",
     "refine.mode",
 )
 """Settings that say how bodies err."""

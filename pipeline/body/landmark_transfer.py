@@ -16,7 +16,7 @@ _SPREAD = 1e-6
 
 
 def transferred_landmarks(body: BodyModel, known: BodyModel) -> np.ndarray:
-    """(33, V) weights, rows that sum to one, that put `known`'s landmarks on `body`'s mesh in the T pose.
+    """(33, V) weights, rows that sum to one: what `known`'s landmarks are named for, on `body`'s mesh in the T pose.
 
     With joints J of `body` and J'(beta) of `known`, pelvis on pelvis: beta = argmin |J' - J|^2 + prior |beta|^2; the
     landmark l'_k(beta) follows the joints it hangs on, l_k = l'_k + sum_j a_kj (J_j - J'_j); and over the vertices
@@ -32,7 +32,7 @@ def transferred_landmarks(body: BodyModel, known: BodyModel) -> np.ndarray:
     normal = design.T @ design + _SHAPE_PRIOR * np.eye(design.shape[1])
     betas = np.linalg.solve(normal, design.T @ (joints - template).reshape(-1))
     rest = np.zeros((len(joints), 3))
-    places = known.landmarks(rest, betas, np.zeros(3)) - known.joints(rest, betas, np.zeros(3))[0]
+    places = known.as_named.landmarks(rest, betas, np.zeros(3)) - known.joints(rest, betas, np.zeros(3))[0]
     places = places + known.landmark_joint_weights @ (joints - template - shapedirs @ betas)
     places = places + body.joint_template[0]
     near = cKDTree(body.template).query(places, k=min(CANDIDATES, body.vertex_count))[1]

@@ -1,18 +1,23 @@
 """A body: pose, shape and place to vertices, joints and landmarks. Needs numpy alone.
 
 Axes of the rest pose: x to the body's left, y up, z to the front, metres (see `pipeline.body.smpl_layout`).
+
+Landmarks are the points that the landmark network draws, which is what pictures are compared with. They lie up to 30 mm
+off the points of those names (`pipeline.body.landmark_offsets`); `BodyModel.as_named` is the body that has these.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.body.body_file import BodyArrays, check_sha256, read_body
+from pipeline.body.landmark_offsets import LandmarkOffsets, learned_offsets
 from pipeline.body.skinning import JointTransforms, chain_joints, skin_vertices
 from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec
@@ -53,7 +58,9 @@ class BodyModel:
     posedirs: np.ndarray | None
     """(V, 3, 207)."""
     landmark_regressor: np.ndarray | None
-    """(33, V)."""
+    """(33, V) of the points that landmarks are named for, without `landmark_offsets`."""
+    landmark_offsets: LandmarkOffsets | None
+    """From there to what the network draws; None where landmarks are as they are named."""
     kind: str
     """`smpl`, `smplh`, `smplx` or `open`."""
     joint_template: np.ndarray
@@ -61,8 +68,10 @@ class BodyModel:
     joint_shapedirs: np.ndarray
     """(24, 3, 10)."""
 
-    def __init__(self, arrays: BodyArrays, name: str = "body") -> None:
-        self._name, self.kind = name, arrays.kind
+    def __init__(
+        self, arrays: BodyArrays, name: str = "body", landmark_offsets: LandmarkOffsets | None = None
+    ) -> None:
+        self._name, self.kind, self.landmark_offsets = name, arrays.kind, landmark_offsets
         self.template, self.shapedirs = arrays.template, arrays.shapedirs
         self.joint_regressor, self.weights = arrays.joint_regressor, arrays.weights
         self.parents, self.faces = arrays.parents, arrays.faces
@@ -77,12 +86,20 @@ class BodyModel:
     @classmethod
     def load(cls, path: Path | str) -> BodyModel:
         """A body from an SMPL-layout .npz (see `body_file.read_body`); AssetError says what is wrong with a file."""
-        return cls(read_body(Path(path)), name=str(path))
+        return cls(read_body(Path(path)), str(path), learned_offsets())
 
     @classmethod
     def open_body(cls) -> BodyModel:
         """The shipped body, one and the same object per process; AssetError if its file is not what was shipped."""
         return _shipped_body(_DATA)
+
+    @cached_property
+    def as_named(self) -> BodyModel:
+        """This body with landmarks at the points that they are named for: joints' middles, eyes, the toes' tips."""
+        named = copy.copy(self)
+        named.landmark_offsets = None
+        named._landmark_joints = None if self.landmark_regressor is None else named._spread_landmarks()
+        return named
 
     @property
     def vertex_count(self) -> int:
@@ -101,7 +118,7 @@ class BodyModel:
 
     @property
     def landmark_joint_template(self) -> np.ndarray:
-        """(33, 24, 3) A_kj = sum_v L_kv W_vj v at the mean shape."""
+        """(33, 24, 3) A_kj = sum_v L_kv W_vj v at the mean shape, and the offset d_k where j carries it."""
         return self._landmarks_by_joint()[1]
 
     @property
@@ -121,9 +138,10 @@ class BodyModel:
         return self._by_chunks(self._place_joints, JOINT_COUNT, pose, betas, translation)
 
     def landmarks(self, pose: np.ndarray, betas: np.ndarray, translation: np.ndarray) -> np.ndarray:
-        """(..., 33, 3) metres, landmark_regressor @ vertices; arguments as for `vertices`.
+        """(..., 33, 3) metres, landmark_regressor @ vertices + G_j(k) d_k; arguments as for `vertices`.
 
-        Without pose blend shapes they come straight from the joints, x_k = sum_j G_j A_kj(beta) + a_kj offset_j.
+        G_j are the joints' rotations, d_k the `landmark_offsets`, each carried by a joint j(k). Without pose blend
+        shapes they come straight from the joints, x_k = sum_j G_j A_kj(beta) + a_kj offset_j.
         """
         regressor = self._require_landmarks()
         return self._by_chunks(self._place_landmarks, len(regressor), pose, betas, translation)
@@ -165,7 +183,10 @@ class BodyModel:
 
     def _place_landmarks(self, rotation: Floats, betas: Floats) -> Floats:
         if self.posedirs is not None:
-            return np.asarray(self._require_landmarks() @ self._skin(rotation, betas))
+            named = np.asarray(self._require_landmarks() @ self._skin(rotation, betas))
+            if self.landmark_offsets is None:
+                return named
+            return named + self.landmark_offsets.turned(self._transforms(rotation, betas).rotation)
         weights, template, shapedirs = self._landmarks_by_joint()
         moved = self._transforms(rotation, betas)
         rest = template + np.einsum("kjcb,tb->tkjc", shapedirs, betas)
@@ -177,6 +198,8 @@ class BodyModel:
         share = regressor[:, None, :] * self.weights.T  # (33, 24, V)
         template = share @ self.template
         shapedirs = share @ self.shapedirs.reshape(self.vertex_count, -1)
+        if self.landmark_offsets is not None:
+            template = template + self.landmark_offsets.by_joint()
         return share.sum(axis=-1), template, shapedirs.reshape(*template.shape, BETA_COUNT)
 
     def _landmarks_by_joint(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -201,7 +224,7 @@ class BodyModel:
 def _shipped_body(folder: Path) -> BodyModel:
     path = open_body_path(folder)
     check_sha256(path, folder / "open_body.json")
-    return BodyModel(replace(read_body(path), kind="open"), name=str(path))
+    return BodyModel(replace(read_body(path), kind="open"), str(path), learned_offsets())
 
 
 def open_body_path(folder: Path = _DATA) -> Path:

@@ -24,9 +24,10 @@ class Resources:
 
     @cached_property
     def body(self) -> BodyModel:
-        """The body that `body.file` names, or the open body."""
+        """The body that `body.file` names, or the open body; its landmarks as `tracking.landmark_offsets` says."""
         file = self.settings.body.file
-        return BodyModel.load(file) if file else BodyModel.open_body()
+        body = BodyModel.load(file) if file else BodyModel.open_body()
+        return body if self.settings.tracking.landmark_offsets else body.as_named
 
     @cached_property
     def rings(self) -> Rings:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.body.landmark_offsets import LandmarkOffsets
+
 
 class ArticulatedBody(Protocol):
     """What tracking needs of a body model (`pipeline.body.model.BodyModel` is one). All arrays float64, metres."""
@@ -21,6 +23,10 @@ class ArticulatedBody(Protocol):
     @property
     def joint_shapedirs(self) -> np.ndarray:
         """(24, 3, 10)."""
+
+    @property
+    def landmark_offsets(self) -> LandmarkOffsets | None:
+        """From the points that landmarks are named for to where the landmark network draws them; in A_kj already."""
 
     @property
     def landmark_joint_weights(self) -> np.ndarray:

@@ -23,7 +23,6 @@ from pipeline.geometry.kinematics import (
     fill_transforms,
 )
 from pipeline.tracking.articulated_body import ArticulatedBody
-from pipeline.tracking.landmark_offsets import LandmarkOffsets
 from pipeline.tracking.posing_kernels import (
     add_point_slopes,
     fill_points,
@@ -62,18 +61,6 @@ class PointTerms:
             len(weight), joint, template[point, joint], shapedirs[point, joint], weight[point, joint], point
         )
 
-    def moved(self, offsets: LandmarkOffsets) -> PointTerms:
-        """The same points, each with an offset that turns with one joint."""
-        more = len(offsets.joint)
-        return self._sorted(
-            self.count,
-            np.concatenate([np.repeat(np.arange(JOINT_COUNT), np.diff(self.first)), offsets.joint]),
-            np.concatenate([self.template, offsets.offset_m]),
-            np.concatenate([self.shapedirs.reshape(len(self.point), 3, -1), np.zeros((more, 3, BETA_COUNT))]),
-            np.concatenate([self.weight, np.zeros(more)]),
-            np.concatenate([self.point, np.arange(more)]),
-        )
-
     @classmethod
     def _sorted(
         cls,
@@ -106,7 +93,6 @@ class PosedTrack:
         body: ArticulatedBody,
         frame_count: int,
         surface_vertices: np.ndarray,
-        offsets: LandmarkOffsets | None = None,
     ) -> None:
         self._parents = np.asarray(body.parents, np.int64)
         self._joint_template, self._joint_shapedirs = (
@@ -116,7 +102,6 @@ class PosedTrack:
         self._landmarks = PointTerms.of(
             body.landmark_joint_weights, body.landmark_joint_template, body.landmark_joint_shapedirs
         )
-        self._seen = None if offsets is None else self._landmarks.moved(offsets)
         weights = body.weights[surface_vertices]
         self._surface = PointTerms.of(
             weights,
@@ -131,20 +116,8 @@ class PosedTrack:
         self.offset, self.by_offset, self._by_axis_angle = (
             np.zeros((frame_count, JOINT_COUNT, 3), REAL) for _ in range(3)
         )
-        self.points, self.by_points, self._seen_points, self._by_seen_points = (
-            np.zeros((frame_count, LANDMARK_COUNT, 3), REAL) for _ in range(4)
-        )
+        self.points, self.by_points = (np.zeros((frame_count, LANDMARK_COUNT, 3), REAL) for _ in range(2))
         """Landmarks (T, 33, 3), and what a number changes with them: `by_` everywhere."""
-
-    @property
-    def seen(self) -> np.ndarray:
-        """(T, 33, 3) landmarks where the network sees them: with their offsets, if they have any."""
-        return self.points if self._seen is None else self._seen_points
-
-    @property
-    def by_seen(self) -> np.ndarray:
-        """(T, 33, 3)."""
-        return self.by_points if self._seen is None else self._by_seen_points
 
     def pose(self, values: np.ndarray, betas: np.ndarray) -> None:
         """Joints and landmarks of values (T, 78) and a shape (10,); slopes begin at zero."""
@@ -157,11 +130,9 @@ class PosedTrack:
         self._joints = self._joint_template + (self._joint_shapedirs @ betas).reshape(-1, 3)
         fill_transforms(self._local, self._joints, self._parents, self.rotation, self.offset)
         self._by_betas = np.zeros(len(betas), REAL)
-        for slope in (self.by_rotation, self.by_offset, self.by_points, self._by_seen_points):
+        for slope in (self.by_rotation, self.by_offset, self.by_points):
             slope[:] = 0
-        for terms, points in ((self._landmarks, self.points), (self._seen, self._seen_points)):
-            if terms is not None:
-                self._fill(terms, self._frames, points)
+        self._fill(self._landmarks, self._frames, self.points)
 
     def surface(self, frames: np.ndarray) -> np.ndarray:
         """(N, S, 3) the surface vertices of some frames (N,)."""
@@ -176,8 +147,6 @@ class PosedTrack:
     def add_slopes(self, values: Singles, by_values: Singles) -> Singles:
         """Passes on all slopes to those by the values (T, 78), and returns those by the shape (10,)."""
         self._pass_on(self._landmarks, self._frames, self.by_points)
-        if self._seen is not None:
-            self._pass_on(self._seen, self._frames, self._by_seen_points)
         by_joints = np.zeros_like(self._joints)
         fill_transform_slopes(
             self._local, self._joints, self._parents, self.rotation, self.by_rotation, self.by_offset,

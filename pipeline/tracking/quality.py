@@ -13,7 +13,6 @@ from pipeline.records import Quality
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.fit_energy import Acceleration
-from pipeline.tracking.landmark_offsets import LandmarkOffsets
 from pipeline.tracking.left_right import BODY_LANDMARKS
 from pipeline.tracking.people import Observations
 from pipeline.tracking.silhouette import Silhouettes, silhouette_iou
@@ -36,15 +35,9 @@ def quality_of(
     camera: Camera,
     box_px: np.ndarray,
     overlap: np.ndarray,
-    offsets: LandmarkOffsets | None = None,
 ) -> Quality:
-    """The scalars of `Quality` for every frame of a track. `camera` is the full image's, in which `fitted` lies.
-
-    `offsets` of the landmarks as they were seen, where they are known.
-    """
+    """The scalars of `Quality` for every frame of a track. `camera` is the full image's, in which `fitted` lies."""
     landmarks = body.landmarks(fitted.pose, fitted.betas, fitted.translation)
-    if offsets is not None:
-        landmarks = landmarks + offsets.turned(body, fitted.pose)
     iou = np.empty(len(seen))
     for first in range(0, len(seen), MESHES_AT_ONCE):
         some = slice(first, first + MESHES_AT_ONCE)

@@ -9,7 +9,6 @@ from pipeline.geometry.camera import Camera, weak_perspective_from_translation
 from pipeline.records import Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
-from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.left_right import find_swaps
 from pipeline.tracking.people import Observations
 from pipeline.tracking.quality import gate_reasons, quality_of
@@ -34,8 +33,7 @@ def build_track(
     overlap: np.ndarray,
 ) -> Track:
     """Quality, gates, cropped cameras and the 85 numbers of every frame. `camera` is the full image's."""
-    offsets = learned_offsets() if settings.tracking.landmark_offsets else None
-    quality = quality_of(body, seen, silhouettes, fitted, camera, box_px, overlap, offsets)
+    quality = quality_of(body, seen, silhouettes, fitted, camera, box_px, overlap)
     reasons = gate_reasons(quality, settings.gates)
     crops = [camera.cropped(crop, IMAGE_PX) for crop in crop_px]
     return Track(

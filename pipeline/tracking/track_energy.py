@@ -15,10 +15,10 @@ from pipeline.geometry.camera import Camera
 from pipeline.geometry.outline_kernel import fill_silhouette_slopes
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.articulated_body import ArticulatedBody
+from pipeline.tracking.depth_bias import without_depth_bias
 from pipeline.tracking.draws import Draws, spread_vertices
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
-from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.lifter import lifter_of
 from pipeline.tracking.lifter_term import LiftedTrack, lifted_slopes
 from pipeline.tracking.people import Observations
@@ -84,15 +84,16 @@ class TrackEnergy:
     ) -> None:
         """`camera` is the full image's; `draws` say what silhouettes are compared at."""
         self._settings, self._weights, self._draws = settings, weights, draws
-        offsets = learned_offsets() if settings.landmark_offsets else None
         surface = spread_vertices(body, SURFACE_VERTICES, draws)
-        self._posed = PosedTrack(body, len(seen), surface, offsets)
+        self._posed = PosedTrack(body, len(seen), surface)
+        self._offsets = body.landmark_offsets
         self._lens = camera.lens.astype(REAL)
         self._size_px = np.maximum(seen.size_px, MIN_SIZE_SHARE * np.median(seen.size_px)).astype(REAL)
         self._seen_px = seen.xy_px.astype(REAL)
         self._confidence = (energy.landmark_weights() * landmark_confidence(seen)).astype(REAL)
         axes = camera_from_ray(seen, camera)
-        self.world_m = np.einsum("tij,tkj->tki", axes, seen.world_m)
+        along_ray = without_depth_bias(seen.world_m) if settings.depth_bias else seen.world_m
+        self.world_m = np.einsum("tij,tkj->tki", axes, along_ray)
         """(T, 33, 3) landmarks in space in the camera's axes: the network's, or the lifter's where there is one."""
         self._world_m = (self.world_m - self.world_m[:, HIPS].mean(axis=1, keepdims=True)).astype(REAL)
         times = energy.Acceleration(seen.pts_s).times if len(seen) > 2 else np.zeros((0, 4))
@@ -143,13 +144,13 @@ class TrackEnergy:
         """Landmarks in the picture and in space."""
         weights, posed = self._weights, self._posed
         value = add_landmark_slopes(
-            posed.seen, values, self._lens, energy.NEAREST_Z_M, self._seen_px, self._size_px, self._confidence,
-            energy.LANDMARK_SIGMA[is_fine], weights.landmarks, posed.by_seen, by_values,
+            posed.points, values, self._lens, energy.NEAREST_Z_M, self._seen_px, self._size_px, self._confidence,
+            energy.LANDMARK_SIGMA[is_fine], weights.landmarks, posed.by_points, by_values,
         )  # fmt: skip
         world = weights.world_fine if is_fine else weights.world_coarse
         return value + add_world_slopes(
-            posed.seen, shared.log_scale, self._world_m, self._confidence, (HIPS[0], HIPS[1]),
-            energy.WORLD_SIGMA_M, world, posed.by_seen, by_shared.log_scale,
+            posed.points, shared.log_scale, self._world_m, self._confidence, (HIPS[0], HIPS[1]),
+            energy.WORLD_SIGMA_M, world, posed.by_points, by_shared.log_scale,
         )  # fmt: skip
 
     def _silhouette_value(self, values: np.ndarray, by_values: np.ndarray) -> float:
@@ -170,20 +171,21 @@ class TrackEnergy:
         return weight * value
 
     def _lifted_value(self, shared: Shared, by_shared: Shared, *, is_fine: bool) -> float:
-        """The lifter's landmarks, where there is one."""
+        """The lifter's landmarks, where there is one; they are the points that they are named for."""
         if self._lifted is None:
             return 0.0
         weights, posed, turns, scale = self._weights, self._posed, shared.turns, shared.lifted_scale
+        offsets, named = self._offsets, posed.points
+        if offsets is not None:
+            named = named - offsets.turned(posed.rotation).astype(REAL)
         weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
         value, slopes = lifted_slopes(
-            posed.points,
-            self._lifted,
-            turns,
-            self.turn_weights,
-            scale,
-            energy.landmark_weights().astype(REAL),
+            named, self._lifted, turns, self.turn_weights, scale, energy.landmark_weights().astype(REAL)
         )
-        posed.by_points += weight * slopes.by_points
+        by_named = weight * slopes.by_points
+        posed.by_points += by_named
+        if offsets is not None:
+            posed.by_rotation -= offsets.slopes(by_named).astype(REAL)
         by_shared.turns[:] = weight * slopes.by_turns + 2 * weights.lifter_turn / len(turns) * turns
         by_shared.lifted_scale[:] = weight * slopes.by_scale + 2 * weights.world_scale * scale
         loose = weights.lifter_turn * float(np.square(turns).sum()) / len(turns)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,12 @@ from tests.accuracy.bed import report
 from tests.accuracy.demo import whole_demo
 from tests.accuracy.joints import SCENES, TERMS, JointFigures, Scene, scene
 from tests.accuracy.motions import made_motions, motion_capture
+from tests.accuracy.observing import SEEN
 from tests.accuracy.oracles import ORACLES
 from tests.accuracy.scenes import KINDS
 
 OUTPUT = Path(__file__).parents[2] / "build" / "accuracy.json"
 BED_OUTPUT = OUTPUT.with_name("bodies.json")
-SEEN = Path(tempfile.gettempdir()) / "humandepth-accuracy"
 ABLATED = ("from 40 degrees", "turning", "arms raised")
 
 

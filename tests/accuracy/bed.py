@@ -43,7 +43,8 @@ def report(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
     body, settings = BodyModel.open_body(), settings or Settings()
-    tracker = (TrueStartTracker if start_at_truth else LandmarkTracker)(body, settings, models, weights)
+    fitted = body if settings.tracking.landmark_offsets else body.as_named
+    tracker = (TrueStartTracker if start_at_truth else LandmarkTracker)(fitted, settings, models, weights)
     rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}
     spent_s, frames, lost = 0.0, 0, 0
     for scene in scenes_of(body, takes, count, only):

@@ -98,7 +98,7 @@ def _paint(rng: np.random.Generator, body: BodyModel) -> np.ndarray:
     colour = np.tile(skin, (len(owner), 1))
     for paint, joints in ((top, TORSO + UPPER_ARMS + sleeves), (trousers, THIGHS + legs), (shoes, FEET)):
         colour[np.isin(owner, joints)] = paint
-    rest = body.landmarks(np.zeros((JOINT_COUNT, 3)), np.zeros(10), np.zeros(3))
+    rest = body.as_named.landmarks(np.zeros((JOINT_COUNT, 3)), np.zeros(10), np.zeros(3))
     eyes, mouth, ears = rest[[2, 5]], rest[[9, 10]].mean(axis=0), rest[[7, 8]].mean(axis=0)
     place, head = body.template, owner == HEAD
     colour[head & ((place[:, 2] < ears[2] - 0.01) | (place[:, 1] > eyes[:, 1].mean() + 0.045))] = hair

@@ -55,7 +55,7 @@ class Posed:
     """Landmarks (N, T, 33, 3) of many windows of movement about the hips, y up, and the hips' paths (N, T, 3)."""
 
     def __init__(self, takes: Sequence[Take], body: BodyModel, count: int, rng: np.random.Generator) -> None:
-        tensors = BodyTensors(body, np.arange(1))
+        tensors = BodyTensors(body.as_named, np.arange(1))
         made = [_window(rng, takes, body, tensors) for _ in range(count)]
         self.marks = np.stack([marks for marks, _ in made]).astype(np.float32)
         self.paths = np.stack([path for _, path in made]).astype(np.float32)

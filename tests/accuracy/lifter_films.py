@@ -68,7 +68,7 @@ def film(
     if not people or len(longest := max(people, key=len)) < FRAMES // 2:
         return None
     at = longest.frame_index
-    marks = body.landmarks(performance.pose[at], performance.betas, performance.translation[at])
+    marks = body.as_named.landmarks(performance.pose[at], performance.betas, performance.translation[at])
     return Film(
         person=person,
         focal_px=float(performance.camera.K[0, 0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.tracking.people import LandmarkModels, Observations, follow_people
 from tests.accuracy.filming import Look, filmed
 from tests.accuracy.scenes import MotionScene
 
+SEEN = Path(tempfile.gettempdir()) / "humandepth-accuracy"
 ARRAYS = [field.name for field in fields(Observations) if field.name not in ("image_hw", "portraits")]
 
 

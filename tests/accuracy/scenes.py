@@ -156,7 +156,7 @@ def performed(
     focal_px = max(hw) / 2 / np.tan(np.deg2rad(half_field_deg))
     pelvis = body.joint_template[0] + body.joint_shapedirs[0] @ betas
     offset = np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.3, 0.3)])
-    marks = body.landmarks(pose, betas, walked - pelvis)
+    marks = body.as_named.landmarks(pose, betas, walked - pelvis)
     place = _placed(marks, hw, focal_px, fill, offset)
     K = np.array([[focal_px, 0, hw[1] / 2], [0, focal_px, hw[0] / 2], [0, 0, 1.0]])
     return Performance(

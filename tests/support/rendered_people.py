@@ -142,7 +142,7 @@ def _face_colours(body: BodyModel, rng: np.random.Generator) -> np.ndarray:
     colour[:] = SKIN
     for paint, joints in by_joint.items():
         colour[np.isin(owner, joints)] = paint
-    rest = body.landmarks(np.zeros((JOINT_COUNT, 3)), np.zeros(10), np.zeros(3))
+    rest = body.as_named.landmarks(np.zeros((JOINT_COUNT, 3)), np.zeros(10), np.zeros(3))
     eyes, mouth, ears = rest[[2, 5]], rest[[9, 10]].mean(axis=0), rest[[7, 8]].mean(axis=0)
     template = body.template
     head = owner == 15

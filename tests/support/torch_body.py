@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.body.landmark_offsets import LandmarkOffsets
 from pipeline.geometry.kinematics import fill_rotation_slopes, fill_rotations
 from pipeline.tracking.articulated_body import ArticulatedBody
-from pipeline.tracking.landmark_offsets import LandmarkOffsets
 
 
 @dataclass(frozen=True, slots=True, eq=False)

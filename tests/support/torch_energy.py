@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.geometry.outline_kernel import fill_silhouette_slopes
+from pipeline.tracking.depth_bias import DEPTH_BIAS_M
 from pipeline.tracking.fit_energy import (
     INSIDE_SIGMA,
     LANDMARK_SIGMA,
@@ -27,7 +28,6 @@ from pipeline.tracking.fit_energy import (
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
-from pipeline.tracking.landmark_offsets import learned_offsets
 from pipeline.tracking.lifter import lifter_of
 from pipeline.tracking.lifter_term import LIFTED_SIGMA, LiftedTrack
 from pipeline.tracking.people import Observations
@@ -211,14 +211,15 @@ class TorchEnergy:
         surface_vertices: np.ndarray,
     ) -> None:
         self._settings, self._weights = settings, weights
-        self._body = BodyTensors(body, surface_vertices)
+        self._body, self._offsets = BodyTensors(body, surface_vertices), body.landmark_offsets
         self._lens = _tensor(camera.lens)
         self._size_px = _tensor(np.maximum(seen.size_px, MIN_SIZE_SHARE * np.median(seen.size_px)))
         self._seen_px = _tensor(seen.xy_px)
         self._landmark_weights = _tensor(landmark_weights())
         self._confidence = _tensor(landmark_weights() * landmark_confidence(seen))
         axes = camera_from_ray(seen, camera)
-        world = np.einsum("tij,tkj->tki", axes, seen.world_m)
+        along_ray = seen.world_m - [0.0, 0.0, 1.0] * DEPTH_BIAS_M[:, None] * settings.depth_bias
+        world = np.einsum("tij,tkj->tki", axes, along_ray)
         self._world_m = _tensor(world - world[:, HIPS].mean(axis=1, keepdims=True))
         self._acceleration = Acceleration(seen.pts_s) if len(seen) > 2 else None
         self._prior, self._stiffness = learned_prior(), _tensor(extremity_stiffness())
@@ -255,19 +256,17 @@ class TorchEnergy:
         )
         points = self._body.landmarks(transforms, betas)
         placed = points + translation[:, None]
-        seen, seen_placed = points, placed
-        if self._settings.landmark_offsets:
-            turned = turned_offsets(learned_offsets(), transforms.rotation)
-            seen, seen_placed = points + turned, placed + turned
-        uv = project(seen_placed, self._lens)
+        uv = project(placed, self._lens)
 
         total = weights.landmarks * landmark_term(
             uv, self._seen_px, self._size_px, self._confidence, LANDMARK_SIGMA[is_fine]
         )
         world_weight = weights.world_fine if is_fine else weights.world_coarse
         scaled = self._world_m * torch.exp(log_scale)
-        total = total + world_weight * world_term(hip_centred(seen), scaled, self._confidence)
-        total = total + self._lifter_energy(points, turns, lifted_scale, is_fine=is_fine)
+        total = total + world_weight * world_term(hip_centred(points), scaled, self._confidence)
+        total = total + self._lifter_energy(
+            self._named(points, transforms.rotation), turns, lifted_scale, is_fine=is_fine
+        )
         total = total + weights.pose_prior * surprise(self._prior, pose).mean()
         total = total + weights.extremities * extremity_term(pose, self._stiffness)
         total = total + weights.hinge * hinge_term(pose)
@@ -288,6 +287,9 @@ class TorchEnergy:
                 self._body.surface(some, betas), drawn, self._silhouettes, self._size_px[drawn], self._lens
             )
         return total
+
+    def _named(self, points: Tensor, rotation: Tensor) -> Tensor:
+        return points if self._offsets is None else points - turned_offsets(self._offsets, rotation)
 
     def _lifter_energy(self, points: Tensor, turns: Tensor, scale: Tensor, *, is_fine: bool) -> Tensor:
         if self._lifted is None:

@@ -324,6 +324,7 @@ class ToyBody:
     parents = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
 
     shape_space = "open"
+    landmark_offsets = None
 
     def __init__(self) -> None:
         rng = np.random.default_rng(11)

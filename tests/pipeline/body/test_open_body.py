@@ -145,7 +145,7 @@ def _winding(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def test_landmarks_sit_where_their_names_say(body):
-    points, joints = body.landmarks(*REST), body.joints(*REST)
+    points, joints = body.as_named.landmarks(*REST), body.joints(*REST)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"):
             gap = np.linalg.norm(landmark(points, f"{side}_{name}") - joint(joints, f"{side}_{name}"))

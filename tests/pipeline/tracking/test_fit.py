@@ -20,13 +20,13 @@ from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import LEARNING_RATES, FittedTrack, _rate_factor, fit_track
-from pipeline.tracking.fit_energy import EnergyWeights, rho
+from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.fit_start import Start
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import Region, transform
 from pipeline.tracking.silhouette import Silhouettes, silhouette_iou, silhouettes_of
 from pipeline.tracking.track_energy import SILHOUETTE_FRAMES
-from tests.support.torch_energy import silhouette_tensors, silhouette_term
+from tests.support.torch_energy import rho, silhouette_tensors, silhouette_term
 from tests.support.toy_people import PosedPerson, observations, observed_body, walking_person
 
 CAMERA = Camera(np.array([[1400.0, 0, 640], [0, 1400.0, 360], [0, 0, 1]]), (720, 1280))

@@ -61,8 +61,9 @@ def both(
     glimpse: tuple[Observations, Silhouettes], weights: EnergyWeights, *, offsets: bool, is_fine: bool
 ) -> tuple[tuple[float, np.ndarray, Shared], tuple[float, np.ndarray, Shared]]:
     """What the kernels and torch make of the same bodies."""
-    settings = TrackingSettings(lifter=str(LIFTER), landmark_offsets=offsets, silhouette_weight=0.4)
+    settings = TrackingSettings(lifter=str(LIFTER), silhouette_weight=0.4)
     body, draws = BodyModel.open_body(), Draws(3)
+    body = body if offsets else body.as_named
     ours = TrackEnergy(body, *glimpse, CAMERA, settings, draws, weights)
     twin_draws = Draws(3)
     vertices = spread_vertices(body, SURFACE_VERTICES, twin_draws)
