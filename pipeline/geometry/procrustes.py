@@ -143,6 +143,11 @@ def _solve(work: Floats) -> None:
             step = (linear * root + work[12 * _BLOCK + j]) / (2.0 * square * root + cubic + linear)
             work[13 * _BLOCK + j] = root - step
             work[14 * _BLOCK + j] = step
+        largest = 0.0
+        for j in range(_BLOCK):
+            largest = max(largest, abs(work[14 * _BLOCK + j]))
+        if largest < _CONVERGED:
+            break
     for j in range(_BLOCK):
         root = work[13 * _BLOCK + j]
         q0, q1, q2, q3 = _adjugate_column(
