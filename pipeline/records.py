@@ -5,14 +5,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.motion import PairStatistics
-from pipeline.geometry.posed_surface import RenderedSurface
 from schemas.errors import HumandepthError
 from schemas.escaping import is_plain
+
+if TYPE_CHECKING:  # kernels, which a run's driver does without
+    from pipeline.geometry.motion import PairStatistics
+    from pipeline.geometry.posed_surface import RenderedSurface
 
 ProgressCallback = Callable[[str, int, int], None]
 """Takes a stage, how many steps of it are done, and how many there are (0 where nobody knows)."""

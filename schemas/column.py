@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from schemas.errors import DatasetError
 from schemas.map_cells import PackedMap, decode_maps, encode_map
 
+_AS_THEY_ARE = frozenset((bool, int, float, str))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -74,6 +76,8 @@ class Column:
 
     def encode(self, value: Any) -> Any:
         """A Python value or array as the cell that Arrow stores. Raises ValueError on a wrong shape or type."""
+        if self._is_scalar and type(value) in _AS_THEY_ARE:  # most cells of a run
+            return value
         if value is None:
             if not self.nullable:
                 raise ValueError(f"column {self.name!r} must not be empty")

@@ -18,7 +18,6 @@ from rich.markup import escape
 from pipeline.assets import asset_path, cache_folder, tracking_assets
 from pipeline.config import TrackingSettings
 from pipeline.host.kernel_cache import kernel_place
-from pipeline.rendering.choice import automatic_choice, make_rasterizer, opengl
 from schemas.command_line import Commands
 from schemas.errors import HumandepthError
 from schemas.escaping import shown
@@ -136,6 +135,8 @@ def _codecs() -> Iterator[Finding]:
 
 
 def _rasterizers() -> Iterator[Finding]:
+    from pipeline.rendering.choice import automatic_choice, make_rasterizer, opengl
+
     found = opengl()
     yield Finding(
         what="OpenGL",

@@ -27,8 +27,9 @@ from schemas.conventions import (
 
 BLOCK = 64
 _STEPS = 60
-_CONVERGED = 1e-24
-"""Squared change of a unit quaternion after which its power iteration ends: rounding error."""
+_CONVERGED = 1e-17
+"""Squared change of a unit quaternion after which its power iteration ends: 2e-9 of a quaternion are left at most where
+triangles bend most. The last step to rounding error took half of the blend and changed no bit of a stored motion."""
 ROWS = 29
 """Of a block: 0-2 the weights of a pixel's corners, 3-14 their quaternions, 15-18 the blend, 19-21 the surface point in
 the target, 22-24 in the reference, 25 |t|, 26 whether the blend still moves, 27-28 the pixel's centre. Once blended,

@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipeline.body.body_file import read_body
-from pipeline.body.model import open_body_path
 from pipeline.config import Settings
 from schemas.errors import AssetError, SettingsError
 
@@ -52,6 +51,8 @@ def file_digest(path: str) -> str:
 
 def named_file_digests(settings: Settings) -> dict[str, str]:
     """SHA-256 of the body (the open one too) and of networks, by the setting that names them."""
+    from pipeline.body.model import open_body_path
+
     digests = {"body.file": file_digest(settings.body.file or str(open_body_path()))}
     if settings.tracking.tracker == "network" and settings.tracking.network:
         digests["tracking.network"] = file_digest(settings.tracking.network)

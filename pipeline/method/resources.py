@@ -1,18 +1,22 @@
-"""What a worker loads once per process: body, rings, base mesh, tracker, rasterisers. Each is built on first use."""
+"""What a worker loads once per process: body, rings, base mesh, tracker, rasterisers. Each is built on first use.
+
+Their modules are imported then, too: a run's driver names resources and builds none.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from pipeline.body.model import BodyModel
 from pipeline.config import Settings
-from pipeline.geometry.rings import Rings, two_ring
-from pipeline.rendering import Rasterizer, make_rasterizer
-from pipeline.rendering.base_mesh import BaseMesh
-from pipeline.rendering.compiled import CompiledRasterizer
+from pipeline.rendering import make_rasterizer
 
 if TYPE_CHECKING:
+    from pipeline.body.model import BodyModel
+    from pipeline.geometry.rings import Rings
+    from pipeline.rendering import Rasterizer
+    from pipeline.rendering.base_mesh import BaseMesh
+    from pipeline.rendering.compiled import CompiledRasterizer
     from pipeline.tracking.tracker import ObservingTracker, Tracker
 
 
@@ -25,6 +29,8 @@ class Resources:
     @cached_property
     def body(self) -> BodyModel:
         """The body that `body.file` names, or the open body; its landmarks as `tracking.landmark_offsets` says."""
+        from pipeline.body.model import BodyModel
+
         file = self.settings.body.file
         body = BodyModel.load(file) if file else BodyModel.open_body()
         return body if self.settings.tracking.landmark_offsets else body.as_named
@@ -32,11 +38,15 @@ class Resources:
     @cached_property
     def rings(self) -> Rings:
         """Two-ring neighbourhoods of the body's mesh."""
+        from pipeline.geometry.rings import two_ring
+
         return two_ring(self.body.faces, self.body.vertex_count)
 
     @cached_property
     def mesh(self) -> BaseMesh:
         """What the settings do to the posed body before depth is rendered."""
+        from pipeline.rendering.base_mesh import BaseMesh
+
         rendering = self.settings.rendering
         return BaseMesh(
             self.body.faces,
@@ -74,6 +84,8 @@ class Resources:
     @cached_property
     def refining_rasterizer(self) -> CompiledRasterizer:
         """The rasteriser of refinement's visibility: compiled, so that bodies do not depend on what draws depth."""
+        from pipeline.rendering.compiled import CompiledRasterizer
+
         return CompiledRasterizer(near_m=self.settings.rendering.near_m)
 
 

@@ -23,13 +23,8 @@ class ComparedPictures:
     """(3, h, w): target's grey, warped grey, -1 where the reference sees the body; see `matching_kernel`."""
     origin: tuple[int, int]
     """Row and column of the target where the layers begin: they hold the body and MARGIN_PX around it."""
-    differences: NDArray[np.float32]
-    """(n, 3) |I_t - I_r warped| of the n pixels with every validity bit, colours in [0, 1]."""
-
-    @property
-    def photo_error(self) -> float | None:
-        """mean |I_t - I_r warped| over the valid pixels of the target; None where no pixel is valid."""
-        return float(self.differences.mean(dtype=np.float64)) if len(self.differences) else None
+    photo_error: float | None
+    """mean |I_t - I_r warped| over the pixels with every validity bit, colours in [0, 1]; None where there is none."""
 
 
 def compared_pictures(maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame) -> ComparedPictures:
@@ -38,9 +33,9 @@ def compared_pictures(maps: PairMaps, *, target: RenderedFrame, reference: Rende
     top, left, bottom, right = box_of(maps.pixel, width) if len(maps.pixel) else (0, 0, 0, 0)
     origin = top - MARGIN_PX, left - MARGIN_PX
     size = bottom + 1 + MARGIN_PX - origin[0], right + 1 + MARGIN_PX - origin[1]
-    layers, differences = np.zeros((3, *size), np.int16), np.empty((len(maps.pixel), 3), np.float32)
-    count = fill_comparison(
+    layers = np.zeros((3, *size), np.int16)
+    count, total = fill_comparison(
         maps.pixel, width, target.picture.reshape(-1, 3), reference.picture, maps.pixel_warp_px,
-        maps.validity.reshape(-1), origin, layers, differences,
+        maps.validity.reshape(-1), origin, layers,
     )  # fmt: skip
-    return ComparedPictures(layers=layers, origin=origin, differences=differences[:count])
+    return ComparedPictures(layers=layers, origin=origin, photo_error=total / (3 * count) if count else None)

@@ -79,17 +79,16 @@ def _blend(work: NDArray[np.float32]) -> None:
 def fill_comparison(
     pixel: NDArray[np.int32], width: int, target: NDArray[np.uint8], reference: NDArray[np.uint8],
     warp: NDArray[np.float32], validity: NDArray[np.uint8], origin: tuple[int, int], layers: NDArray[np.int16],
-    differences: NDArray[np.float32],
-) -> int:  # fmt: skip
-    """Fills the layers (3, h, w), zeros on entry, where the reference sees the body, and the differences (k, 3) of the
-    k pixels with every validity bit, row by row; returns k.
+) -> tuple[int, float]:  # fmt: skip
+    """Fills the layers (3, h, w), zeros on entry, where the reference sees the body; returns k and the sum of the
+    differences of the k pixels with every validity bit, in three colours.
 
     pixel (n,) row * width + column of body pixels, increasing, and where they lie in the reference, warp (n, 2); the
     layers begin at row and column `origin`. Target (H W, 3) and reference (H, W, 3) bytes, validity (H W,). The
     reference is sampled bilinearly, beyond its border as at it; differences are |target - warped|, colours in [0, 1].
     """
     work, place = np.zeros(18 * _BLOCK, np.float32), np.empty(_BLOCK, np.int64)
-    held, count, row = 0, 0, 0
+    held, count, row, total = 0, 0, 0, 0.0
     for n in range(pixel.shape[0]):
         if validity[pixel[n]] & VALID_VISIBLE:
             place[held] = n
@@ -108,14 +107,14 @@ def fill_comparison(
                     grey += byte
                     if is_valid:
                         colour = work[(_COLOURS + channel) * _BLOCK + k]
-                        differences[count, channel] = abs(np.float32(COLOURS[byte] - colour))
+                        total += float(abs(np.float32(COLOURS[byte] - colour)))
                 count += is_valid
                 layers[TARGET, down, right] = grey
                 other = _GREY_STEPS * np.float64(work[_SUM * _BLOCK + k])
                 layers[WARPED, down, right] = math.floor(other + 0.5)
                 layers[VALID, down, right] = -1
             held = 0
-    return count
+    return count, total
 
 
 @kernel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -57,14 +56,16 @@ def _correlation(
     `own` are the sums of the target's valid pixels. -1 where too few of them are shared, or where either is flat.
     """
     zero = np.int32(0)
-    shared, sw, stw = zero, zero, zero
-    sww: Any = 0  # 64 bits for numba
-    for k in range(target.shape[0]):
+    shared, sw, stw, high, low = zero, zero, zero, zero, zero
+    for k in range(target.shape[0]):  # products of 16 bits in sums of 32, which vector instructions have
         a, u, b, v = target[k], seen[k], warped[k], valid[k]
         ub = np.int16(u & b)
         shared = np.int32(shared + np.int32(u) * np.int32(v))
-        sw, sww = np.int32(sw + ub), sww + np.int32(np.int32(b) * np.int32(ub))
-        stw = np.int32(stw + np.int32(np.int32(a) * np.int32(b)))
+        sw = np.int32(sw - np.int32(ub) * np.int32(v))
+        stw = np.int32(stw + np.int32(a) * np.int32(b))
+        high = np.int32(high + np.int32(ub) * np.int32(np.int16(b >> 7)))
+        low = np.int32(low + np.int32(ub) * np.int32(np.int16(b & 127)))
+    sww = 128.0 * high + low  # squares of what may be 12,240 do not fit
     count, st, stt = own
     if shared < LEAST_SHARED * count:
         return -1.0

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from pipeline.rendering.rasterizer import Rasterizer
 from schemas.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pipeline.rendering.rasterizer import Rasterizer
 
 BACKENDS = ("pyrender_gl", "compiled")
 _GL_PLATFORMS = ("egl", "osmesa")
 _DRAWN_BY_THE_CPU = ("llvmpipe", "softpipe", "swrast", "swiftshader", "software rasterizer")
 """In what GL_RENDERER says, in small letters."""
+_GRAPHICS_DEVICES = ("/dev/dri/renderD*", "/dev/nvidia[0-9]*", "/dev/dxg", "/dev/kgsl*", "/dev/mali*")
+"""What Linux calls them: Mesa's drivers, NVIDIA's, Windows' (WSL), Adreno's, Mali's."""
 _PROBE_TIMEOUT_S = 60.0
 _LOG = logging.getLogger(__name__)
 
@@ -57,7 +63,12 @@ def resolve_backend(name: str) -> str:
 
 
 def automatic_choice() -> tuple[str, str]:
-    """What `auto` means on this machine, and why."""
+    """What `auto` means on this machine, and why.
+
+    OpenGL is tried only where a device could draw it: that takes 3 s of CPU time.
+    """
+    if not has_graphics_device():
+        return "compiled", "no graphics device is here, and OpenGL drawn by the CPU is slower"
     found = opengl()
     if found is None:
         return "compiled", "no OpenGL context can be made"
@@ -81,6 +92,11 @@ def make_rasterizer(name: str, *, near_m: float = 0.05) -> Rasterizer:
     from pipeline.rendering.pyrender_gl import PyrenderRasterizer
 
     return PyrenderRasterizer(near_m=near_m)
+
+
+def has_graphics_device() -> bool:
+    """Whether this machine may have a GPU that draws; known on Linux alone, assumed elsewhere."""
+    return sys.platform != "linux" or any(glob.glob(place) for place in _GRAPHICS_DEVICES)
 
 
 @cache

@@ -17,7 +17,7 @@ from pipeline.host.process_family import die_with
 from schemas.errors import CrashError, HumandepthError, StorageError, TimeLimitError
 
 _START_LIMIT_S = 300.0
-_PREPARES = "pipeline.runner.units"
+_PREPARES = ("pipeline.runner.units", "pipeline.method.segment", "pipeline.video.shots")
 """Imported by a new child before its first call, so that no unit's time limit pays for it."""
 
 
@@ -56,7 +56,7 @@ class IsolatedProcess:
         self._process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
         self._process.start()
         theirs.close()
-        self._exchange(_prepare, (_PREPARES,), _START_LIMIT_S)
+        self._exchange(_prepare, _PREPARES, _START_LIMIT_S)
 
     def _exchange(self, function: Callable[..., Any], arguments: tuple[Any, ...], limit_s: float) -> Any:
         assert self._pipe is not None
@@ -134,8 +134,9 @@ def _serve(pipe: Connection, parent: int) -> None:
             pipe.send(("bug", None, traceback.format_exc()))
 
 
-def _prepare(module: str) -> None:
-    importlib.import_module(module)
+def _prepare(*modules: str) -> None:
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _how_it_died(code: int | None) -> str:

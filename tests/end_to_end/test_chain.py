@@ -102,7 +102,7 @@ def test_only_parameters_cross_a_shuffle(
         handed_on.append(tracked)
         return UnitCounts(unit_id=tracked.segment.unit_id, outcome="kept", samples=1)
 
-    monkeypatch.setattr("pipeline.runner.units.render_segment", noting)
+    monkeypatch.setattr("pipeline.method.segment.render_segment", noting)
     settings = with_overrides(preset("paper"), FAST[1::2])
     run(clips_from_arguments([str(manifest)]), str(tmp_path / "out"), settings)
     (tracked,) = handed_on

@@ -32,6 +32,7 @@ WITHOUT_NUMBERS = {
     "schemas/addresses.py": "where files lie",
     "schemas/dataset.py": "names of files and documents",
     "schemas/documents.py": "names of files and documents",
+    "schemas/exports.py": "where names are imported from",
     "schemas/places.py": "names of files and documents",
     "schemas/shard.py": "reading",
     "schemas/work_record.py": "what is recorded of a unit",

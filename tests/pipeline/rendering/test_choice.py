@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.rendering import choice, make_rasterizer, resolve_backend
 from pipeline.rendering.choice import OpenGL, automatic_choice, opengl
 from schemas.errors import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something that may draw, whatever this machine has."""
+    monkeypatch.setattr(choice, "has_graphics_device", lambda: True)
+
+
+def test_where_nothing_draws_auto_is_compiled_and_opengl_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "opengl", lambda: pytest.fail("probed"))
+    monkeypatch.setattr(choice, "_GRAPHICS_DEVICES", (f"{tmp_path}/renderD*",))
+    if sys.platform != "linux":
+        pytest.skip("devices are known on Linux alone")
+    assert automatic_choice() == (
+        "compiled",
+        "no graphics device is here, and OpenGL drawn by the CPU is slower",
+    )
+    (tmp_path / "renderD128").touch()
+    monkeypatch.setattr(choice, "opengl", lambda: OpenGL(platform="egl", renderer="radeonsi"))
+    assert automatic_choice()[0] == "pyrender_gl"
 
 
 def test_compiled_never_looks_for_gl(monkeypatch: pytest.MonkeyPatch) -> None:

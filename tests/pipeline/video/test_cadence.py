@@ -254,7 +254,7 @@ def test_a_resumed_run_knows_the_rhythm_without_looking_again(tmp_path: Path, mo
     path = film(tmp_path / "a.mp4", converted(60, 24, blended=False), 60)
     work = UnitWork(settings=Settings(), root=str(tmp_path / "dataset"))
     first = cut_clip(work, clip_of(path)).todo
-    monkeypatch.setattr("pipeline.runner.units.segments_of", lambda *_: pytest.fail("looked for shots again"))
+    monkeypatch.setattr("pipeline.video.shots.segments_of", lambda *_: pytest.fail("looked for shots again"))
     again = cut_clip(work, clip_of(path)).todo
     assert again == first
     assert again[0].sample_fps == pytest.approx(24)
