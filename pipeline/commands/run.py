@@ -14,7 +14,7 @@ from pipeline.commands.arguments import (
     add_workers,
     settings_from,
 )
-from pipeline.runner.engines import NAMES, default_name
+from pipeline.runner.engines import NAMES
 from schemas.command_line import Commands
 from schemas.escaping import shown
 from schemas.places import plain_path
@@ -51,8 +51,8 @@ def add_to(commands: Commands) -> None:
     run.add_argument(
         "--engine",
         choices=NAMES,
-        help="what carries the run out: Apache Beam, Spark, or a plain loop (default: the loop for one worker of this "
-        "machine, else beam); rows are the same",
+        default="beam",
+        help="what carries the run out: Apache Beam, Spark, or a plain loop (default: beam)",
     )
     run.add_argument(
         "--master",
@@ -98,10 +98,9 @@ def _run(options: argparse.Namespace) -> int:
 
     shard = shard_from_text(options.shard) if options.shard else shard_from_slurm(os.environ)
     settings = settings_from(options, overrides_from_name(options.selection))
-    workers, master, arguments = options.workers, options.master, options.beam_args
-    name = options.engine or default_name(workers=workers, master=master, arguments=arguments)
-    # wrong usage is said before any input is looked at
-    engine = make_engine(name, workers=workers, master=master, arguments=arguments)
+    engine = make_engine(  # wrong usage is said before any input is looked at
+        options.engine, workers=options.workers, master=options.master, arguments=options.beam_args
+    )
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     is_empty = shard is not None and _say_shard(shard, clips, options)
     summary = run(

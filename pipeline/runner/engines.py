@@ -40,12 +40,6 @@ class Engine(Protocol):
         """
 
 
-def default_name(*, workers: int, arguments: Sequence[str], master: str | None = None) -> str:
-    """The engine of a command that names none: the loop for one worker of this machine, which Beam has nothing to share
-    among and would take 2 s of CPU time to load for; else Beam."""
-    return "loop" if workers == 1 and not arguments and master is None else "beam"
-
-
 def make_engine(
     name: str, *, workers: int = 1, master: str | None = None, arguments: Sequence[str] = ()
 ) -> Engine:

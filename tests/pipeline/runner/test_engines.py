@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.commands.main import main
 from pipeline.runner import beam_options, spark_session
-from pipeline.runner.engines import NAMES, default_name, make_engine
+from pipeline.runner.engines import NAMES, make_engine
 from pipeline.runner.tally import Tally, total
 from schemas.errors import EngineError, SettingsError
 
@@ -31,13 +31,6 @@ from schemas.errors import EngineError, SettingsError
 def test_a_combination_without_sense_is_refused(name: str, options: dict[str, object], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         make_engine(name, **options)  # type: ignore[arg-type]
-
-
-def test_beam_is_taken_where_there_is_something_to_share() -> None:
-    assert default_name(workers=1, arguments=()) == "loop"
-    assert default_name(workers=2, arguments=()) == "beam"
-    assert default_name(workers=1, arguments=("--runner=DataflowRunner",)) == "beam"
-    assert default_name(workers=1, arguments=(), master="local[2]") == "beam"  # which says what is missing
 
 
 def test_a_missing_pyspark_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
