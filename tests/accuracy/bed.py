@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from tests.accuracy.depth_figures import BodyFigures, body_figures, mean_figures
 from tests.accuracy.joints import pose_and_shape
 from tests.accuracy.motions import Take
 from tests.accuracy.observing import observed
-from tests.accuracy.oracles import ORACLES
+from tests.accuracy.oracles import IN_SPACE, ORACLES
 from tests.accuracy.scenes import MotionScene, scenes_of
 from tests.accuracy.true_start import TrueStartTracker
 
@@ -43,6 +43,8 @@ def report(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
     body, settings = BodyModel.open_body(), settings or Settings()
+    if given in IN_SPACE:
+        settings = replace(settings, tracking=replace(settings.tracking, depth_bias=False))
     fitted = body if settings.tracking.landmark_offsets else body.as_named
     tracker = (TrueStartTracker if start_at_truth else LandmarkTracker)(fitted, settings, models, weights)
     rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}

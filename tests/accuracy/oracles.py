@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.body.model import BodyModel
+from pipeline.tracking.depth_bias import without_depth_bias
 from pipeline.tracking.fit_start import HIPS, camera_from_ray
 from pipeline.tracking.left_right import BODY_LANDMARKS, exchanged
 from pipeline.tracking.people import Observations
@@ -42,9 +43,9 @@ def true_space(scene: MotionScene, seen: Observations, body: BodyModel) -> Obser
 
 
 def true_rotation(scene: MotionScene, seen: Observations, body: BodyModel) -> Observations:
-    """The network's landmarks in space, turned as a whole onto the true ones in every frame."""
-    true = _seen_along_ray(scene, seen, body)
-    world = seen.world_m - seen.world_m.mean(axis=1, keepdims=True)
+    """The network's landmarks in space less their mean error, turned as a whole onto the true ones in every frame."""
+    true, world = _seen_along_ray(scene, seen, body), without_depth_bias(seen.world_m)
+    world = world - world.mean(axis=1, keepdims=True)
     left, _, right = np.linalg.svd(np.einsum("tki,tkj->tij", world, true - true.mean(axis=1, keepdims=True)))
     left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]
     return replace(seen, world_m=world @ (left @ right))
@@ -57,6 +58,8 @@ def _seen_along_ray(scene: MotionScene, seen: Observations, body: BodyModel) -> 
     return np.asarray(centred @ camera_from_ray(seen, scene.performance.camera))
 
 
+IN_SPACE = ("rotation", "space")
+"""Those after which there is no mean error of depth to take off."""
 ORACLES: dict[str, Oracle] = {
     "sides": true_sides,
     "pixels": true_pixels,

@@ -71,7 +71,7 @@ def test_rays_axes():
 def test_confidence():
     seen = observations(np.zeros(1), np.zeros((1, 33, 2)), np.zeros((1, 33, 3)), image_hw=(10, 10))
     seen.visibility[0, :3], seen.presence[0, :3] = [1.0, 0.5, 0.0], [1.0, 0.5, 1.0]
-    np.testing.assert_allclose(landmark_confidence(seen)[0, :3], [1.02, 0.0625 + 0.02, 0.02])
+    np.testing.assert_allclose(landmark_confidence(seen)[0, :3], [1.1, 0.0625 + 0.1, 0.1])
 
 
 @pytest.mark.parametrize("depth_m", [3.0, 8.0])
