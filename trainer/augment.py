@@ -23,8 +23,7 @@ def flipped(batch: Batch) -> Batch:
         name: getattr(batch, name).flip(-1)
         for name in ("inputs", "target", "photo_depth", "base_depth", "references", "valid")
     }
-    if batch.true_depth is not None:
-        mirrored["true_depth"] = batch.true_depth.flip(-1)
+    mirrored |= {name: getattr(batch, name).flip(-1) for name in batch.known_maps}
     return replace(
         batch,
         motion=batch.motion.flip(-1) * signs,
@@ -51,10 +50,8 @@ def moved(batch: Batch, rows_px: int, columns_px: int) -> Batch:
     size = batch.base_depth.shape[-1]
     content: dict[str, Any] = {
         name: _shifted(getattr(batch, name), rows_px, columns_px, size)
-        for name in ("inputs", "target", "photo_depth", "base_depth", "motion", "valid")
+        for name in ("inputs", "target", "photo_depth", "base_depth", "motion", "valid", *batch.known_maps)
     }
-    if batch.true_depth is not None:
-        content["true_depth"] = _shifted(batch.true_depth, rows_px, columns_px, size)
     return replace(batch, K=K, **content)
 
 

@@ -48,6 +48,9 @@ class Batch:
     sample_ids: tuple[str, ...]
     true_depth: Tensor | None = None
     """(B, 1, 256, 256) float32 metres, 0 = unknown; only where a run is supervised (`losses.gamma_truth`)."""
+    dressed: Tensor | None = None
+    """(B, 2, 256, 256) float32 metres: depth of the track's dressed shape, and its offset's standard deviation; 0 =
+    unknown. Only where a run has them (`data.dressed`)."""
     bad_rows: tuple[str, ...] = ()
     """What was wrong with rows that could not be read. Each is a sample without a body, which costs nothing."""
 
@@ -72,13 +75,18 @@ class Batch:
             windows.append(slice(max(first - 1, 0), last + 2))
         return windows[0], windows[1]
 
+    @property
+    def known_maps(self) -> tuple[str, ...]:
+        """Names of the maps beside the sample's own, at map size, that this batch has."""
+        return tuple(name for name in KNOWN_MAPS if getattr(self, name) is not None)
+
     def windowed(self, window: tuple[slice, slice]) -> Batch:
         """The same batch with maps cut to a window; K follows. Losses need nothing else, and cost half as much."""
         K = self.K.clone()
         K[:, 0, 2] -= window[1].start
         K[:, 1, 2] -= window[0].start
         cut = {name: getattr(self, name)[..., *window] for name in ("base_depth", "motion", "valid")}
-        cut["true_depth"] = self.true_depth[..., *window] if self.true_depth is not None else None
+        cut |= {name: getattr(self, name)[..., *window] for name in self.known_maps}
         finer = tuple(slice(part.start * self.photo_scale, part.stop * self.photo_scale) for part in window)
         cut |= {name: getattr(self, name)[..., *finer] for name in ("target", "photo_depth")}
         return replace(self, K=K, **cut)
@@ -94,6 +102,8 @@ class Batch:
         return replace(self, **changed)
 
 
+KNOWN_MAPS = ("true_depth", "dressed")
+"""What a network may be taught beside the pictures."""
 _TENSORS = tuple(field.name for field in fields(Batch) if field.name not in ("sample_ids", "bad_rows"))
 
 
@@ -195,17 +205,23 @@ def collate(parts: Sequence[Batch]) -> Batch:
             tensors = [_padded(tensor, count, name) for tensor in tensors]
         return torch.cat(tensors)
 
-    if any(part.true_depth is not None for part in parts):
-        parts = [
-            part
-            if part.true_depth is not None
-            else replace(part, true_depth=torch.zeros_like(part.base_depth))
-            for part in parts
-        ]
+    for name in KNOWN_MAPS:
+        known = next((getattr(part, name) for part in parts if getattr(part, name) is not None), None)
+        if known is not None:
+            parts = [_with_unknown(part, name, known) for part in parts]
     ids = tuple(sample_id for part in parts for sample_id in part.sample_ids)
     bad = tuple(why for part in parts for why in part.bad_rows)
     tensors = {name: joined(name) for name in _TENSORS if getattr(parts[0], name) is not None}
     return replace(parts[0], sample_ids=ids, bad_rows=bad, **tensors)
+
+
+def _with_unknown(part: Batch, name: str, like: Tensor) -> Batch:
+    """The same batch with a map of zeros where it lacks this one."""
+    if getattr(part, name) is not None:
+        return part
+    unknown = torch.zeros_like(part.base_depth).expand(-1, like.shape[1], -1, -1)
+    known: dict[str, Any] = {name: unknown}
+    return replace(part, **known)
 
 
 def _padded(tensor: Tensor, count: int, name: str) -> Tensor:

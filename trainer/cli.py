@@ -125,6 +125,11 @@ def _add_fit(commands: Commands) -> None:
         help="true depth of held-out samples, to report depth errors (data.truth)",
     )
     fit.add_argument(
+        "--dressed",
+        metavar="FOLDER",
+        help="depth of the tracks' dressed shapes, to learn from with losses.gamma_dressed (data.dressed)",
+    )
+    fit.add_argument(
         "--out", type=plain_folder_to_write, required=True, metavar="CHECKPOINT", help="checkpoint folder"
     )
     fit.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
@@ -185,7 +190,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.config import preset
 
     settings = with_overrides(preset(options.preset), options.overrides)
-    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "selection")}
+    given = {name: getattr(options, name) for name in ("weights", "where", "truth", "dressed", "selection")}
     settings = with_overrides(
         settings, [f"data.{name}={json.dumps(value)}" for name, value in given.items() if value]
     )

@@ -30,6 +30,10 @@ class DataSettings:
     truth: str | None = None
     """Folder with true depth of samples (`python -m pipeline studio truth`): validation reports the errors of those
     held out; those of training samples supervise where `losses.gamma_truth` says so."""
+    dressed: str | None = None
+    """Folder with the depth of the tracks' dressed shapes (`python -m pipeline dataset dressed`): validation reports
+    how much of it is found on samples held out; that of training samples teaches where
+    `losses.gamma_dressed` says so."""
     max_references: int = 6
     """References used per target and step; drawn anew each epoch where a sample has more."""
     background: Literal["zero", "keep", "replace"] = "zero"
@@ -106,8 +110,8 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """L = gamma_photo L_photo + gamma_smooth L_smooth + gamma_reg L_reg + gamma_truth L_truth; metres, means over mask
-    pixels."""
+    """L = gamma_photo L_photo + gamma_smooth L_smooth + gamma_reg L_reg + gamma_truth L_truth +
+    gamma_dressed L_dressed; metres, means over mask pixels."""
 
     alpha: float = 0.85
     """Weight of the SSIM term against the colour difference."""
@@ -128,11 +132,14 @@ class LossSettings:
     gamma_truth: float = 0.0
     """Weight of supervision by known depth (`--truth`), for data of which it is known: studio people. 0: none, as the
     method has it."""
+    gamma_dressed: float = 0.0
+    """Weight of what all frames of each track say about its surface (`--dressed`), by its certainty: a network learns
+    from many people's tracks what it then has to find in one photo. 0: none, as the method has it."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.alpha <= 1, "losses.alpha", self.alpha, "Give a share between 0 and 1.")
         _require(self.ssim_constant > 0, "losses.ssim_constant", self.ssim_constant, "Give a number above 0.")
-        for name in ("gamma_photo", "gamma_truth"):
+        for name in ("gamma_photo", "gamma_truth", "gamma_dressed"):
             value = getattr(self, name)
             _require(value >= 0, f"losses.{name}", value, "Give 0 or more.")
         levels = self.pyramid_levels

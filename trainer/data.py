@@ -35,6 +35,7 @@ from trainer.augment import drawn_shift, flipped, moved
 from trainer.batch import Batch, batch_of_row, bodiless_batch
 from trainer.colour import ColourDraw
 from trainer.config import DataSettings
+from trainer.dressed import DressedDepths
 from trainer.truth import Truths
 
 CACHED_BYTES = 256 * 2**20
@@ -153,8 +154,9 @@ class Samples(TorchDataset[Batch]):
         training: bool,
         photo_px: int = MAP_PX,
         truths: Truths | None = None,
+        dressed: DressedDepths | None = None,
     ) -> None:
-        self._truths = truths
+        self._truths, self._dressed = truths, dressed
         self._index, self._settings, self._seed, self._training = list(index), settings, seed, training
         self._photo_px = photo_px
         self._groups: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
@@ -231,6 +233,8 @@ class Samples(TorchDataset[Batch]):
                 batch = replace(batch, reference_numbers=torch.tensor([numbers]))
             if self._truths is not None:
                 batch = self._with_truth(batch, self._truths)
+            if self._dressed is not None:
+                batch = replace(batch, dressed=torch.from_numpy(self._dressed.maps(batch))[None])
         except DatasetError as error:
             return bodiless_batch(self._index[position].sample_id, str(error), self._photo_px)
         if self._training and settings.flip and rng.uniform() < 0.5:

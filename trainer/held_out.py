@@ -15,6 +15,7 @@ from schemas.errors import SettingsError
 from trainer.batch import Batch
 from trainer.config import Settings
 from trainer.data import SampleRef, Samples
+from trainer.dressed import DressedDepths
 from trainer.learned import Learned, learned_from
 from trainer.objective import Validation, validate
 from trainer.panels import validation_panels
@@ -29,8 +30,14 @@ class HeldOut:
     """Held-out samples, always judged at map size: figures of runs with other settings can be compared."""
 
     def __init__(self, refs: list[SampleRef], settings: Settings, stopping: Stopping) -> None:
+        folder = settings.data.dressed
         self._samples = Samples(
-            refs, settings.data, seed=settings.train.seed, training=False, photo_px=MAP_PX
+            refs,
+            settings.data,
+            seed=settings.train.seed,
+            training=False,
+            photo_px=MAP_PX,
+            dressed=DressedDepths(Path(folder)) if folder is not None else None,
         )
         self._truths = _truths(settings.data.truth, refs)
         self._settings, self._stopping = settings, stopping
@@ -96,6 +103,25 @@ def supervision(settings: Settings, training: Sequence[SampleRef]) -> Truths | N
     return truths
 
 
+def teaching(settings: Settings, training: Sequence[SampleRef]) -> DressedDepths | None:
+    """The dressed depths that teach, None without `losses.gamma_dressed`; SettingsError where they are missing."""
+    if settings.losses.gamma_dressed == 0:
+        return None
+    folder, remedy = settings.data.dressed, "Make it with `python -m pipeline dataset dressed`"
+    if folder is None:
+        raise SettingsError(
+            f"setting 'losses.gamma_dressed' is {settings.losses.gamma_dressed!r}, but no dressed depth is given.",
+            remedy=f"{remedy} and give the folder with --dressed, or set it to 0.",
+        )
+    found = DressedDepths(Path(folder))
+    if not any(ref.sample_id in found for ref in training):
+        raise SettingsError(
+            f"{folder} holds the dressed depth of none of the {len(training)} training samples.",
+            remedy=f"{remedy}, or set losses.gamma_dressed=0.",
+        )
+    return found
+
+
 def validation_lines(step: int, found: Validation) -> Iterator[str]:
     """What is said about a validation."""
     yield (
@@ -104,6 +130,11 @@ def validation_lines(step: int, found: Validation) -> Iterator[str]:
         f"({-100 * found.reduction:+.1f} %; its mean alone {-100 * found.constant_reduction:+.1f} %), "
         f"mean |offset| {1000 * found.mean_offset_m:.1f} mm"
     )
+    if found.base_dressed_error_m is not None and found.dressed_error_m is not None:
+        yield (
+            f"step {step}: {100 * found.dressed_share:+.1f} % of what dressed shapes add beyond a constant is found "
+            f"({1000 * found.base_dressed_error_m:.1f} -> {1000 * found.dressed_error_m:.1f} mm left)"
+        )
     if found.depth_errors is not None and found.base_depth_errors is not None:
         yield (
             f"step {step}: depth error {found.base_depth_errors.mae_mm:.1f} mm with the base depth, "

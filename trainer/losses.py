@@ -102,16 +102,35 @@ def reg_loss(offset: Tensor, mask: Tensor) -> Tensor:
 def truth_loss(offset: Tensor, base: Tensor, truth: Tensor) -> Tensor:
     """(B,) min_c mean |D - D_true - c| over the pixels that both know, metres: what `depth_errors` measures.
 
-    D = base + offset; all (B, 1, H, W), 0 in `base` and `truth` = unknown. The best constant c is the median of the
-    difference: where a body stands says nothing about its shape. Samples without a known pixel give 0.
+    D = base + offset; all (B, 1, H, W), 0 in `base` and `truth` = unknown. Where a body stands says nothing about its
+    shape. Samples without a known pixel give 0.
     """
     known = (base > 0) & (truth > 0)
-    error = (base + offset - truth).flatten(1)
+    return _mean_beyond_constant(base + offset - truth, known.to(offset.dtype))
+
+
+def dressed_loss(offset: Tensor, base: Tensor, dressed: Tensor) -> Tensor:
+    """(B,) min_c sum w |D - D_dressed - c| / sum w over the pixels that both show, metres; w = 1 / sigma^2.
+
+    D = base + offset, (B, 1, H, W); dressed (B, 2, H, W) is the depth of the track's dressed shape and the standard
+    deviation sigma of its offset, 0 = unknown. Refinement cannot tell the offset's mean from a body that stands nearer
+    or turns faster, so c is free. A sample without a known pixel gives 0.
+    """
+    depth, sigma = dressed[:, :1], dressed[:, 1:]
+    known = (base > 0) & (depth > 0) & (sigma > 0)
+    weight = torch.where(known, sigma, torch.inf) ** -2
+    return _mean_beyond_constant(base + offset - depth, weight)
+
+
+def _mean_beyond_constant(error: Tensor, weight: Tensor) -> Tensor:
+    """(B,) min_c sum w |e - c| / sum w of maps (B, 1, H, W): c is the weighted median; 0 where no pixel weighs."""
+    total = weight.flatten(1).sum(1).clamp(min=torch.finfo(weight.dtype).tiny)
     with torch.no_grad():
-        median = (
-            torch.where(known.flatten(1), error, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
-        )
-    return _masked_mean((error - median).abs().view_as(offset), known.to(offset.dtype))
+        ordered, order = error.flatten(1).sort(1)
+        below = weight.flatten(1).gather(1, order).double().cumsum(1)
+        at = torch.searchsorted(below, below[:, -1:] / 2).clamp(max=below.shape[1] - 1)
+        median = ordered.gather(1, at)[:, :, None, None]
+    return ((error - median).abs() * weight).flatten(1).sum(1) / total
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

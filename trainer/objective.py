@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from trainer.batch import Batch
 from trainer.config import LossSettings
-from trainer.losses import photo_loss, reg_loss, smooth_loss, truth_loss
+from trainer.losses import dressed_loss, photo_loss, reg_loss, smooth_loss, truth_loss
 from trainer.metrics import MIN_PIXELS, DepthErrors, depth_errors, mean_errors
 from trainer.truth import Truths
 from trainer.warp import pixel_rays, project, reference_points, sample_at
@@ -30,10 +30,14 @@ class Losses:
     reg: Tensor
     truth: Tensor | None = None
     """Likewise, where known depth supervises."""
+    dressed: Tensor | None = None
+    """Likewise, where the tracks' dressed shapes teach."""
 
     def means(self) -> dict[str, float]:
         """Plain numbers for logs."""
-        terms = {name: getattr(self, name) for name in ("total", "photo", "smooth", "reg", "truth")}
+        terms = {
+            name: getattr(self, name) for name in ("total", "photo", "smooth", "reg", "truth", "dressed")
+        }
         return {name: float(term.detach().mean()) for name, term in terms.items() if term is not None}
 
 
@@ -71,7 +75,17 @@ class Validation:
     depth_errors: DepthErrors | None = None
     """Means over the samples whose truth is known, of the refined depth."""
     base_depth_errors: DepthErrors | None = None
+    base_dressed_error_m: float | None = None
+    """`dressed_loss` of the base depth, the mean over the samples whose dressed depth is known."""
+    dressed_error_m: float | None = None
+    """The same of the refined depth."""
     by_sample: tuple[SampleErrors, ...] = ()
+
+    @property
+    def dressed_share(self) -> float:
+        """Share of what dressed shapes add to the base depth, beyond a constant, that the network finds."""
+        base, found = self.base_dressed_error_m or 0.0, self.dressed_error_m or 0.0
+        return 1 - found / base if base else 0.0
 
     @property
     def reduction(self) -> float:
@@ -92,6 +106,12 @@ class Validation:
             if errors is not None
             for name, value in asdict(errors).items()
         }
+        if self.base_dressed_error_m is not None and self.dressed_error_m is not None:
+            depth |= {
+                "base_dressed_error_m": self.base_dressed_error_m,
+                "dressed_error_m": self.dressed_error_m,
+                "dressed_share": self.dressed_share,
+            }
         return depth | {
             "samples": float(self.samples),
             "base_photo_error": self.base_photo_error,
@@ -106,10 +126,11 @@ class Validation:
 def losses_of(batch: Batch, offset: Tensor, settings: LossSettings) -> Losses:
     """L = gamma_photo L_photo + gamma_smooth L_smooth + gamma_reg L_reg of an offset (B, 1, H, W) in metres.
 
-    And gamma_truth L_truth, where the batch has true depth. A term of weight 0 is not computed: `photo` is 0 then.
+    And gamma_truth L_truth where the batch has true depth, gamma_dressed L_dressed where it has that of dressed shapes.
+    A term of weight 0 is not computed: `photo` is 0 then.
     """
     smooth, reg = smooth_loss(offset, batch.mask), reg_loss(offset, batch.mask)
-    photo, truth = torch.zeros_like(reg), None
+    photo, truth, dressed = torch.zeros_like(reg), None, None
     if settings.gamma_photo:
         warped, counted = warped_references(batch, offset)
         photo = photo_loss(batch.target, warped, counted, settings)
@@ -117,12 +138,16 @@ def losses_of(batch: Batch, offset: Tensor, settings: LossSettings) -> Losses:
     if settings.gamma_truth and batch.true_depth is not None:
         truth = truth_loss(offset, batch.base_depth, batch.true_depth)
         total = total + settings.gamma_truth * truth
+    if settings.gamma_dressed and batch.dressed is not None:
+        dressed = dressed_loss(offset, batch.base_depth, batch.dressed)
+        total = total + settings.gamma_dressed * dressed
     return Losses(
         total=total.mean(),
         photo=photo.detach(),
         smooth=smooth.detach(),
         reg=reg.detach(),
         truth=truth.detach() if truth is not None else None,
+        dressed=dressed.detach() if dressed is not None else None,
     )
 
 
@@ -165,18 +190,20 @@ def validate(
 ) -> Validation:
     """Errors over held-out samples: every sample weighs the same, and so does every reference.
 
-    The depth's own errors come with it where `truths` knows a sample.
+    The depth's own errors come with it where `truths` knows a sample, those of dressed depth where a batch has it.
     """
     model.eval()
     found: list[SampleErrors] = []
     offsets: list[float] = []
     depths: list[tuple[DepthErrors, DepthErrors]] = []
+    dressed: list[tuple[float, float]] = []
     for batch in (loaded.to(device) for loaded in batches):
         offset = model(batch.inputs)
         found += sample_errors(batch, offset)
         has_body = batch.mask.flatten(1).any(1)
         offsets += reg_loss(offset, batch.mask)[has_body].tolist()
         depths += _depth_errors(batch, offset, truths) if truths is not None else []
+        dressed += _dressed_errors(batch, offset)
     references = sum(each.references for each in found)
     base_error, error, constant_error = (
         sum(getattr(each, name) for each in found) / references if references else float("nan")
@@ -190,6 +217,8 @@ def validate(
         mean_offset_m=float(torch.tensor(offsets).mean()),
         depth_errors=mean_errors([refined for refined, _ in depths]) if depths else None,
         base_depth_errors=mean_errors([base for _, base in depths]) if depths else None,
+        base_dressed_error_m=float(np.mean([base for base, _ in dressed])) if dressed else None,
+        dressed_error_m=float(np.mean([found for _, found in dressed])) if dressed else None,
         by_sample=tuple(found),
     )
 
@@ -230,6 +259,17 @@ def _depth_errors(batch: Batch, offset: Tensor, truths: Truths) -> list[tuple[De
             refined_m = np.where(base_m > 0, base_m + added[0].cpu().numpy(), 0)
             found.append((depth_errors(refined_m, truth, K_at_map), depth_errors(base_m, truth, K_at_map)))
     return found
+
+
+def _dressed_errors(batch: Batch, offset: Tensor) -> list[tuple[float, float]]:
+    """`dressed_loss` of the base depth and of the refined one, of the samples that have dressed depth."""
+    if batch.dressed is None:
+        return []
+    known = ((batch.dressed[:, :1] > 0) & (batch.base_depth > 0)).flatten(1).any(1)
+    losses = [
+        dressed_loss(each, batch.base_depth, batch.dressed)[known].tolist() for each in (0 * offset, offset)
+    ]
+    return list(zip(*losses, strict=True))
 
 
 def _photo_errors(target: Tensor, warped: Tensor, counted: Tensor) -> Tensor:

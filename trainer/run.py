@@ -19,7 +19,7 @@ from trainer.config import Settings
 from trainer.corrections import CorrectionTable
 from trainer.data import Samples
 from trainer.evidence import conclusion
-from trainer.held_out import HeldOut, supervision, validation_lines
+from trainer.held_out import HeldOut, supervision, teaching, validation_lines
 from trainer.loading import Loader
 from trainer.model import ReconNet, parameter_count
 from trainer.objective import Validation
@@ -61,6 +61,7 @@ class Run:
             training=True,
             photo_px=settings.losses.photo_px,
             truths=supervision(settings, data.training),
+            dressed=teaching(settings, data.training),
         )
         self.held_out = HeldOut(data.held_out, settings, stopping)
         learns = settings.corrections.learn

@@ -1,15 +1,16 @@
-"""The command `dataset verify | merge | compact | forget | columns`."""
+"""The command `dataset verify | merge | compact | forget | dressed | columns`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from pipeline.commands.arguments import add_dataset
 from schemas.command_line import Commands
 from schemas.errors import SettingsError
 from schemas.escaping import shown
-from schemas.places import plain_path
+from schemas.places import folder_to_write, plain_path
 
 
 def add_to(commands: Commands) -> None:
@@ -39,6 +40,34 @@ def add_to(commands: Commands) -> None:
     add_dataset(forget)
     forget.add_argument("--source", required=True, metavar="ID", help="the `source_id` of its rows")
     forget.set_defaults(command=_forget)
+
+    dressed = actions.add(
+        "dressed",
+        "write the depth of the tracks' dressed shapes, for a network to learn",
+        about="For every sample of a refined track the depth of its skin moved by the offset that all frames of the "
+        "track share (table `surfaces`), expected as that of all people of the dataset, and how sure that is: for "
+        "`python -m trainer fit --dressed`.",
+        examples=["DATASET --out dressed"],
+    )
+    add_dataset(dressed)
+    dressed.add_argument(
+        "--out", type=folder_to_write, required=True, metavar="FOLDER", help="where one .npz per sample goes"
+    )
+    dressed.add_argument(
+        "--spread-m",
+        type=float,
+        default=0.007,
+        metavar="M",
+        help="standard deviation of a person's offset about that of all people (default: 0.007)",
+    )
+    dressed.add_argument(
+        "--contrast",
+        type=float,
+        default=1.5,
+        metavar="RATIO",
+        help="times that an offset's distance from its mean counts (default: 1.5)",
+    )
+    dressed.set_defaults(command=_dressed)
 
     columns = actions.add("columns", "print all tables and columns as Markdown")
     columns.set_defaults(command=_columns)
@@ -133,6 +162,20 @@ def _forget(options: argparse.Namespace) -> int:
 
     units = forget(options.dataset, options.source)
     print(f"{shown(options.dataset)}: removed {units} unit(s) of source {shown(options.source)}")
+    return 0
+
+
+def _dressed(options: argparse.Namespace) -> int:
+    from pipeline.dataset.dressed_depths import DressedSettings, dressed_depths
+    from schemas.dataset import Dataset
+    from schemas.prediction import prediction_path
+
+    dataset, out, count = Dataset.open(options.dataset), Path(options.out), 0
+    dressing = DressedSettings(spread_m=options.spread_m, contrast=options.contrast)
+    for sample_id, depth in dressed_depths(dataset, dressing):
+        count += 1
+        depth.save(prediction_path(out, sample_id))
+    print(f"wrote the dressed depth of {count} of {dataset.row_count('samples')} sample(s) into {shown(out)}")
     return 0
 
 

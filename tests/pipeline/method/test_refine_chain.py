@@ -10,6 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.commands.main import main as pipeline
+from pipeline.dataset.dressed_depths import (
+    DressedSettings,
+    among_people,
+    dressed_depths,
+    evidence_of,
+    people_offset,
+)
 from pipeline.dataset.fingerprint import fingerprint
 from pipeline.dataset.track_surfaces import surfaces_of
 from pipeline.dataset.verification import verify
@@ -18,11 +26,15 @@ from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.inspection.scene import SceneReader
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.segment import process_segment
+from pipeline.records import TrackSurface
 from pipeline.rendering.base_mesh import outward_normals
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
 from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.dataset import Dataset
+from schemas.dressed import DressedDepth
+from schemas.errors import DatasetError, SettingsError
+from schemas.prediction import prediction_path
 from schemas.tables import SURFACES
 from tests.support.clips import even_times, write_clip
 from tests.support.fast_units import FPS, SIDE_PX, fast_resources, fast_run, fast_settings, write_clips
@@ -205,3 +217,82 @@ def test_stored_dressed_depths_are_rendered_again_from_the_tables(manifest: Path
     )  # fmt: skip
     moved = np.linalg.norm(scene.target.surface.vertices - body.vertices, axis=1)
     np.testing.assert_allclose(moved, np.abs(found.offset_m), atol=1e-9)
+
+
+def test_dressed_depths_are_those_of_the_evidence_and_learnable_by_difference(
+    manifest: Path, tmp_path: Path
+) -> None:
+    """Depth of v + y n by the oracle above, a file a sample; its standard deviation is one of the face's corners'."""
+    settings = [text for setting in REFINE for text in ("--set", setting)]
+    assert fast_run(manifest, "--out", tmp_path / "dataset", *settings).returncode == 0
+    assert (
+        pipeline(["dataset", "dressed", str(tmp_path / "dataset"), "--out", str(tmp_path / "dressed")]) == 0
+    )
+    dataset = Dataset.open(tmp_path / "dataset")
+    (row,) = dataset.rows("surfaces")
+    stored = surfaces_of(dataset, {row["track_id"]})[row["track_id"]]
+    refine = fast_settings(*REFINE).refine
+    evidence = evidence_of(stored, refine)
+    seen = among_people(evidence, people_offset({"only": evidence}, refine), DressedSettings())
+    for sample in dataset.rows("samples"):
+        found = DressedDepth.load(prediction_path(tmp_path / "dressed", sample["sample_id"]))
+        expected = dressed_by_hand(sample["body_vector"].astype(float), sample["K"], seen.offset_m)
+        np.testing.assert_allclose(found.depth_m, expected.depth, atol=1e-6)
+        np.testing.assert_allclose(found.K, expected.camera.K)
+        inside = found.sigma_m[found.depth_m > 0]
+        assert seen.sigma_m.min() * 0.999 <= inside.min()
+        assert inside.max() <= seen.sigma_m.max() * 1.001
+        assert np.abs(found.depth_m - sample["base_depth"]).max() > 1e-4
+    assert len(list((tmp_path / "dressed").rglob("*.npz"))) == dataset.row_count("samples")
+
+
+def test_evidence_and_expectation_make_what_is_stored() -> None:
+    """Products of normal distributions: precisions add up, and so do precision-weighted means."""
+    settings = replace(fast_settings().refine, offset_mean_m=0.01, offset_sigma_m=0.01)
+    stored = TrackSurface(
+        offset_m=np.array([0.004, 0.02, 0.01, 0.03]), sigma_m=np.array([0.002, 0.006, 0.009, 0.01])
+    )
+    seen = evidence_of(stored, settings)
+    precision = seen.sigma_m[:3] ** -2 + 0.01**-2
+    np.testing.assert_allclose(precision, stored.sigma_m[:3] ** -2)
+    mean = (seen.offset_m[:3] * seen.sigma_m[:3] ** -2 + 0.01 * 0.01**-2) / precision
+    np.testing.assert_allclose(mean, stored.offset_m[:3])
+    assert np.isfinite(seen.offset_m).all()  # nothing was seen of the last: it counts a twentieth
+    np.testing.assert_allclose(seen.sigma_m[3], 0.01 / np.sqrt(0.05))
+    alone = people_offset({"only": seen}, settings)  # and with the expectation, the stored offset again
+    np.testing.assert_allclose(alone[:3], stored.offset_m[:3])
+
+
+def test_many_tracks_agree_on_the_offset_of_people_and_one_is_expected_like_them() -> None:
+    """Noise and expectation go with the number of tracks; a track of which nothing was seen gets what people wear."""
+    rng = np.random.default_rng(5)
+    settings = replace(fast_settings().refine, offset_mean_m=0.01, offset_sigma_m=0.01)
+    true = rng.uniform(0.0, 0.02, 50)
+    evidence = {
+        str(at): TrackSurface(offset_m=true + 0.006 * rng.standard_normal(50), sigma_m=np.full(50, 0.006))
+        for at in range(400)
+    }
+    people = people_offset(evidence, settings)
+    assert np.abs(people - true).max() < 4 * 0.006 / np.sqrt(400)
+    unseen = TrackSurface(offset_m=np.full(50, 0.3), sigma_m=np.full(50, 1e3))
+    plain = DressedSettings(spread_m=0.007, contrast=1.0)
+    np.testing.assert_allclose(among_people(unseen, people, plain).offset_m, people, atol=1e-6)
+    sharp = TrackSurface(offset_m=true[::-1].copy(), sigma_m=np.full(50, 1e-6))
+    found = among_people(sharp, people, DressedSettings(contrast=2.0))
+    np.testing.assert_allclose(found.offset_m, 2 * sharp.offset_m - sharp.offset_m.mean(), atol=1e-6)
+    np.testing.assert_allclose(found.sigma_m, 1e-6, rtol=1e-3)
+    with pytest.raises(SettingsError, match="--contrast cannot be 0"):
+        DressedSettings(contrast=0.0)
+
+
+def test_dressed_depth_of_a_dataset_that_has_none_to_give_is_an_error_that_says_why(
+    manifest: Path, tmp_path: Path
+) -> None:
+    for name, settings, match in (
+        ("plain", (), "no track of a sample has a dressed shape"),
+        ("dressed", DRESSED, "is that of the dressed shape already"),
+    ):
+        given = [text for setting in settings for text in ("--set", setting)]
+        assert fast_run(manifest, "--out", tmp_path / name, *given).returncode == 0
+        with pytest.raises(DatasetError, match=match):
+            list(dressed_depths(Dataset.open(tmp_path / name)))
