@@ -34,8 +34,8 @@ class DressedSettings:
     """Standard deviation of one person's offset about that of all people, at a vertex. Of the base depth's error of
     studio people (tuning half, exact bodies) the offsets recover 29 % without the others and 30 % with this."""
     contrast: float = 1.5
-    """Times that an offset's distance from its mean over the body counts: the few, damped steps of refinement stop
-    short of it. The same people: 26 % with 1, 30 % with 1.3 and 1.5, 29 % with 1.8, 24 % with 2.2."""
+    """Times that an offset's distance from its mean over the body counts: refinement finds too little of it, with four
+    times the steps as well. The same people: 26 % with 1, 30 % with 1.3 and 1.5, 29 % with 1.8, 24 % with 2.2."""
 
     def __post_init__(self) -> None:
         for name in ("spread_m", "contrast"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -61,4 +62,24 @@ def test_samples_in_memory_are_those_of_a_dataset(tmp_path: Path, monkeypatch: p
         both = (found.base_depth[at, 0] > 0) & (torch.from_numpy(truth.body_depth_m) > 0)
         assert (found.base_depth[at, 0] - torch.from_numpy(truth.body_depth_m)).abs()[both].max() < 1e-4
     for name in ("material", "resident"):
+        sys.modules.pop(name)
+
+
+def test_a_network_is_taught_by_tracks_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps teach nothing yet; what is scored has to be there, and a constant recovers nothing."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    from taught import main
+
+    settings = [f"--set={name}={value}" for name, value in FILM.items()]
+    for part, seed in (("train", 3), ("held", 4)):
+        out = str(tmp_path / part)
+        assert pipeline(["studio", "film", "--out", out, "--clips=1", f"--seed={seed}", *settings]) == 0
+    assert main([str(tmp_path), "--out", str(tmp_path / "taught.jsonl"), "--steps=2", "--batch=1"]) == 0
+    (line,) = [json.loads(text) for text in (tmp_path / "taught.jsonl").read_text().splitlines()]
+    assert line["people"] == 1
+    assert line["samples"] == 2
+    assert line["network"] > 0
+    assert abs(line["mean alone recovered"][0]) < 1e-3
+    assert line["dressed"] != line["base"]
+    for name in ("taught", "dressed", "material"):
         sys.modules.pop(name)
