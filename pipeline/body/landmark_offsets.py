@@ -34,9 +34,7 @@ class LandmarkOffsets:
 
     def slopes(self, by_turned: Floats) -> Floats:
         """Derivative by the rotations (T, 24, 3, 3) of what has the derivative by_turned (T, 33, 3) by `turned`."""
-        by_rotation = np.zeros((len(by_turned), JOINT_COUNT, 3, 3))
-        np.add.at(by_rotation, (slice(None), self.joint), by_turned[..., None] * self.offset_m[:, None, :])
-        return by_rotation
+        return np.asarray(np.einsum("kjc,tki->tjic", self.by_joint(), by_turned))
 
     def by_joint(self) -> Floats:
         """(33, 24, 3): each in its joint's place, as they add to a body's A_kj."""

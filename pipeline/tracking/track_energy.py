@@ -177,7 +177,7 @@ class TrackEnergy:
         weights, posed, turns, scale = self._weights, self._posed, shared.turns, shared.lifted_scale
         offsets, named = self._offsets, posed.points
         if offsets is not None:
-            named = named - offsets.turned(posed.rotation).astype(REAL)
+            named = named - offsets.turned(posed.rotation.astype(np.float64)).astype(REAL)
         weight = self._settings.lifter_weight * (weights.lifter_fine if is_fine else weights.lifter_coarse)
         value, slopes = lifted_slopes(
             named, self._lifted, turns, self.turn_weights, scale, energy.landmark_weights().astype(REAL)
@@ -185,7 +185,7 @@ class TrackEnergy:
         by_named = weight * slopes.by_points
         posed.by_points += by_named
         if offsets is not None:
-            posed.by_rotation -= offsets.slopes(by_named).astype(REAL)
+            posed.by_rotation -= offsets.slopes(by_named.astype(np.float64)).astype(REAL)
         by_shared.turns[:] = weight * slopes.by_turns + 2 * weights.lifter_turn / len(turns) * turns
         by_shared.lifted_scale[:] = weight * slopes.by_scale + 2 * weights.world_scale * scale
         loose = weights.lifter_turn * float(np.square(turns).sum()) / len(turns)
