@@ -46,6 +46,8 @@ pipeline dataset forget {no-dataset} --source x
 pipeline dataset compact {no-dataset}
 pipeline dataset merge dataset {no-dataset} --out new
 pipeline dataset merge dataset dataset2 --out {no-folder}
+pipeline dataset dressed {no-dataset} --out new
+pipeline dataset dressed dataset --out {no-folder}
 pipeline studio film --out {no-folder} --clips 1
 pipeline studio film --out new --backgrounds {no-dataset} --clips 1
 pipeline studio portraits --out {no-file} --clips 1 --per-clip 1

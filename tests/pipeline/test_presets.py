@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import Settings, preset
+from pipeline.geometry.motion import PairStatistics
 from pipeline.method.pairs import candidate_references
 from pipeline.method.verdicts import drop_reason
-from pipeline.records import PairStatistics
 
 NEVER_PUBLISHED = {"turned-too-far", "baseline-over-depth", "little-common-surface"}
 
