@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,7 @@ def test_where_nothing_draws_auto_is_compiled_and_opengl_is_not_tried(
     monkeypatch.undo()
     monkeypatch.setattr(choice, "opengl", lambda: pytest.fail("probed"))
     monkeypatch.setattr(choice, "_GRAPHICS_DEVICES", (f"{tmp_path}/renderD*",))
-    if sys.platform != "linux":
-        pytest.skip("devices are known on Linux alone")
+    monkeypatch.setattr(choice.sys, "platform", "linux")
     assert automatic_choice() == (
         "compiled",
         "no graphics device is here, and OpenGL drawn by the CPU is slower",
@@ -34,6 +32,15 @@ def test_where_nothing_draws_auto_is_compiled_and_opengl_is_not_tried(
     (tmp_path / "renderD128").touch()
     monkeypatch.setattr(choice, "opengl", lambda: OpenGL(platform="egl", renderer="radeonsi"))
     assert automatic_choice()[0] == "pyrender_gl"
+    (tmp_path / "renderD128").touch()
+    assert choice.has_graphics_device()
+
+
+def test_elsewhere_than_on_linux_a_graphics_device_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "_GRAPHICS_DEVICES", ())
+    monkeypatch.setattr(choice.sys, "platform", "darwin")
+    assert choice.has_graphics_device()
 
 
 def test_compiled_never_looks_for_gl(monkeypatch: pytest.MonkeyPatch) -> None:
