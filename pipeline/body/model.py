@@ -40,7 +40,7 @@ class BodyModel:
     after it: where the pelvis lies at the rest pose's origin, as the open body's mean shape has it, it ends up at
     the translation. A file without posedirs (the open body) has no pose blend shapes.
 
-    All arrays are float64 in metres and read-only; names and shapes as in `tracking.articulation.ArticulatedBody`.
+    All arrays are float64 in metres and read-only; names and shapes as in `tracking.articulated_body.ArticulatedBody`.
     """
 
     template: np.ndarray
