@@ -82,6 +82,23 @@ class Segment:
     notes: str = ""
     """What is known of this shot beyond `video.notes`."""
 
+    @property
+    def footage(self) -> Footage:
+        """What its tracker is told."""
+        return Footage(unit_id=self.unit_id, focal_px=self.clip.focal_px, stated_focal_px=self.video.focal_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footage:
+    """What is known of the frames that a tracker gets, beyond their pixels."""
+
+    unit_id: str
+    """The unit of work they belong to; of a photo, its name."""
+    focal_px: float | None = None
+    """Focal length of the full image in pixels, where the user gives it."""
+    stated_focal_px: float | None = None
+    """The same where the file states it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:

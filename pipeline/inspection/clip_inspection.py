@@ -105,10 +105,5 @@ def inspect_clip(
 
 
 def _tracked(segment: Segment, tracker: ObservingTracker, settings: Settings) -> list[TrackedPerson]:
-    pairs = tracker.track_with_landmarks(
-        frames_of(segment, settings.video),
-        unit_id=segment.unit_id,
-        focal_px=segment.clip.focal_px,
-        stated_px=segment.video.focal_px,
-    )
+    pairs = tracker.track_with_landmarks(frames_of(segment, settings.video), segment.footage)
     return [TrackedPerson(track=track, seen=seen) for track, seen in pairs]

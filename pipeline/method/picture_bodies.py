@@ -16,7 +16,7 @@ from pipeline.method.refined_tracks import refined_segment
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import Resources
 from pipeline.method.segment import track_segment
-from pipeline.records import Frame
+from pipeline.records import Footage, Frame
 from pipeline.tracking.tracker import LandmarkTracker, Tracker, landmark_models
 from pipeline.video.crops import crop_image, decode_image, encode_jpeg
 from pipeline.video.equivalent import NO_LENS
@@ -93,9 +93,8 @@ class PictureBodies:
         stated = NO_LENS if file is None else lens_of_photo(file.read_bytes(), frame.image.shape[:2])
         if stated.note:
             _logger.warning("%s: %s", file, stated.note)
-        tracks = self._photo_tracker.track(
-            [frame], unit_id=name, focal_px=focal_px, stated_px=stated.focal_px
-        )
+        footage = Footage(unit_id=name, focal_px=focal_px, stated_focal_px=stated.focal_px)
+        tracks = self._photo_tracker.track([frame], footage)
         if not tracks:
             raise NobodyFoundError(
                 "nobody was found in the photo.", remedy="Use a photo with a person in full view."

@@ -52,13 +52,7 @@ def track_segment(
     decoded = frames_of(segment, settings.video, path)
     frames = CountedFrames(decoded, "track", _expected_frames(segment, settings), on_progress)
     try:
-        tracks = resources.tracker.track(
-            frames,
-            unit_id=segment.unit_id,
-            focal_px=segment.clip.focal_px,
-            stated_px=segment.video.focal_px,
-            on_progress=on_progress,
-        )
+        tracks = resources.tracker.track(frames, segment.footage, on_progress=on_progress)
         return_free_memory()
         if not tracks:
             raise nobody_found(segment, frames.count, settings)

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, weak_perspective_from_translation
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
-from pipeline.records import Frame, ProgressCallback, Quality, Track
+from pipeline.records import Footage, Frame, ProgressCallback, Quality, Track
 from pipeline.studio.clip import BodyPose, StudioClip
 from pipeline.video.crops import smooth_crops
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
@@ -68,23 +68,21 @@ class TrueTracker:
     def track(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """The one person of a studio clip, at the frames' presentation times.
 
         Raises DatasetError when the unit's clip does not lie in the studio's folder.
         """
-        match = _UNIT_ID.fullmatch(unit_id)
-        clip = _clip(self._studio / f"{match.group(1) if match else unit_id}.json")
+        match = _UNIT_ID.fullmatch(footage.unit_id)
+        clip = _clip(self._studio / f"{match.group(1) if match else footage.unit_id}.json")
         times = [(frame.index, frame.pts_s) for frame in frames]
         if not times:
             return []
         index, pts_s = (np.array(values) for values in zip(*times, strict=True))
-        return [self.track_of(clip, index, pts_s, f"{unit_id}/p00")]
+        return [self.track_of(clip, index, pts_s, f"{footage.unit_id}/p00")]
 
     def track_of(self, clip: StudioClip, frame_index: np.ndarray, pts_s: np.ndarray, track_id: str) -> Track:
         """The person of a clip at times (T,). Boxes and crops are those of the true body, whatever the jitter."""

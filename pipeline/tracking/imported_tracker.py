@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.geometry.array_types import Floats
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.records import Frame, ProgressCallback, Track
+from pipeline.records import Footage, Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.imported_bodies import (
@@ -73,29 +73,23 @@ class ImportedTracker:
     def track(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. Raises SourceError where the clip's file is missing or of another body."""
-        found = self.track_with_landmarks(
-            frames, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, on_progress=on_progress
-        )
+        found = self.track_with_landmarks(frames, footage, on_progress=on_progress)
         return [track for track, _ in found]
 
     def track_with_landmarks(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks that were seen where its bodies are."""
-        bodies = self._read(_UNIT_SUFFIX.sub("", unit_id))
+        bodies = self._read(_UNIT_SUFFIX.sub("", footage.unit_id))
         people: dict[int, _Found] = {}
         hw, count = (1, 1), 0
         for frame, tolerance_s in frames_with_tolerance(frames, bodies):
@@ -110,7 +104,8 @@ class ImportedTracker:
                 found.rows.append(row)
         shortest = min(self._settings.tracking.min_track_frames, count)
         kept = [found for found in people.values() if len(found.rows) >= max(1, shortest)]
-        return self._tracks(bodies, kept, hw, unit_id, known_lens(focal_px, stated_px, self._settings.camera))
+        lens = known_lens(footage, self._settings.camera)
+        return self._tracks(bodies, kept, hw, footage.unit_id, lens)
 
     def _read(self, clip_id: str) -> ImportedBodies:
         folder = Path(self._settings.tracking.bodies)

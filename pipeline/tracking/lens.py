@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.config import CameraSettings
 from pipeline.geometry.array_types import Floats
 from pipeline.geometry.rigid import rotation_from_rotvec
+from pipeline.records import Footage
 from pipeline.tracking.people import Observations
 
 COMPARED = (0, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
@@ -49,12 +50,12 @@ class Lens:
 ASSUMED = Lens(focal_px=None, source="assumed")
 
 
-def known_lens(given_px: float | None, stated_px: float | None, settings: CameraSettings) -> Lens:
+def known_lens(footage: Footage, settings: CameraSettings) -> Lens:
     """The lens that the user gives, else the one that the file states, else ASSUMED."""
-    if given_px is not None:
-        return Lens(focal_px=given_px, source="given")
-    if stated_px is not None and settings.file_lens:
-        return Lens(focal_px=stated_px, source="file")
+    if footage.focal_px is not None:
+        return Lens(focal_px=footage.focal_px, source="given")
+    if footage.stated_focal_px is not None and settings.file_lens:
+        return Lens(focal_px=footage.stated_focal_px, source="file")
     return ASSUMED
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.assets import asset_path, tracking_assets
 from pipeline.config import CameraSettings, Settings
 from pipeline.geometry.camera import Camera
-from pipeline.records import Frame, ProgressCallback, Track
+from pipeline.records import Footage, Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.draws import Draws
@@ -38,16 +38,11 @@ class Tracker(Protocol):
     def track(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
-        """The people in a stream of frames, in order of appearance; empty where there is nobody.
-
-        `focal_px` is the full image's focal length in pixels where it is given, `stated_px` what the file says of it.
-        """
+        """The people in a stream of frames, in order of appearance; empty where there is nobody."""
         ...
 
 
@@ -57,10 +52,8 @@ class ObservingTracker(Tracker, Protocol):
     def track_with_landmarks(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks of its frames."""
@@ -82,25 +75,19 @@ class LandmarkTracker:
     def track(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[Track]:
         """See `Tracker.track`. The same frames and settings give the same numbers."""
-        found = self.track_with_landmarks(
-            frames, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, on_progress=on_progress
-        )
+        found = self.track_with_landmarks(frames, footage, on_progress=on_progress)
         return [track for track, _ in found]
 
     def track_with_landmarks(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """Tracks, each with the landmarks (left and right repaired) it was fitted to."""
@@ -108,23 +95,19 @@ class LandmarkTracker:
         models = self._given_models or landmark_models(self._settings)
         people = follow_people(frames, models, settings, self._keep)
         del models  # 65 MB that nothing needs any more; loaded again for the next segment in .2 s
-        return self.fitted(
-            people, unit_id=unit_id, focal_px=focal_px, stated_px=stated_px, on_progress=on_progress
-        )
+        return self.fitted(people, footage, on_progress=on_progress)
 
     def fitted(
         self,
         people: list[Observations],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> list[tuple[Track, Observations]]:
         """`track_with_landmarks` of people who have been followed already."""
         settings = self._settings.tracking
         seen = [joined_landmarks(repair_left_right(person, settings.swap_cost)[0]) for person in people]
-        lens = known_lens(focal_px, stated_px, self._settings.camera)
+        lens = known_lens(footage, self._settings.camera)
         if lens.focal_px is None and self._settings.camera.lens == "estimated":
             lens = estimated_lens(seen, self._settings.camera)
         # Outlines and distances take 80 kB a frame: outlines are made twice, so that only one person's are held.
@@ -138,7 +121,9 @@ class LandmarkTracker:
             if on_progress is not None:
                 on_progress("fit", index, len(seen))
             silhouettes = silhouettes_of(person, SILHOUETTE_THRESHOLD)
-            fitted = self._fit(person, silhouettes, boxes[index], overlaps[index], unit_id, index, lens)
+            fitted = self._fit(
+                person, silhouettes, boxes[index], overlaps[index], footage.unit_id, index, lens
+            )
             tracks.append((fitted, person))
         if on_progress is not None and seen:
             on_progress("fit", len(seen), len(seen))

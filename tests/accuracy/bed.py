@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
-from pipeline.records import Track
+from pipeline.records import Footage, Track
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.people import LandmarkModels
 from pipeline.tracking.tracker import LandmarkTracker
@@ -60,7 +60,7 @@ def report(
         if isinstance(tracker, TrueStartTracker):
             tracker.performance = scene.performance
         started = time.perf_counter()
-        track = tracker.fitted([person], unit_id="scene", focal_px=focal_px)[0][0]
+        track = tracker.fitted([person], Footage(unit_id="scene", focal_px=focal_px))[0][0]
         spent_s, frames = spent_s + time.perf_counter() - started, frames + len(person)
         half = rows["reported" if scene.is_reported else "tuning"]
         half.setdefault(scene.kind, []).append(figures_of(scene, track, body))

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.assets import asset_path
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
-from pipeline.records import Track
+from pipeline.records import Footage, Track
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.tracker import LandmarkTracker
 from pipeline.video.decode import decode
@@ -48,7 +48,7 @@ def demo_figures(track: Track) -> DemoFigures:
 def whole_demo(models: PoseModels) -> dict[str, DemoFigures]:
     """Every track of the clip, in order of appearance: the man, the woman, the man again."""
     tracker = LandmarkTracker(BodyModel.open_body(), Settings(), models)
-    tracks = tracker.track(decode(asset_path("demo.mp4")), unit_id="demo", focal_px=None)
+    tracks = tracker.track(decode(asset_path("demo.mp4")), Footage(unit_id="demo"))
     return {
         f"frames {track.frame_index[0]} to {track.frame_index[-1]}": demo_figures(track) for track in tracks
     }

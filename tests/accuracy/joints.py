@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
-from pipeline.records import Frame, Track
+from pipeline.records import Footage, Frame, Track
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.left_right import BODY_LANDMARKS
@@ -82,7 +82,7 @@ class Scene:
         tracker = LandmarkTracker(self.body, self.settings, self._models, weights)
         focal_px = float(self.performance.camera.K[0, 0])
         found = tracker.track_with_landmarks(
-            self.frames if frames is None else frames, unit_id="scene", focal_px=focal_px
+            self.frames if frames is None else frames, Footage(unit_id="scene", focal_px=focal_px)
         )
         if len(found) != 1:
             raise ValueError(f"{len(found)} people were found in a scene of one.")

@@ -12,7 +12,7 @@ import cv2
 from pipeline.assets import asset_path
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
-from pipeline.records import Frame
+from pipeline.records import Footage, Frame
 from pipeline.tracking.tracker import LandmarkTracker, landmark_models
 from pipeline.video.decode import decode
 from schemas.errors import AssetError
@@ -56,7 +56,7 @@ def _tracking() -> tuple[Call, Call]:
         return islice(decode(path, start_s=1.8), TRACKED_FRAMES)
 
     tracker = LandmarkTracker(body, settings, models)
-    found = tracker.track_with_landmarks(frames(), unit_id="bench", focal_px=None)
+    found = tracker.track_with_landmarks(frames(), Footage(unit_id="bench"))
     people = len(found)
     assert people == 2
     first = next(frames())
@@ -67,7 +67,7 @@ def _tracking() -> tuple[Call, Call]:
         for frame in frames():
             looking = [models.landmarks(frame.image, region).next_region for region in looking]
 
-    return (lambda: tracker.track(frames(), unit_id="bench", focal_px=None)), bare
+    return (lambda: tracker.track(frames(), Footage(unit_id="bench"))), bare
 
 
 def _decoding() -> tuple[Call, Call]:

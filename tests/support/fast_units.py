@@ -23,7 +23,7 @@ import numpy as np
 from pipeline.config import Settings, preset
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.method.resources import Resources
-from pipeline.records import Frame, Quality, Track
+from pipeline.records import Footage, Frame, Quality, Track
 from schemas.conventions import IMAGE_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_SIZE
 from schemas.settings import with_overrides
 from tests.support.clips import even_times, moving_blob, write_clip
@@ -49,13 +49,12 @@ class ScriptedTracker:
     def track(
         self,
         frames: Iterable[Frame],
+        footage: Footage,
         *,
-        unit_id: str,
-        focal_px: float | None,
-        stated_px: float | None = None,
         on_progress: object = None,
     ) -> list[Track]:
         """See `pipeline.tracking.tracker.Tracker`."""
+        unit_id = footage.unit_id
         _note_start(unit_id)
         _misbehave(unit_id)
         index, pts_s = zip(*[(frame.index, frame.pts_s) for frame in frames])

@@ -21,7 +21,7 @@ from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.resources import shared_resources
-from pipeline.records import Frame, Track
+from pipeline.records import Footage, Frame, Track
 from pipeline.refine.dressed_shape import dressed
 from pipeline.refine.refinement import refined_track
 from pipeline.rendering import render
@@ -91,7 +91,7 @@ def track_of(
         tracks = [track for track in tracks_of_frames(start, clip.clip_id) if track.kept.sum() >= 2]
         return max(tracks, key=lambda track: int(track.kept.sum()), default=None)
     tracker = TrueTracker(film.parent, settings, BodyJitter(shift_cm=start, turn_deg=start))
-    (track,) = tracker.track(frames, unit_id=clip.clip_id, focal_px=None)
+    (track,) = tracker.track(frames, Footage(unit_id=clip.clip_id))
     return track
 
 

@@ -21,6 +21,7 @@ from pipeline.config import Settings
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import shared_resources
 from pipeline.method.samples import target_rows
+from pipeline.records import Footage
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import truth_at
@@ -64,7 +65,7 @@ def measured(film: Path, size: float, targets: int, steps: int) -> list[dict[str
     clip, resources = StudioClip.load(film.with_suffix(".json")), shared_resources(settings)
     frames = list(read_film(film, clip.settings.fps))
     tracker = TrueTracker(film.parent, settings, BodyJitter(shift_cm=size, turn_deg=size))
-    (track,) = tracker.track(frames, unit_id=clip.clip_id, focal_px=None)
+    (track,) = tracker.track(frames, Footage(unit_id=clip.clip_id))
     jpegs = {
         int(at): encode_jpeg(crop_image(frames[at].image, crop, IMAGE_PX), pairs.jpeg_quality)
         for at, crop in zip(track.frame_index, track.crop_px)

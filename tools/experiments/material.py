@@ -20,7 +20,7 @@ from pipeline.method.refined_tracks import refined_by_crops
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import shared_resources
 from pipeline.method.samples import target_rows
-from pipeline.records import ClipRef, Frame, Quality, Segment, Track, VideoFacts
+from pipeline.records import ClipRef, Footage, Frame, Quality, Segment, Track, VideoFacts
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import truth_at
@@ -215,7 +215,7 @@ def _tracks(work: ClipWork, clip: StudioClip, frames: list[Frame], settings: Set
         assert work.tracked is not None
         return tracks_of_frames(work.tracked, clip.clip_id)
     tracker = TrueTracker(work.film.parent, settings, work.variant.jitter)
-    return tracker.track(frames, unit_id=f"{clip.clip_id}-s000-w000", focal_px=None)
+    return tracker.track(frames, Footage(unit_id=f"{clip.clip_id}-s000-w000"))
 
 
 def tracks_of_frames(root: Path, clip_id: str) -> list[Track]:

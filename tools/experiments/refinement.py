@@ -34,7 +34,7 @@ from pipeline.geometry.visibility import pair_maps
 from pipeline.method.refined_tracks import refined_by_crops
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.resources import Resources, shared_resources
-from pipeline.records import Track
+from pipeline.records import Footage, Track
 from pipeline.refine.misalignment import LENGTH_OVER_COMPONENT, depth_direction
 from pipeline.rendering import render
 from pipeline.studio.clip import StudioClip
@@ -137,7 +137,7 @@ def measured(start: Start) -> dict[str, float]:
         track = max(tracks, key=lambda each: len(each.frame_index))
     else:
         tracker = TrueTracker(start.film.parent, settings, start.jitter)
-        (track,) = tracker.track(frames, unit_id=clip.clip_id, focal_px=None)
+        (track,) = tracker.track(frames, Footage(unit_id=clip.clip_id))
     jpegs = {
         int(at): encode_jpeg(crop_image(frames[at].image, crop, IMAGE_PX), settings.pairs.jpeg_quality)
         for at, crop in zip(track.frame_index, track.crop_px)

@@ -18,7 +18,7 @@ from pipeline.geometry.camera import Camera
 from pipeline.inspection.clip_inspection import inspect_clip
 from pipeline.inspection.contact_sheet import TILE_PX, ContactSheet, spread_positions
 from pipeline.inspection.overlay import GATED_COLOUR, OverlayPainter, TrackedPerson, full_image_camera
-from pipeline.records import ClipRef
+from pipeline.records import ClipRef, Footage
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.tracking.tracker import LandmarkTracker
 from pipeline.video.decode import decode, probe
@@ -58,7 +58,7 @@ def clip(pictures: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def person(clip: Path, settings: Settings) -> TrackedPerson:
     tracker = LandmarkTracker(BodyModel.open_body(), settings)
-    ((track, seen),) = tracker.track_with_landmarks(decode(clip), unit_id="u", focal_px=900.0)
+    ((track, seen),) = tracker.track_with_landmarks(decode(clip), Footage(unit_id="u", focal_px=900.0))
     return TrackedPerson(track=track, seen=seen)
 
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.config import Settings
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.records import Frame
+from pipeline.records import Footage, Frame
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
 from pipeline.studio import true_tracker
@@ -72,11 +72,11 @@ def test_the_tracker_finds_its_clip_by_the_units_name(clip: StudioClip, tmp_path
     clip.write(tmp_path)
     frames = [Frame(index=3, pts_s=0.2, image=np.zeros((1, 1, 3), np.uint8))]
     tracker = TrueTracker(tmp_path, Settings())
-    (track,) = tracker.track(frames, unit_id=f"{clip.clip_id}-s000-w000", focal_px=None)
+    (track,) = tracker.track(frames, Footage(unit_id=f"{clip.clip_id}-s000-w000"))
     assert (track.frame_index.tolist(), track.pts_s.tolist()) == ([3], [0.2])
-    assert tracker.track([], unit_id=f"{clip.clip_id}-s000-w000", focal_px=None) == []
+    assert tracker.track([], Footage(unit_id=f"{clip.clip_id}-s000-w000")) == []
     with pytest.raises(DatasetError, match="does not describe"):
-        tracker.track(frames, unit_id="elsewhere-s000-w000", focal_px=None)
+        tracker.track(frames, Footage(unit_id="elsewhere-s000-w000"))
 
 
 def test_jitter_has_the_size_that_was_asked_for(clip: StudioClip) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pipeline.assets import asset_path
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
-from pipeline.records import Track
+from pipeline.records import Footage, Track
 from pipeline.tracking import tracker as tracker_module
 from pipeline.tracking.blazepose import Detections, PoseModels
 from pipeline.tracking.fit_energy import EnergyWeights
@@ -44,7 +44,7 @@ def fitted(
 ) -> list[Track]:
     monkeypatch.setattr(tracker_module, "follow_people", lambda *_: followed)
     body = BodyModel.open_body()
-    return LandmarkTracker(body, settings, _Unused(), weights).track([], unit_id="demo", focal_px=None)
+    return LandmarkTracker(body, settings, _Unused(), weights).track([], Footage(unit_id="demo"))
 
 
 class _Unused:

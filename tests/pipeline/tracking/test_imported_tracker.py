@@ -19,7 +19,7 @@ from pipeline.geometry.camera import (
 )
 from pipeline.method.named_files import file_digest
 from pipeline.method.resources import Resources
-from pipeline.records import ClipRef, Frame, Track
+from pipeline.records import ClipRef, Footage, Frame, Track
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from pipeline.tracking.imported_tracker import (
     TIME_TOLERANCE_S,
@@ -68,7 +68,9 @@ def tracked(
     settings = Settings(tracking=TrackingSettings(tracker="imported", bodies=str(folder)))
     tracker = Resources(settings).tracker
     assert isinstance(tracker, ImportedTracker)
-    return tracker.track(iter(film), unit_id="clip-s000-w000", focal_px=focal_px, stated_px=stated_px)
+    return tracker.track(
+        iter(film), Footage(unit_id="clip-s000-w000", focal_px=focal_px, stated_focal_px=stated_px)
+    )
 
 
 def meshes(track: Track) -> np.ndarray:
@@ -164,7 +166,7 @@ def test_what_is_missing_is_said(tmp_path: Path, performance: Performance, film:
         yield
 
     with pytest.raises(SourceError, match="holds no bodies of the clip 'other'"):
-        Resources(settings).tracker.track(never(), unit_id="other-s000-w000", focal_px=None)
+        Resources(settings).tracker.track(never(), Footage(unit_id="other-s000-w000"))
 
 
 def test_a_units_fingerprint_holds_its_bodies(tmp_path: Path, performance: Performance) -> None:

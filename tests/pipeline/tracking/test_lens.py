@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import CameraSettings, Settings
 from pipeline.method.rows import clip_row
-from pipeline.records import ClipRef, Segment, Track, UnitCounts, VideoFacts
+from pipeline.records import ClipRef, Footage, Segment, Track, UnitCounts, VideoFacts
 from pipeline.tracking import lens as lens_module
 from pipeline.tracking import tracker as tracker_module
 from pipeline.tracking.lens import ASSUMED, estimated_lens, known_lens, perspective_residuals
@@ -147,7 +147,7 @@ def test_one_lens_for_everybody_and_where_it_is_from(monkeypatch: pytest.MonkeyP
     def lenses(tracks: list[Track]) -> list[float]:
         return [float(track.K[0, 0, 0] * track.crop_px[0, 2] / IMAGE_PX) for track in tracks]
 
-    found = tracker.track([], unit_id="u", focal_px=None)
+    found = tracker.track([], Footage(unit_id="u"))
     assert lenses(found) == pytest.approx([expected.focal_px] * 2)
     assert {track.focal_source for track in found} == {"estimated"}
     assert {track.focal_uncertainty for track in found} == {expected.uncertainty}
@@ -162,13 +162,13 @@ def test_one_lens_for_everybody_and_where_it_is_from(monkeypatch: pytest.MonkeyP
     known = replace(SEGMENT, clip=replace(SEGMENT.clip, focal_px=700.0))
     for segment, source in ((SEGMENT, "assumed"), (known, "given")):
         assert clip_row(segment, UnitCounts(unit_id="u", outcome="kept"), 4, silent)["focal_source"] == source
-    found = tracker.track([], unit_id="u", focal_px=None, stated_px=650.0)
+    found = tracker.track([], Footage(unit_id="u", stated_focal_px=650.0))
     assert lenses(found) == pytest.approx([650.0] * 2)
     assert {(track.focal_source, track.focal_uncertainty) for track in found} == {("file", None)}
-    found = tracker.track([], unit_id="u", focal_px=600.0, stated_px=650.0)
+    found = tracker.track([], Footage(unit_id="u", focal_px=600.0, stated_focal_px=650.0))
     assert lenses(found) == pytest.approx([600.0] * 2)
     assert {track.focal_source for track in found} == {"given"}
-    found = LandmarkTracker(BodyModel.open_body(), medium, UNUSED).track([], unit_id="u", focal_px=None)
+    found = LandmarkTracker(BodyModel.open_body(), medium, UNUSED).track([], Footage(unit_id="u"))
     sides = [float(np.median(track.crop_px[:, 2])) for track in found]
     assert lenses(found) == pytest.approx([settings.camera.medium_focal * side for side in sides])
     assert {track.focal_source for track in found} == {"assumed"}
@@ -176,11 +176,13 @@ def test_one_lens_for_everybody_and_where_it_is_from(monkeypatch: pytest.MonkeyP
 
 def test_the_order_of_trust() -> None:
     settings = CameraSettings()
-    assert known_lens(900.0, 800.0, settings).focal_px == 900
-    assert known_lens(900.0, 800.0, settings).source == "given"
-    assert known_lens(None, 800.0, settings).source == "file"
-    assert known_lens(None, 800.0, CameraSettings(file_lens=False)) == ASSUMED
-    assert known_lens(None, None, settings) == ASSUMED
+    both = Footage(unit_id="u", focal_px=900.0, stated_focal_px=800.0)
+    stated, unknown = Footage(unit_id="u", stated_focal_px=800.0), Footage(unit_id="u")
+    assert known_lens(both, settings).focal_px == 900
+    assert known_lens(both, settings).source == "given"
+    assert known_lens(stated, settings).source == "file"
+    assert known_lens(stated, CameraSettings(file_lens=False)) == ASSUMED
+    assert known_lens(unknown, settings) == ASSUMED
     assert estimated_lens([], settings) == ASSUMED
 
 

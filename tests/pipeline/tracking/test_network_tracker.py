@@ -18,7 +18,7 @@ from pipeline.geometry.camera import (
 )
 from pipeline.method.named_files import check_named_files
 from pipeline.method.resources import Resources
-from pipeline.records import Frame, Track
+from pipeline.records import Footage, Frame, Track
 from pipeline.tracking import network_tracker
 from pipeline.tracking.network_file import NetworkFile
 from pipeline.tracking.network_tracker import NetworkTracker
@@ -100,10 +100,10 @@ def test_right_numbers_give_the_right_body(
     anything = write_network(tmp_path / "any.onnx", np.zeros(VECTOR_SIZE))
     tracker = Resources(settings_for(anything)).tracker
     assert isinstance(tracker, NetworkTracker)
-    ((_, seen),) = tracker.track_with_landmarks(film[:1], unit_id="u", focal_px=focal_px)
+    ((_, seen),) = tracker.track_with_landmarks(film[:1], Footage(unit_id="u", focal_px=focal_px))
     vector = true_vector(performance, seen.portraits[0].crop_px)
     right = write_network(tmp_path / "right.onnx", vector)
-    (track,) = Resources(settings_for(right)).tracker.track(film[:1], unit_id="u", focal_px=focal_px)
+    (track,) = Resources(settings_for(right)).tracker.track(film[:1], Footage(unit_id="u", focal_px=focal_px))
     expected = BodyModel.open_body().vertices(
         performance.pose[0], performance.betas, performance.translation[0]
     )
@@ -116,7 +116,7 @@ def test_the_crop_is_the_one_of_training(tmp_path: Path, performance: Performanc
     """1.2 times the person's longer side, so that a silhouette fills 1 / 1.2 of it."""
     path = write_network(tmp_path / "any.onnx", np.zeros(VECTOR_SIZE))
     tracker = Resources(settings_for(path)).tracker
-    ((track, seen),) = tracker.track_with_landmarks(film, unit_id="u", focal_px=None)
+    ((track, seen),) = tracker.track_with_landmarks(film, Footage(unit_id="u"))
     assert len(seen.portraits) == len(film)
     for at, portrait in enumerate(seen.portraits):
         box = track.box_px[at]
@@ -140,7 +140,7 @@ def test_batches_do_not_matter_and_shape_is_the_tracks(
     tracks = []
     for batch in (1, 4, 32):
         monkeypatch.setattr(network_tracker, "BATCH", batch)
-        tracks += Resources(settings_for(path)).tracker.track(film, unit_id="u", focal_px=None)
+        tracks += Resources(settings_for(path)).tracker.track(film, Footage(unit_id="u"))
     for track in tracks[1:]:
         np.testing.assert_allclose(track.vector, tracks[0].vector, atol=1e-6)
     assert np.ptp(tracks[0].vector[:, VECTOR_POSE], axis=0).max() > 0
@@ -163,7 +163,7 @@ def test_a_network_must_be_named(film: list[Frame]) -> None:
     settings = settings_for(Path("x"))
     settings = replace(settings, tracking=replace(settings.tracking, network=""))
     with pytest.raises(SettingsError, match="needs a network"):
-        Resources(settings).tracker.track(film, unit_id="u", focal_px=None)
+        Resources(settings).tracker.track(film, Footage(unit_id="u"))
     with pytest.raises(SettingsError, match=r"'tracking\.network' is ''"):
         check_named_files(settings)
     with pytest.raises(SettingsError, match=r"'body\.file' is 'none\.npz'"):
@@ -184,4 +184,4 @@ def test_a_damaged_body_or_lifter_is_named_before_any_work(tmp_path: Path) -> No
 def test_shapes_of_another_body_are_refused(tmp_path: Path, film: list[Frame]) -> None:
     path = write_network(tmp_path / "smpl.onnx", np.zeros(VECTOR_SIZE), facts=FACTS | {"shape_space": "smpl"})
     with pytest.raises(SettingsError, match="gives shapes of 'smpl'"):
-        Resources(settings_for(path)).tracker.track(film, unit_id="u", focal_px=None)
+        Resources(settings_for(path)).tracker.track(film, Footage(unit_id="u"))

@@ -11,7 +11,7 @@ import pytest
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import BodySettings, Settings, TrackingSettings
 from pipeline.method.resources import Resources
-from pipeline.records import Frame, Track
+from pipeline.records import Footage, Frame, Track
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from schemas.conventions import VECTOR_BETAS
 from schemas.errors import SourceError
@@ -43,7 +43,7 @@ def tracked(folder: Path, kind: str, space: str, performance: Performance, film:
     write_bodies(folder / "clip.npz", bodies)
     tracking = TrackingSettings(tracker="imported", bodies=str(folder))
     settings = replace(Settings(tracking=tracking), body=BodySettings(file=str(folder / "body.npz")))
-    return Resources(settings).tracker.track(iter(film), unit_id="clip-s000-w000", focal_px=None)
+    return Resources(settings).tracker.track(iter(film), Footage(unit_id="clip-s000-w000"))
 
 
 @pytest.mark.parametrize(

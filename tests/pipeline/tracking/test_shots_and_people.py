@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
-from pipeline.records import ClipRef, Frame
+from pipeline.records import ClipRef, Footage, Frame
 from pipeline.tracking.blazepose import PoseModels
 from pipeline.tracking.people import follow_people
 from pipeline.tracking.tracker import LandmarkTracker
@@ -84,7 +84,7 @@ def test_an_empty_room_leaves_nothing_in_memory(pose_models: PoseModels) -> None
             yield Frame(index=number, pts_s=number / 30, image=room.copy())
 
     tracker = LandmarkTracker(BodyModel.open_body(), Settings(), pose_models)
-    assert tracker.track(frames(), unit_id="room", focal_px=None) == []
+    assert tracker.track(frames(), Footage(unit_id="room")) == []
     assert len(held) == 450
     assert held[-1] - held[50] < 40 * room.nbytes
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings, TrackingSettings
+from pipeline.records import Footage
 from pipeline.tracking.landmark_twins import mirror_permutation
 from pipeline.tracking.people import Observations
 from pipeline.tracking.tracker import LandmarkTracker
@@ -124,7 +125,7 @@ def test_the_fit_is_given_the_landmarks_of_both_with_sides_put_right():
     settings = Settings(tracking=TrackingSettings(iterations=(1, 1)))
     mixed = with_swapped_frames(seen, swapped, mirror_permutation())
     tracker = LandmarkTracker(BodyModel.open_body(), settings)
-    ((_, fitted),) = tracker.fitted([mixed], unit_id="stick", focal_px=900.0)
+    ((_, fitted),) = tracker.fitted([mixed], Footage(unit_id="stick", focal_px=900.0))
     np.testing.assert_allclose(fitted.xy_px, joined_landmarks(seen).xy_px, atol=1e-9)
     np.testing.assert_allclose(fitted.world_m, joined_landmarks(seen).world_m, atol=1e-9)
     assert np.abs(fitted.xy_px - seen.xy_px).max() > 0.01

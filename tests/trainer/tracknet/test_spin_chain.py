@@ -11,6 +11,7 @@ import torch
 from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import BodySettings, Settings, TrackingSettings
 from pipeline.method.resources import Resources
+from pipeline.records import Footage
 from pipeline.tracking.network_tracker import NetworkTracker
 from schemas.conventions import VECTOR_BETAS, VECTOR_POSE
 from tests.support.rendered_people import rendered, walking
@@ -87,7 +88,7 @@ def test_the_tracker_runs_it(tuned: Path) -> None:
     assert isinstance(tracker, NetworkTracker)
     performance = walking(turn_deg=20, seconds=0.1, betas=np.zeros(10))
     film = list(rendered(BodyModel.open_body(), performance))
-    ((track, seen),) = tracker.track_with_landmarks(film, unit_id="u", focal_px=None)
+    ((track, seen),) = tracker.track_with_landmarks(film, Footage(unit_id="u"))
     images = (
         torch.from_numpy(np.stack([portrait.image for portrait in seen.portraits])).permute(0, 3, 1, 2) / 255
     )
