@@ -11,7 +11,6 @@ from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.adam import Adam
 from pipeline.tracking.articulated_body import ArticulatedBody
-from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.fit_start import Start, start_of
 from pipeline.tracking.knots import SwingingTracks
@@ -52,16 +51,16 @@ def fit_track(
     silhouettes: Silhouettes | None,
     camera: Camera,
     settings: TrackingSettings,
-    draws: Draws,
+    rng: np.random.Generator,
     weights: EnergyWeights | None = None,
     start: Start | None = None,
 ) -> FittedTrack:
     """The bodies that explain a track's landmarks and silhouettes. `camera` is the full image's.
 
-    Begins at `start`, or at `start_of` where none is given. The same draws give the same bodies, in
-    float32. A single frame has no smoothness.
+    Begins at `start`, or at `start_of` where none is given. `rng` draws what silhouettes are compared
+    at: the same draws give the same bodies, in float32. A single frame has no smoothness.
     """
-    energy = TrackEnergy(body, seen, silhouettes, camera, settings, draws, weights or EnergyWeights())
+    energy = TrackEnergy(body, seen, silhouettes, camera, settings, rng, weights or EnergyWeights())
     start = start or start_of(body, seen, energy.world_m, camera, settings.limb_start)
     return _Problem(start, seen, settings, energy).solve()
 

@@ -16,7 +16,6 @@ from pipeline.geometry.outline_kernel import fill_silhouette_slopes
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.depth_bias import without_depth_bias
-from pipeline.tracking.draws import Draws, spread_vertices
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
 from pipeline.tracking.lifter import lifter_of
@@ -25,6 +24,7 @@ from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import learned_prior
 from pipeline.tracking.posed_track import REAL, PosedTrack
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
+from pipeline.tracking.skin_sample import spread_vertices
 from pipeline.tracking.term_kernels import (
     PLACE,
     POSE,
@@ -79,12 +79,12 @@ class TrackEnergy:
         silhouettes: Silhouettes | None,
         camera: Camera,
         settings: TrackingSettings,
-        draws: Draws,
+        rng: np.random.Generator,
         weights: energy.EnergyWeights,
     ) -> None:
-        """`camera` is the full image's; `draws` say what silhouettes are compared at."""
-        self._settings, self._weights, self._draws = settings, weights, draws
-        surface = spread_vertices(body, SURFACE_VERTICES, draws)
+        """`camera` is the full image's; `rng` draws what silhouettes are compared at."""
+        self._settings, self._weights, self._rng = settings, weights, rng
+        surface = spread_vertices(body, SURFACE_VERTICES, rng)
         self._posed = PosedTrack(body, len(seen), surface)
         self._offsets = body.landmark_offsets
         self._lens = camera.lens.astype(REAL)
@@ -156,7 +156,7 @@ class TrackEnergy:
     def _silhouette_value(self, values: np.ndarray, by_values: np.ndarray) -> float:
         """Silhouettes of some frames."""
         assert self._outlines is not None
-        drawn = self._draws.permutation(len(values))[:SILHOUETTE_FRAMES]
+        drawn = self._rng.permutation(len(values))[:SILHOUETTE_FRAMES]
         surface = self._posed.surface(drawn) + values[drawn, None, PLACE:]
         slope = np.empty_like(surface)
         outlines, weight = self._outlines, self._weights.silhouette * self._settings.silhouette_weight

@@ -14,7 +14,6 @@ from pipeline.geometry.camera import Camera
 from pipeline.records import Footage, Frame, ProgressCallback, Track
 from pipeline.tracking.articulated_body import ArticulatedBody
 from pipeline.tracking.blazepose import PoseModels
-from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.left_right import repair_left_right
@@ -164,8 +163,8 @@ class LandmarkTracker:
 
     def _bodies(self, seen: Observations, silhouettes: Silhouettes, camera: Camera) -> FittedTrack:
         """The bodies of a track in the full image's camera."""
-        draws = Draws(self._settings.tracking.seed)
-        return fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, draws, self._weights)
+        rng = np.random.default_rng(self._settings.tracking.seed)
+        return fit_track(self._body, seen, silhouettes, camera, self._settings.tracking, rng, self._weights)
 
 
 def landmark_models(settings: Settings) -> PoseModels:

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import FittedTrack, fit_track
 from pipeline.tracking.fit_start import Start
 from pipeline.tracking.people import Observations
@@ -23,9 +22,9 @@ class TrueStartTracker(LandmarkTracker):
 
     def _bodies(self, seen: Observations, silhouettes: Silhouettes, camera: Camera) -> FittedTrack:
         settings = self._settings.tracking
-        draws = Draws(settings.seed)
+        rng = np.random.default_rng(settings.seed)
         start = true_start(self.performance, seen.frame_index, camera)
-        return fit_track(self._body, seen, silhouettes, camera, settings, draws, self._weights, start=start)
+        return fit_track(self._body, seen, silhouettes, camera, settings, rng, self._weights, start=start)
 
 
 def true_start(performance: Performance, frames: np.ndarray, camera: Camera) -> Start:

@@ -18,7 +18,6 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import LEARNING_RATES, FittedTrack, _rate_factor, fit_track
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.fit_start import Start
@@ -41,8 +40,8 @@ def fit(
     weights: EnergyWeights | None = None,
     settings: TrackingSettings = BRIEF,
 ) -> FittedTrack:
-    generator = Draws(5)
-    return fit_track(BodyModel.open_body(), seen, silhouettes, CAMERA, settings, generator, weights)
+    rng = np.random.default_rng(5)
+    return fit_track(BodyModel.open_body(), seen, silhouettes, CAMERA, settings, rng, weights)
 
 
 def landmarks_px(track: FittedTrack | PosedPerson) -> np.ndarray:
@@ -217,7 +216,7 @@ def test_every_term_takes_part(glimpse, after_few_steps, term):
 def test_the_frames_compared_are_drawn_by_the_seed(glimpse, after_few_steps):
     seen, silhouettes = glimpse
     assert fit(seen, silhouettes, settings=FEW_STEPS).pose.tobytes() == after_few_steps.pose.tobytes()
-    other = Draws(6)
+    other = np.random.default_rng(6)
     different = fit_track(BodyModel.open_body(), seen, silhouettes, CAMERA, FEW_STEPS, other)
     assert different.pose.tobytes() != after_few_steps.pose.tobytes()
 
@@ -228,8 +227,8 @@ def test_a_fit_begins_at_the_start_it_is_given(glimpse):
     pose = np.random.default_rng(3).normal(0, 0.3, (len(seen), 23, 3))
     rotation = np.tile(np.diag([1.0, -1.0, -1.0]), (len(seen), 1, 1))
     start = Start(rotation=rotation, body_pose=pose, translation=np.full((len(seen), 3), [0.5, -0.2, 7.0]))
-    settings, draws = replace(BRIEF, iterations=(1, 0)), Draws(5)
-    found = fit_track(body, seen, None, CAMERA, settings, draws, start=start)
+    settings, rng = replace(BRIEF, iterations=(1, 0)), np.random.default_rng(5)
+    found = fit_track(body, seen, None, CAMERA, settings, rng, start=start)
     step = 5 * LEARNING_RATES["tracks"] * _rate_factor(0, 1)
     assert np.abs(found.pose[:, 1:] - pose).max() < step < 0.02
     assert np.abs(found.translation - start.translation).max() < step

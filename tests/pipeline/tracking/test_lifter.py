@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.config import Settings
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.draws import Draws
 from pipeline.tracking.fit import fit_track
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, rotation_to_ray
 from pipeline.tracking.landmark_twins import mirror_permutation
@@ -127,7 +126,7 @@ def test_the_fit_reads_the_file_that_the_settings_name(tmp_path, lifter, network
     )
     settings = replace(Settings().tracking, iterations=(3, 3))
     found = [
-        fit_track(BodyModel.open_body(), seen, None, CAMERA, each, Draws(1)).pose
+        fit_track(BodyModel.open_body(), seen, None, CAMERA, each, np.random.default_rng(1)).pose
         for each in (settings, replace(settings, lifter=str(path)))
     ]
     assert np.abs(found[1] - found[0]).max() > 1e-3

@@ -11,10 +11,10 @@ import pytest
 from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
-from pipeline.tracking.draws import Draws, spread_vertices
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.people import Observations
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
+from pipeline.tracking.skin_sample import spread_vertices
 from pipeline.tracking.track_energy import SILHOUETTE_FRAMES, SURFACE_VERTICES, Shared, TrackEnergy
 from tests.support.torch_energy import TorchEnergy
 from tests.support.toy_people import observed_body, walking_person
@@ -62,14 +62,14 @@ def both(
 ) -> tuple[tuple[float, np.ndarray, Shared], tuple[float, np.ndarray, Shared]]:
     """What the kernels and torch make of the same bodies."""
     settings = TrackingSettings(lifter=str(LIFTER), silhouette_weight=0.4)
-    body, draws = BodyModel.open_body(), Draws(3)
+    body, rng = BodyModel.open_body(), np.random.default_rng(3)
     body = body if offsets else body.as_named
-    ours = TrackEnergy(body, *glimpse, CAMERA, settings, draws, weights)
-    twin_draws = Draws(3)
-    vertices = spread_vertices(body, SURFACE_VERTICES, twin_draws)
+    ours = TrackEnergy(body, *glimpse, CAMERA, settings, rng, weights)
+    twin_rng = np.random.default_rng(3)
+    vertices = spread_vertices(body, SURFACE_VERTICES, twin_rng)
     twin = TorchEnergy(body, *glimpse, CAMERA, settings, weights, vertices)
     values, shared = somewhere(FRAMES)
-    drawn = twin_draws.permutation(FRAMES)[:SILHOUETTE_FRAMES]
+    drawn = twin_rng.permutation(FRAMES)[:SILHOUETTE_FRAMES]
     return (
         ours.value_and_slopes(values, shared, is_fine=is_fine),
         twin.value_and_slopes(values, shared, drawn, is_fine=is_fine),
@@ -100,9 +100,9 @@ def test_all_terms_together(glimpse) -> None:
 def test_slopes_are_the_rise_of_the_value(glimpse) -> None:
     """Along a few random directions; but for accelerations, in which the mean depth counts as a divisor only."""
     seen, silhouettes = glimpse
-    body, settings, draws = BodyModel.open_body(), TrackingSettings(), Draws(0)
+    body, settings, rng = BodyModel.open_body(), TrackingSettings(), np.random.default_rng(0)
     weights = EnergyWeights(landmark_acceleration=0, depth_acceleration=0)
-    energy = TrackEnergy(body, seen, silhouettes, CAMERA, settings, draws, weights)
+    energy = TrackEnergy(body, seen, silhouettes, CAMERA, settings, rng, weights)
     values, shared = somewhere(FRAMES, 1)
     _, by_values, by_shared = energy.value_and_slopes(values, shared, is_fine=False)
     rng = np.random.default_rng(2)
@@ -126,9 +126,9 @@ def test_too_few_frames_for_an_acceleration(count) -> None:
     smooth = EnergyWeights(landmark_acceleration=1e9, pose_acceleration=1e9, depth_acceleration=1e9)
     settings, values = TrackingSettings(), somewhere(count)[0]
     found = [
-        TrackEnergy(BodyModel.open_body(), seen, None, CAMERA, settings, Draws(0), weights).value_and_slopes(
-            values, Shared.zeros(1), is_fine=False
-        )[0]
+        TrackEnergy(
+            BodyModel.open_body(), seen, None, CAMERA, settings, np.random.default_rng(0), weights
+        ).value_and_slopes(values, Shared.zeros(1), is_fine=False)[0]
         for weights in (EnergyWeights(), smooth)
     ]
     assert found[0] == found[1]

@@ -1,4 +1,4 @@
-"""A fit's draws: those of torch's generator, and the vertices they choose."""
+"""Vertices that stand for a body's skin."""
 
 from __future__ import annotations
 
@@ -6,28 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.body.model import BodyModel
-from pipeline.tracking.draws import Draws, spread_vertices
+from pipeline.tracking.skin_sample import spread_vertices
 from tests.support.toy_people import ToyBody
 
 
 @pytest.fixture(scope="module", params=["toy", "open"])
 def body(request):
     return ToyBody() if request.param == "toy" else BodyModel.open_body()
-
-
-@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1])
-def test_draws_are_those_of_torch(seed):
-    generator, draws = torch.Generator().manual_seed(seed), Draws(seed)
-    chance = np.random.default_rng(seed).uniform(0, 2, 700)
-    chance[::7] = 0
-    for count in (1, 2, 12, 700):
-        np.testing.assert_array_equal(draws.permutation(count), torch.randperm(count, generator=generator))
-        some = min(count, 600)
-        expected = torch.multinomial(torch.from_numpy(chance), some, generator=generator).sort().values
-        np.testing.assert_array_equal(draws.without_replacement(chance, some), expected)
 
 
 def strip_of_triangles(widths: np.ndarray) -> SimpleNamespace:
@@ -48,8 +35,8 @@ def strip_of_triangles(widths: np.ndarray) -> SimpleNamespace:
 
 def test_vertices_are_drawn_by_the_area_around_them():
     widths = np.array([1.0, 2.0, 3.0, 6.0])
-    strip, draws = strip_of_triangles(widths), Draws(0)
-    drawn = np.concatenate([spread_vertices(strip, 1, draws) for _ in range(3000)])
+    strip, rng = strip_of_triangles(widths), np.random.default_rng(0)
+    drawn = np.concatenate([spread_vertices(strip, 1, rng) for _ in range(3000)])
     counts = np.bincount(drawn, minlength=13)
     assert counts[12] == 0
     expected = np.repeat(widths / widths.sum() / 3, 3) * 3000
@@ -59,7 +46,7 @@ def test_vertices_are_drawn_by_the_area_around_them():
 
 def test_vertices_are_distinct_sorted_and_decided_by_the_seed(body):
     def draw(seed: int, count: int) -> np.ndarray:
-        return spread_vertices(body, count, Draws(seed))
+        return spread_vertices(body, count, np.random.default_rng(seed))
 
     few = draw(1, 60)
     assert len(few) == 60
@@ -76,7 +63,7 @@ def test_the_open_bodys_surface_is_covered_evenly():
     """Half of the vertices are on head and hands, a small part of the skin; drawn by area they are few."""
     body = BodyModel.open_body()
     extremities = body.weights[:, [12, 15, 20, 21, 22, 23]].sum(axis=1) > 0.5
-    drawn = spread_vertices(body, 1000, Draws(3))
+    drawn = spread_vertices(body, 1000, np.random.default_rng(3))
     corners = body.template[body.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
     share_of_skin = area[extremities[body.faces].mean(axis=1) > 0.5].sum() / area.sum()
