@@ -15,6 +15,7 @@ from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.fit_start import Start, start_of
 from pipeline.tracking.knots import SwingingTracks
 from pipeline.tracking.people import Observations
+from pipeline.tracking.pose_prior import PosePrior
 from pipeline.tracking.posing_kernels import fill_two_column_rotations
 from pipeline.tracking.silhouette import Silhouettes
 from pipeline.tracking.term_kernels import PLACE, POSE
@@ -54,13 +55,15 @@ def fit_track(
     rng: np.random.Generator,
     weights: EnergyWeights | None = None,
     start: Start | None = None,
+    prior: PosePrior | None = None,
 ) -> FittedTrack:
     """The bodies that explain a track's landmarks and silhouettes. `camera` is the full image's.
 
-    Begins at `start`, or at `start_of` where none is given. `rng` draws what silhouettes are compared
-    at: the same draws give the same bodies, in float32. A single frame has no smoothness.
+    Begins at `start`, or at `start_of` where none is given; `prior` judges poses, or the one that ships. `rng` draws
+    what silhouettes are compared at: the same draws give the same bodies, in float32. A single frame has no
+    smoothness.
     """
-    energy = TrackEnergy(body, seen, silhouettes, camera, settings, rng, weights or EnergyWeights())
+    energy = TrackEnergy(body, seen, silhouettes, camera, settings, rng, weights or EnergyWeights(), prior)
     start = start or start_of(body, seen, energy.world_m, camera, settings.limb_start)
     return _Problem(start, seen, settings, energy).solve()
 

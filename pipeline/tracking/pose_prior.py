@@ -34,6 +34,16 @@ class PosePrior:
         self.means, self.log_scales = mean.astype(np.float32), log_scale - log_scale.max()
         self.factors = np.ascontiguousarray(np.swapaxes(factor, 1, 2), np.float32)
 
+    @classmethod
+    def with_mirror_images(cls, weight: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> PosePrior:
+        """Half of these components (see above), and half of their mirror images."""
+        twins = mirrored(np.swapaxes(mirrored(covariance), 1, 2))
+        return cls(
+            np.concatenate([weight, weight]) / 2,
+            np.concatenate([mean, mirrored(mean)]),
+            np.concatenate([covariance, twins]),
+        )
+
     def add_slopes(self, values: np.ndarray, pose: int, weight: float, by_values: np.ndarray) -> float:
         """weight times the mean of -2 log p over T frames, 0 at the mode of the only component; adds its derivative.
 
@@ -59,9 +69,4 @@ def learned_prior() -> PosePrior:
         weight, mean, covariance = (
             stored[name].astype(np.float64) for name in ("weight", "mean", "covariance")
         )
-    twins = mirrored(np.swapaxes(mirrored(covariance), 1, 2))
-    return PosePrior(
-        np.concatenate([weight, weight]) / 2,
-        np.concatenate([mean, mirrored(mean)]),
-        np.concatenate([covariance, twins]),
-    )
+    return PosePrior.with_mirror_images(weight, mean, covariance)

@@ -21,7 +21,7 @@ from pipeline.tracking.knots import time_knots
 from pipeline.tracking.lifter import lifter_of
 from pipeline.tracking.lifter_term import LiftedTrack, lifted_slopes
 from pipeline.tracking.people import Observations
-from pipeline.tracking.pose_prior import learned_prior
+from pipeline.tracking.pose_prior import PosePrior, learned_prior
 from pipeline.tracking.posed_track import REAL, PosedTrack
 from pipeline.tracking.silhouette import MASK_PX, Silhouettes
 from pipeline.tracking.skin_sample import spread_vertices
@@ -81,8 +81,9 @@ class TrackEnergy:
         settings: TrackingSettings,
         rng: np.random.Generator,
         weights: energy.EnergyWeights,
+        prior: PosePrior | None = None,
     ) -> None:
-        """`camera` is the full image's; `rng` draws what silhouettes are compared at."""
+        """`camera` is the full image's; `rng` draws what silhouettes are compared at; `prior`: else the learned one."""
         self._settings, self._weights, self._rng = settings, weights, rng
         surface = spread_vertices(body, SURFACE_VERTICES, rng)
         self._posed = PosedTrack(body, len(seen), surface)
@@ -98,7 +99,7 @@ class TrackEnergy:
         self._world_m = (self.world_m - self.world_m[:, HIPS].mean(axis=1, keepdims=True)).astype(REAL)
         times = energy.Acceleration(seen.pts_s).times if len(seen) > 2 else np.zeros((0, 4))
         self._times = times.astype(REAL)
-        self._prior, self._stiffness = learned_prior(), energy.extremity_stiffness().ravel()
+        self._prior, self._stiffness = prior or learned_prior(), energy.extremity_stiffness().ravel()
         self._outlines = None if silhouettes is None else _Outlines.of(silhouettes)
         self.turn_weights = time_knots(seen.pts_s, TURN_SPACING_S)
         """(T, K) from the knots of the turns to frames."""

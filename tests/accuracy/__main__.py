@@ -29,10 +29,12 @@ from tests.accuracy.agreement import agreement, sampled, through_a_file
 from tests.accuracy.bed import report
 from tests.accuracy.demo import whole_demo
 from tests.accuracy.joints import SCENES, TERMS, JointFigures, Scene, scene
+from tests.accuracy.learn_prior import COMPONENTS
 from tests.accuracy.motions import made_motions, motion_capture
 from tests.accuracy.observing import SEEN
 from tests.accuracy.oracles import ORACLES
 from tests.accuracy.scenes import KINDS
+from tests.accuracy.unseen_prior import UnseenPriors
 
 OUTPUT = Path(__file__).parents[2] / "build" / "accuracy.json"
 BED_OUTPUT = OUTPUT.with_name("bodies.json")
@@ -52,12 +54,22 @@ def main() -> int:
     parser.add_argument(
         "--start", choices=("landmarks", "truth"), default="landmarks", help="where its fits begin"
     )
+    parser.add_argument(
+        "--unseen-prior",
+        type=int,
+        nargs="?",
+        const=COMPONENTS,
+        metavar="COMPONENTS",
+        help="judge poses by priors learned from others alone",
+    )
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the test bed's tracker"
     )
     options = parser.parse_args()
+    if options.unseen_prior and options.start == "truth":
+        parser.error("--start truth and --unseen-prior cannot be combined: leave one out.")
     if options.scenes or options.mocap:
         return bed(options)
     models = landmark_models(Settings())
@@ -98,6 +110,7 @@ def bed(options: argparse.Namespace) -> int:
         seen=options.seen,
         settings=settings,
         start_at_truth=options.start == "truth",
+        unseen=UnseenPriors(takes, options.unseen_prior) if options.unseen_prior else None,
     )
     BED_OUTPUT.parent.mkdir(exist_ok=True)
     BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

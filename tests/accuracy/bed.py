@@ -24,6 +24,7 @@ from tests.accuracy.observing import observed
 from tests.accuracy.oracles import IN_SPACE, ORACLES
 from tests.accuracy.scenes import MotionScene, scenes_of
 from tests.accuracy.true_start import TrueStartTracker
+from tests.accuracy.unseen_prior import UnseenPriors, UnseenPriorTracker
 
 SHARES = ("exchanged", "wrong_signs")
 
@@ -40,13 +41,15 @@ def report(
     settings: Settings | None = None,
     weights: EnergyWeights | None = None,
     start_at_truth: bool = False,
+    unseen: UnseenPriors | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
     body, settings = BodyModel.open_body(), settings or Settings()
     if given in IN_SPACE:
         settings = replace(settings, tracking=replace(settings.tracking, depth_bias=False))
     fitted = body if settings.tracking.landmark_offsets else body.as_named
-    tracker = (TrueStartTracker if start_at_truth else LandmarkTracker)(fitted, settings, models, weights)
+    kind = TrueStartTracker if start_at_truth else UnseenPriorTracker if unseen else LandmarkTracker
+    tracker = kind(fitted, settings, models, weights)
     rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}
     spent_s, frames, lost = 0.0, 0, 0
     for scene in scenes_of(body, takes, count, only):
@@ -59,6 +62,8 @@ def report(
         focal_px = float(scene.performance.camera.K[0, 0]) if lens_known else None
         if isinstance(tracker, TrueStartTracker):
             tracker.performance = scene.performance
+        if isinstance(tracker, UnseenPriorTracker) and unseen is not None:
+            tracker.prior = unseen.of(scene.person)
         started = time.perf_counter()
         track = tracker.fitted([person], Footage(unit_id="scene", focal_px=focal_px))[0][0]
         spent_s, frames = spent_s + time.perf_counter() - started, frames + len(person)

@@ -62,6 +62,11 @@ class MotionScene:
     performance: Performance
 
     @property
+    def person(self) -> str:
+        """Whose movement it is."""
+        return self.name.split(": ")[1].split("/")[0]
+
+    @property
     def backlit(self) -> bool:
         """Whether the light comes from behind."""
         return KINDS[self.kind].backlit

@@ -14,10 +14,11 @@ from pipeline.geometry.camera import Camera
 from pipeline.tracking.depth_bias import without_depth_bias
 from schemas.errors import DatasetError
 from tests.accuracy.depth_figures import BodyFigures, body_figures
-from tests.accuracy.motions import made_motions, motion_capture
+from tests.accuracy.motions import REPORTED, made_motions, motion_capture
 from tests.accuracy.oracles import true_pixels, true_rotation, true_sides, true_space
 from tests.accuracy.scenes import FRAMES, KINDS, MotionScene, scenes_of
 from tests.accuracy.true_start import true_start
+from tests.accuracy.unseen_prior import UnseenPriors
 from tests.support.rendered_people import Performance, walking
 from tests.support.toy_people import observations
 
@@ -114,6 +115,22 @@ def test_a_fit_that_starts_at_the_truth_has_it_before_its_first_step(body, scene
         np.testing.assert_allclose(
             camera.px_from_cam(start.translation), truth.camera.px_from_cam(truth.translation[frames])
         )
+
+
+def test_an_unseen_prior_has_not_seen_whom_it_judges_nor_anybody_reported(scenes) -> None:
+    """It stays the same, bit for bit, when their takes are others, and is another when somebody else's are."""
+    takes = made_motions()
+    tuning = [scene.person for scene in scenes if not scene.is_reported]
+    judged, other = sorted(set(tuning))[:2]
+    assert judged in {take.person for take in takes}
+
+    def prior_with(changed: set[str]) -> np.ndarray:
+        told = [replace(t, pose=0.5 * t.pose if t.person in changed else t.pose) for t in takes]
+        return UnseenPriors(told, components=1).of(judged).means
+
+    expected = prior_with(set())
+    np.testing.assert_array_equal(prior_with({judged, *REPORTED}), expected)
+    assert np.abs(prior_with({other}) - expected).max() > 1e-4
 
 
 def test_takes_of_one_folder_are_of_one_person(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.fit_energy import EnergyWeights
 from pipeline.tracking.people import Observations
+from pipeline.tracking.pose_prior import PRIOR_JOINTS, PosePrior, learned_prior
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
 from pipeline.tracking.skin_sample import spread_vertices
+from pipeline.tracking.term_kernels import POSE
 from pipeline.tracking.track_energy import SILHOUETTE_FRAMES, SURFACE_VERTICES, Shared, TrackEnergy
 from tests.support.torch_energy import TorchEnergy
 from tests.support.toy_people import observed_body, walking_person
@@ -95,6 +97,25 @@ def test_all_terms_together(glimpse) -> None:
     (value, by_values, _), expected = both(glimpse, EnergyWeights(), offsets=False, is_fine=True)
     assert value == pytest.approx(expected[0], rel=1e-5)
     np.testing.assert_allclose(by_values, expected[1], atol=1e-4 * np.abs(expected[1]).max())
+
+
+def test_a_given_prior_takes_the_place_of_the_learned_one(glimpse) -> None:
+    """The energy changes by how much more surprised it is."""
+    seen, silhouettes = glimpse
+    body, settings = BodyModel.open_body(), TrackingSettings()
+    size = 3 * len(PRIOR_JOINTS)
+    given = PosePrior(np.ones(1), np.zeros((1, size)), np.eye(size)[None])
+    values, shared = somewhere(FRAMES)
+    found = [
+        TrackEnergy(
+            body, seen, silhouettes, CAMERA, settings, np.random.default_rng(0), EnergyWeights(), prior
+        ).value_and_slopes(values, shared, is_fine=False)[0]
+        for prior in (given, None)
+    ]
+    weight = EnergyWeights().pose_prior
+    more = [each.add_slopes(values, POSE, weight, np.zeros_like(values)) for each in (given, learned_prior())]
+    assert abs(more[0] - more[1]) > 1
+    assert found[0] - found[1] == pytest.approx(more[0] - more[1], rel=1e-4)
 
 
 def test_slopes_are_the_rise_of_the_value(glimpse) -> None:
