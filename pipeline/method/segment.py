@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pipeline.config import Settings
 from pipeline.host.memory import return_free_memory, return_large_blocks_when_freed
+from pipeline.host.picture_threads import one_thread_for_pictures
 from pipeline.method.crops import PersonCrops, crops_by_person
 from pipeline.method.empty_results import nobody_found, nothing_kept
 from pipeline.method.progress import CountedFrames, no_progress
@@ -48,6 +49,7 @@ def track_segment(
     `path` is where the clip lies on this machine, if not at its own uri.
     """
     return_large_blocks_when_freed()
+    one_thread_for_pictures()
     settings = resources.settings
     decoded = frames_of(segment, settings.video, path)
     frames = CountedFrames(decoded, "track", _expected_frames(segment, settings), on_progress)
@@ -81,6 +83,7 @@ def render_segment(
     `path` is where the clip lies on this machine, if not at its own uri.
     """
     return_large_blocks_when_freed()
+    one_thread_for_pictures()
     segment, failure = tracked.segment, tracked.failure
     counts = UnitCounts(unit_id=segment.unit_id, outcome="kept", tracks=len(tracked.tracks))
     crops: dict[int, PersonCrops] = {}
