@@ -63,11 +63,16 @@ class RenderedFrames:
 
     def depth_at(self, at: int, side_px: int) -> NDArray[np.float64]:
         """The base depth (side_px, side_px) at another resolution, metres."""
-        surface, camera = self.surface(at), self.camera(at, side_px)
-        face_id = self._resources.rasterizer.face_ids(surface.vertices, surface.faces, camera)
-        return RenderedSurface(
-            vertices=surface.vertices, faces=surface.faces, camera=camera, face_id=face_id
-        ).depth
+        surface = self.surface(at)
+        return self._drawn(surface.vertices, surface.faces, self.camera(at, side_px)).depth
+
+    def _drawn(
+        self, vertices: NDArray[np.float64], faces: NDArray[np.int32], camera: Camera
+    ) -> RenderedSurface:
+        face_id = self._resources.rasterizer.face_ids(
+            vertices, faces, camera, is_closed=self._resources.has_inside
+        )
+        return RenderedSurface(vertices=vertices, faces=faces, camera=camera, face_id=face_id)
 
     def __getitem__(self, at: int) -> RenderedFrame:
         """A frame as a target. What is made of it for its pairs, ten times what is kept of it, goes when it goes."""
@@ -81,12 +86,7 @@ class RenderedFrames:
             posed = body_from_vector(self.track.vector[at], self.camera(at, IMAGE_PX), body)
             vertices = base_vertices(posed.vertices, self.track.surface, self._resources)
             self._cache[at] = RenderedFrame(
-                surface=RenderedSurface(
-                    vertices=vertices,
-                    faces=posed.faces,
-                    camera=camera,
-                    face_id=self._resources.rasterizer.face_ids(vertices, posed.faces, camera),
-                ),
+                surface=self._drawn(vertices, posed.faces, camera),
                 picture=cv2.resize(
                     decode_image(self.crop(at)), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA
                 ),

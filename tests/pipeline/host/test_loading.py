@@ -14,9 +14,8 @@ def test_collection_is_as_it_was_afterwards(was_enabled: bool) -> None:
     before = gc.isenabled()
     try:
         (gc.enable if was_enabled else gc.disable)()
-        with pytest.raises(KeyError), without_collection():
-            assert not gc.isenabled()
-            raise KeyError
+        with pytest.raises(KeyError, match="False"), without_collection():
+            raise KeyError(gc.isenabled())
         assert gc.isenabled() == was_enabled
     finally:
         (gc.enable if before else gc.disable)()
