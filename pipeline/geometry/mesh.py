@@ -42,7 +42,7 @@ def is_closed(faces: NDArray[np.integer[Any]]) -> bool:
 def faces_outwards(vertices: NDArray[np.float64], faces: NDArray[np.integer[Any]]) -> bool:
     """Whether a closed surface has the corners of its faces counter-clockwise as seen from outside.
 
-    Its volume sum a . (b x c) / 6 over the corners a, b, c of its faces is then positive. vertices (V, 3), faces (F, 3).
+    Its volume sum a . (b x c) / 6 over the corners a, b, c of its faces (F, 3) is then positive. vertices (V, 3).
     """
     a, b, c = np.moveaxis(vertices[faces], 1, 0)
     return bool((a * np.cross(b, c)).sum() > 0)
