@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.body.model import BodyModel
+from pipeline.geometry.array_types import Bytes
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
+from pipeline.method.map_pictures import MapPictures, map_picture
 from pipeline.method.resources import Resources
 from pipeline.records import RenderedFrame, Track, TrackSurface
 from pipeline.refine.dressed_shape import dressed
@@ -44,9 +45,16 @@ def base_vertices(
 class RenderedFrames:
     """Frames of one track by their position in it: rendered on first use, dropped once no target needs them."""
 
-    def __init__(self, track: Track, crops: dict[int, bytes], resources: Resources) -> None:
+    def __init__(
+        self,
+        track: Track,
+        crops: dict[int, bytes],
+        resources: Resources,
+        pictures: MapPictures | None = None,
+    ) -> None:
         self.track = track
         self._crops, self._resources = crops, resources
+        self._pictures = MapPictures(0) if pictures is None else pictures
         self._cache: dict[int, RenderedFrame] = {}
 
     def camera(self, at: int, side_px: int) -> Camera:
@@ -87,11 +95,13 @@ class RenderedFrames:
             vertices = base_vertices(posed.vertices, self.track.surface, self._resources)
             self._cache[at] = RenderedFrame(
                 surface=self._drawn(vertices, posed.faces, camera),
-                picture=cv2.resize(
-                    decode_image(self.crop(at)), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA
-                ),
+                picture=self._picture(at),
             )
         return self._cache[at]
+
+    def _picture(self, at: int) -> Bytes:
+        kept = self._pictures.take(self.track.person_index, int(self.track.frame_index[at]))
+        return map_picture(decode_image(self.crop(at))) if kept is None else kept
 
     def forget_before(self, pts_s: float) -> None:
         """Drops what is earlier than this; memory stays bounded by the widest gap."""
