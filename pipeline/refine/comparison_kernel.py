@@ -17,6 +17,8 @@ TARGET_STEPS, WARPED_STEPS = 765, 12240
 """What white counts: the sum of three bytes, and sixteen times that where bytes were interpolated (misalignments then
 differ by at most .002 px from those of float64; with four times, by .009). Sums of whole numbers are the same in any
 order, so the compiler may form many at a time; all but the last squares' fit 32 bits for a patch of 15 x 15."""
+SHOWN = -32768
+"""Added to a warped grey where there is one: its highest bit says so, and a patch is copied once and not twice."""
 COLOURS = np.arange(256, dtype=np.float32) / np.float32(255)
 """Bytes as colours in [0, 1]."""
 _GREY_STEPS = WARPED_STEPS / 3.0
@@ -111,7 +113,7 @@ def fill_comparison(
                 count += is_valid
                 layers[TARGET, down, right] = grey
                 other = _GREY_STEPS * np.float64(work[_SUM * _BLOCK + k])
-                layers[WARPED, down, right] = math.floor(other + 0.5)
+                layers[WARPED, down, right] = math.floor(other + 0.5) + SHOWN
                 layers[VALID, down, right] = -1
             held = 0
     return count, total
