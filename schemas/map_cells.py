@@ -246,7 +246,7 @@ def _selection(packed: bytes, height: int, width: int, *, downwards: bool) -> tu
     Kept, because the maps of a sample share their mask.
     """
     mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=height * width).view(bool)
-    at = _downwards(height, width)[mask] if downwards else mask
+    at = _downwards(height, width)[mask] if downwards else np.flatnonzero(mask)
     at.flags.writeable = False
     return at, int(np.count_nonzero(mask))
 
