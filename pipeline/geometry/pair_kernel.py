@@ -144,7 +144,6 @@ def _gather(
             work[(7 + a) * BLOCK + n] = records[j, a]
             work[(11 + a) * BLOCK + n] = records[k, a]
         for a in range(3):
-            work[(19 + a) * BLOCK + n] = point[a, first + n]
             work[(22 + a) * BLOCK + n] = (
                 wi * records[i, 4 + a] + wj * records[j, 4 + a] + wk * records[k, 4 + a]
             )

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.host.memory import return_free_memory
 from pipeline.method.crops import PersonCrops
+from pipeline.method.map_pictures import MapPictures
 from pipeline.method.progress import no_progress
 from pipeline.method.resources import Resources
 from pipeline.records import ProgressCallback, Track, TrackedSegment
@@ -20,13 +21,14 @@ def refined_segment(
     crops: dict[int, PersonCrops],
     resources: Resources,
     on_progress: ProgressCallback = no_progress,
+    pictures: MapPictures | None = None,
 ) -> TrackedSegment:
-    """The segment with refined tracks; itself where `refine.mode` is `off`."""
+    """The segment with refined tracks; itself where `refine.mode` is `off`. Crops that it decodes go to `pictures`."""
     if resources.settings.refine.mode == "off":
         return tracked
     tracks = []
     for track in tracked.tracks:
-        tracks.append(refined_by_crops(track, crops[track.person_index], resources, on_progress))
+        tracks.append(refined_by_crops(track, crops[track.person_index], resources, on_progress, pictures))
         return_free_memory()
     return replace(tracked, tracks=tuple(tracks))
 
@@ -36,12 +38,17 @@ def refined_by_crops(
     crops: PersonCrops,
     resources: Resources,
     on_progress: ProgressCallback = no_progress,
+    pictures: MapPictures | None = None,
 ) -> Track:
-    """One track, refined by the crops of its kept frames."""
+    """One track, refined by the crops of its kept frames, which go to `pictures`, too."""
     settings = resources.settings
 
     def picture(at: int) -> np.ndarray:
-        return decode_image(crops[int(track.frame_index[at])])
+        frame_index = int(track.frame_index[at])
+        crop = decode_image(crops[frame_index])
+        if pictures is not None:
+            pictures.keep(track.person_index, frame_index, crop)
+        return crop
 
     return refined_track(
         track,

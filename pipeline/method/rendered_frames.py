@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.body.model import BodyModel
+from pipeline.geometry.array_types import Bytes
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
+from pipeline.method.map_pictures import MapPictures, map_picture
 from pipeline.method.resources import Resources
 from pipeline.records import RenderedFrame, Track, TrackSurface
 from pipeline.refine.dressed_shape import dressed
@@ -44,9 +45,16 @@ def base_vertices(
 class RenderedFrames:
     """Frames of one track by their position in it: rendered on first use, dropped once no target needs them."""
 
-    def __init__(self, track: Track, crops: dict[int, bytes], resources: Resources) -> None:
+    def __init__(
+        self,
+        track: Track,
+        crops: dict[int, bytes],
+        resources: Resources,
+        pictures: MapPictures | None = None,
+    ) -> None:
         self.track = track
         self._crops, self._resources = crops, resources
+        self._pictures = MapPictures(0) if pictures is None else pictures
         self._cache: dict[int, RenderedFrame] = {}
 
     def camera(self, at: int, side_px: int) -> Camera:
@@ -63,11 +71,16 @@ class RenderedFrames:
 
     def depth_at(self, at: int, side_px: int) -> NDArray[np.float64]:
         """The base depth (side_px, side_px) at another resolution, metres."""
-        surface, camera = self.surface(at), self.camera(at, side_px)
-        face_id = self._resources.rasterizer.face_ids(surface.vertices, surface.faces, camera)
-        return RenderedSurface(
-            vertices=surface.vertices, faces=surface.faces, camera=camera, face_id=face_id
-        ).depth
+        surface = self.surface(at)
+        return self._drawn(surface.vertices, surface.faces, self.camera(at, side_px)).depth
+
+    def _drawn(
+        self, vertices: NDArray[np.float64], faces: NDArray[np.int32], camera: Camera
+    ) -> RenderedSurface:
+        face_id = self._resources.rasterizer.face_ids(
+            vertices, faces, camera, is_closed=self._resources.has_inside
+        )
+        return RenderedSurface(vertices=vertices, faces=faces, camera=camera, face_id=face_id)
 
     def __getitem__(self, at: int) -> RenderedFrame:
         """A frame as a target. What is made of it for its pairs, ten times what is kept of it, goes when it goes."""
@@ -81,17 +94,14 @@ class RenderedFrames:
             posed = body_from_vector(self.track.vector[at], self.camera(at, IMAGE_PX), body)
             vertices = base_vertices(posed.vertices, self.track.surface, self._resources)
             self._cache[at] = RenderedFrame(
-                surface=RenderedSurface(
-                    vertices=vertices,
-                    faces=posed.faces,
-                    camera=camera,
-                    face_id=self._resources.rasterizer.face_ids(vertices, posed.faces, camera),
-                ),
-                picture=cv2.resize(
-                    decode_image(self.crop(at)), (MAP_PX, MAP_PX), interpolation=cv2.INTER_AREA
-                ),
+                surface=self._drawn(vertices, posed.faces, camera),
+                picture=self._picture(at),
             )
         return self._cache[at]
+
+    def _picture(self, at: int) -> Bytes:
+        kept = self._pictures.take(self.track.person_index, int(self.track.frame_index[at]))
+        return map_picture(decode_image(self.crop(at))) if kept is None else kept
 
     def forget_before(self, pts_s: float) -> None:
         """Drops what is earlier than this; memory stays bounded by the widest gap."""

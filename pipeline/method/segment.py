@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from pipeline.config import Settings
 from pipeline.host.memory import return_free_memory, return_large_blocks_when_freed
+from pipeline.host.picture_threads import one_thread_for_pictures
 from pipeline.method.crops import PersonCrops, crops_by_person
 from pipeline.method.empty_results import nobody_found, nothing_kept
+from pipeline.method.map_pictures import MapPictures
 from pipeline.method.progress import CountedFrames, no_progress
 from pipeline.method.refined_tracks import refined_segment
 from pipeline.method.resources import Resources
@@ -48,6 +50,7 @@ def track_segment(
     `path` is where the clip lies on this machine, if not at its own uri.
     """
     return_large_blocks_when_freed()
+    one_thread_for_pictures()
     settings = resources.settings
     decoded = frames_of(segment, settings.video, path)
     frames = CountedFrames(decoded, "track", _expected_frames(segment, settings), on_progress)
@@ -75,13 +78,15 @@ def render_segment(
     `path` is where the clip lies on this machine, if not at its own uri.
     """
     return_large_blocks_when_freed()
+    one_thread_for_pictures()
     segment, failure = tracked.segment, tracked.failure
     counts = UnitCounts(unit_id=segment.unit_id, outcome="kept", tracks=len(tracked.tracks))
     crops: dict[int, PersonCrops] = {}
+    pictures = MapPictures()
     if failure is None:
         try:
             crops = crops_by_person(tracked, resources.settings, on_progress, path=path)
-            tracked = refined_segment(tracked, crops, resources, on_progress)
+            tracked = refined_segment(tracked, crops, resources, on_progress, pictures)
         except HumandepthError as error:
             failure = Failure.of("render", error)
         for track in tracked.tracks:
@@ -92,7 +97,7 @@ def render_segment(
                 emit("surfaces", surface)
     if failure is None:
         try:
-            counts = _emit_targets(tracked, crops, resources, emit, on_progress)
+            counts = _emit_targets(tracked, crops, pictures, resources, emit, on_progress)
         except HumandepthError as error:
             failure = Failure.of("render", error)
     if failure is None and counts.samples == 0:
@@ -107,13 +112,14 @@ def render_segment(
 def _emit_targets(
     tracked: TrackedSegment,
     crops: dict[int, PersonCrops],
+    pictures: MapPictures,
     resources: Resources,
     emit: Emit,
     on_progress: ProgressCallback,
 ) -> UnitCounts:
     """Rows of `pairs` and `samples`, target after target."""
     tried, kept, samples = 0, 0, 0
-    for rows in rows_by_target(tracked, crops, resources, on_progress):
+    for rows in rows_by_target(tracked, crops, resources, on_progress, pictures):
         for pair in rows.pairs:
             emit("pairs", pair)
         if rows.sample is not None:

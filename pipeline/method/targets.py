@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.host.memory import with_memory_returned
 from pipeline.method.crops import PersonCrops
+from pipeline.method.map_pictures import MapPictures
 from pipeline.method.progress import no_progress
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.resources import Resources
@@ -20,10 +21,12 @@ def rows_by_target(
     crops: dict[int, PersonCrops],
     resources: Resources,
     on_progress: ProgressCallback = no_progress,
+    pictures: MapPictures | None = None,
 ) -> Iterator[TargetRows]:
     """The rows of every target, every `pairs.target_stride`-th kept frame of a track, in order of time.
 
-    Takes the crops out of `crops` as it comes to their track: they are dropped with it.
+    Takes the crops out of `crops` as it comes to their track: they are dropped with it. `pictures` are those of crops
+    that were decoded already.
     """
     settings = resources.settings.pairs
     targets = {
@@ -31,7 +34,7 @@ def rows_by_target(
     }
     done, total = 0, sum(map(len, targets.values()))
     for track in tracked.tracks:
-        frames = RenderedFrames(track, crops.pop(track.person_index), resources)
+        frames = RenderedFrames(track, crops.pop(track.person_index), resources, pictures)
         window_s = max(settings.candidate_gaps_s) + _period_s(track)
         for target in with_memory_returned(map(int, targets[track.track_id])):
             yield target_rows(tracked.segment, frames, target, resources.rings, settings)

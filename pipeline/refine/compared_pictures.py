@@ -20,7 +20,7 @@ class ComparedPictures:
     """A target's picture and the reference's, warped to it by the bodies."""
 
     layers: NDArray[np.int16]
-    """(3, h, w): target's grey, warped grey, -1 where the reference sees the body; see `matching_kernel`."""
+    """(3, h, w): target's grey, warped grey + SHOWN, -1 where the reference sees the body; see `comparison_kernel`."""
     origin: tuple[int, int]
     """Row and column of the target where the layers begin: they hold the body and MARGIN_PX around it."""
     photo_error: float | None

@@ -17,6 +17,8 @@ TARGET_STEPS, WARPED_STEPS = 765, 12240
 """What white counts: the sum of three bytes, and sixteen times that where bytes were interpolated (misalignments then
 differ by at most .002 px from those of float64; with four times, by .009). Sums of whole numbers are the same in any
 order, so the compiler may form many at a time; all but the last squares' fit 32 bits for a patch of 15 x 15."""
+SHOWN = -32768
+"""Added to a warped grey where there is one: its highest bit says so, and a patch is copied once and not twice."""
 COLOURS = np.arange(256, dtype=np.float32) / np.float32(255)
 """Bytes as colours in [0, 1]."""
 _GREY_STEPS = WARPED_STEPS / 3.0
@@ -42,7 +44,8 @@ def _gather(
     height, width = reference.shape[0], reference.shape[1]
     for n in range(count):
         x, y = warp[place[n], 0] - np.float32(0.5), warp[place[n], 1] - np.float32(0.5)
-        left, top = math.floor(x), math.floor(y)
+        # of float64, which is one instruction; of float32 numba calls a function
+        left, top = math.floor(np.float64(x)), math.floor(np.float64(y))
         work[_ACROSS * _BLOCK + n] = x - np.float32(left)
         work[_DOWN * _BLOCK + n] = y - np.float32(top)
         i, j = min(max(int(top), 0), height - 1), min(max(int(left), 0), width - 1)
@@ -111,7 +114,7 @@ def fill_comparison(
                 count += is_valid
                 layers[TARGET, down, right] = grey
                 other = _GREY_STEPS * np.float64(work[_SUM * _BLOCK + k])
-                layers[WARPED, down, right] = math.floor(other + 0.5)
+                layers[WARPED, down, right] = math.floor(other + 0.5) + SHOWN
                 layers[VALID, down, right] = -1
             held = 0
     return count, total

@@ -34,12 +34,13 @@ def _copy_rows(layer: Shorts, row: int, column: int, width: int, wide: int, rows
 
 
 @inlined
-def _sums(target: Shorts, seen: Shorts, valid: Shorts) -> tuple[np.int32, np.int32, np.int32]:
-    """How many pixels (-1 in `seen` and `valid`, 0 elsewhere) count, and the sums of their targets and squares."""
+def _sums(target: Shorts, seen: Shorts, shown: Shorts) -> tuple[np.int32, np.int32, np.int32]:
+    """How many pixels (-1 in `seen`, 0 elsewhere, and negative in `shown`) count, and the sums of their targets and
+    squares."""
     zero = np.int32(0)
     count, st, stt = zero, zero, zero
     for k in range(target.shape[0]):
-        a, v = target[k], valid[k]
+        a, v = target[k], np.int16(shown[k] >> 15)
         av = np.int16(a & v)
         count = np.int32(count + np.int32(seen[k]) * np.int32(v))
         st, stt = np.int32(st + av), np.int32(stt + np.int32(np.int32(a) * np.int32(av)))
@@ -48,17 +49,18 @@ def _sums(target: Shorts, seen: Shorts, valid: Shorts) -> tuple[np.int32, np.int
 
 @inlined
 def _correlation(
-    target: Shorts, seen: Shorts, warped: Shorts, valid: Shorts, own: tuple[np.int32, np.int32, np.int32]
+    target: Shorts, seen: Shorts, warped: Shorts, own: tuple[np.int32, np.int32, np.int32]
 ) -> float:
     """Zero-mean normalised correlation of two patches given as rows of whole numbers, over pixels valid in both: -1 in
-    `seen` and `valid`, all bits, 0 elsewhere.
+    `seen`, all bits, 0 elsewhere, and SHOWN more in `warped`.
 
     `own` are the sums of the target's valid pixels. -1 where too few of them are shared, or where either is flat.
     """
     zero = np.int32(0)
     shared, sw, stw, high, low = zero, zero, zero, zero, zero
     for k in range(target.shape[0]):  # products of 16 bits in sums of 32, which vector instructions have
-        a, u, b, v = target[k], seen[k], warped[k], valid[k]
+        a, u, b = target[k], seen[k], warped[k]
+        v, b = np.int16(b >> 15), np.int16(b & 32767)
         ub = np.int16(u & b)
         shared = np.int32(shared + np.int32(u) * np.int32(v))
         sw = np.int32(sw - np.int32(ub) * np.int32(v))
@@ -70,7 +72,7 @@ def _correlation(
     if shared < LEAST_SHARED * count:
         return -1.0
     if shared < count:
-        count, st, stt = _sums(target, seen, valid)
+        count, st, stt = _sums(target, seen, warped)
     vt, vw = stt - float(st) * st / count, sww - float(sw) * sw / count
     if vt <= FLAT * TARGET_STEPS**2 * count or vw <= FLAT * WARPED_STEPS**2 * count:
         return -1.0
@@ -115,13 +117,13 @@ def fill_textures(layers: Shorts, centre: Integers, radius: int, texture: Floats
 @inlined
 def _fill_scores(
     layers: Shorts, row: int, column: int, direction: Floats, reach: float, across: float,
-    patches: tuple[Shorts, Shorts, Shorts, Shorts], scores: Floats,
+    patches: tuple[Shorts, Shorts, Shorts], scores: Floats,
 ) -> None:  # fmt: skip
     """Correlations of a patch with all that lie within +-reach along a direction (right, down) and +-across beside it.
 
     scores (side, side) by (down, right) from the middle, OUTSIDE elsewhere. `patches`: room for rows of pixels.
     """
-    target, seen, warped, valid = patches
+    target, seen, warped = patches
     middle, patch = scores.shape[0] // 2, int(math.sqrt(target.shape[0]))
     wide = patch + 1
     count = patch * wide
@@ -140,12 +142,9 @@ def _fill_scores(
             continue
         strip = slice(0, (patch + last - first) * wide)
         _copy_rows(layers[WARPED], row + first, column + right, wide, wide, warped[strip])
-        _copy_rows(layers[VALID], row + first, column + right, wide, wide, valid[strip])
         for down in range(first, last + 1):
             moved = slice((down - first) * wide, (down - first) * wide + count)
-            scores[middle + down, middle + right] = _correlation(
-                target, seen, warped[moved], valid[moved], own
-            )
+            scores[middle + down, middle + right] = _correlation(target, seen, warped[moved], own)
 
 
 @kernel
@@ -167,7 +166,6 @@ def match_patches(
     patches = (
         np.zeros(patch * wide, np.int16),
         np.zeros(patch * wide, np.int16),
-        np.empty((patch + side) * wide, np.int16),
         np.empty((patch + side) * wide, np.int16),
     )
     scores = np.empty((side, side))

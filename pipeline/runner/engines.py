@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.host.loading import without_collection
 from schemas.errors import SettingsError
 
 if TYPE_CHECKING:  # the command line asks this file for names alone
@@ -71,7 +72,8 @@ def _made(name: str, workers: int, master: str | None, arguments: Sequence[str])
 
         return SparkEngine(master=master, workers=workers, arguments=tuple(arguments))
     if name == "beam":
-        from pipeline.runner.beam_engine import BeamEngine
+        with without_collection():
+            from pipeline.runner.beam_engine import BeamEngine
 
         return BeamEngine(workers=workers, arguments=tuple(arguments))
     raise SettingsError(f"there is no engine {name!r}.", remedy=f"Known: {', '.join(NAMES)}.")

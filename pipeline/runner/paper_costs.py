@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 STAGE_SHARES = {
-    "cut": 0.046,
-    "track": 0.274,
-    "fit": 0.092,
-    "crop": 0.062,
-    "refine": 0.184,
-    "render": 0.337,
-    "write": 0.005,
+    "cut": 0.034,
+    "track": 0.374,
+    "fit": 0.070,
+    "crop": 0.060,
+    "refine": 0.115,
+    "render": 0.341,
+    "write": 0.006,
 }
-"""Of the CPU time of the demo clip (`python -m tests.cluster.stage_table`), with one landmark model; two in turn
-(`tracking.heavy_every_s`) take 18 ms a person-frame more to find people."""
+"""Of the CPU time of the demo clip (`python -m tests.cluster.stage_table`), with both landmark models in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,10 +41,10 @@ SEED = 6666
 _MANY_CLIPS = 2000
 """Probing more than these takes minutes: that is said, and `--sample` named."""
 BUILT_IN = Rates(
-    seconds_per_frame=0.152,
-    bytes_per_frame=760_000,
+    seconds_per_frame=0.190,
+    bytes_per_frame=900_000,
     peak_mb=1170,
-    basis="built-in figures: what the demo clip (230 frames, up to three people, 1.3 samples a frame) cost one core at "
+    basis="built-in figures: what the demo clip (230 frames, up to three people, 1.4 samples a frame) cost one core at "
     "the default settings; run a few clips and give their dataset as --like for figures of your clips and this machine",
     stage_shares=STAGE_SHARES,
 )

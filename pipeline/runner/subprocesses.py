@@ -12,6 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipeline.host.loading import without_collection
 from pipeline.host.logs import quieten_libraries
 from pipeline.host.process_family import die_with
 from schemas.errors import CrashError, HumandepthError, StorageError, TimeLimitError
@@ -135,8 +136,9 @@ def _serve(pipe: Connection, parent: int) -> None:
 
 
 def _prepare(*modules: str) -> None:
-    for module in modules:
-        importlib.import_module(module)
+    with without_collection():
+        for module in modules:
+            importlib.import_module(module)
 
 
 def _how_it_died(code: int | None) -> str:

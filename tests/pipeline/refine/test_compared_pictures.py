@@ -13,7 +13,7 @@ from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import RenderedFrame
 from pipeline.refine.compared_pictures import MARGIN_PX, ComparedPictures, compared_pictures
-from pipeline.refine.comparison_kernel import TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
+from pipeline.refine.comparison_kernel import SHOWN, TARGET, TARGET_STEPS, VALID, WARPED, WARPED_STEPS
 from schemas.conventions import VALID_ALL, VALID_VISIBLE
 from tests.support.pair_maps import maps_of
 
@@ -52,6 +52,7 @@ def readable(pair: PairMaps, target: RenderedFrame, reference: RenderedFrame) ->
     for layer, picture, steps in ((TARGET, colours, TARGET_STEPS), (WARPED, warped, WARPED_STEPS)):
         grey = (picture[..., 0] + picture[..., 1] + picture[..., 2]).astype(np.float64) / 3
         layers[layer] = np.where(pair.visible, np.floor(steps * grey + 0.5), 0)
+    layers[WARPED] += np.where(pair.visible, SHOWN, 0)
     layers[VALID] = np.where(pair.visible, -1, 0)
     top, left = (int(places.min()) - MARGIN_PX for places in np.divmod(pair.pixel, HW[1]))
     bottom, right = (int(places.max()) + MARGIN_PX + 1 for places in np.divmod(pair.pixel, HW[1]))
@@ -71,7 +72,7 @@ def test_a_picture_moved_by_whole_pixels_is_found_again() -> None:
     moved = np.roll(image, (-3, 4), axis=(0, 1))
     found = compared_pictures(pair, target=frame(image), reference=frame(moved))
     assert found.photo_error == 0.0
-    assert np.array_equal(16 * found.layers[TARGET], found.layers[WARPED])
+    assert np.array_equal(16 * found.layers[TARGET], found.layers[WARPED] & ~SHOWN)
     assert found.origin == (10 - MARGIN_PX, 10 - MARGIN_PX)
     inside = found.layers[:, MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
     assert np.array_equal(inside[VALID], np.full((40, 50), -1))

@@ -12,7 +12,7 @@ from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.geometry.visibility import PairMaps
 from pipeline.records import Misalignment, RenderedFrame
 from pipeline.refine.compared_pictures import compared_pictures
-from pipeline.refine.comparison_kernel import TARGET_STEPS, WARPED_STEPS
+from pipeline.refine.comparison_kernel import SHOWN, TARGET_STEPS, WARPED_STEPS
 from pipeline.refine.direction_kernel import turn_back
 from pipeline.refine.matching_kernel import (
     BEYOND_ACROSS,
@@ -194,6 +194,7 @@ def layers_of(target: np.ndarray, warped: np.ndarray, valid: np.ndarray) -> np.n
         np.floor(steps * picture.astype(np.float64).mean(axis=2) + 0.5)
         for picture, steps in ((target, TARGET_STEPS), (warped, WARPED_STEPS))
     ]
+    greys[1] += SHOWN
     return np.where(valid, [*greys, np.full(valid.shape, -1)], 0).astype(np.int16)
 
 

@@ -1,0 +1,35 @@
+"""What a worker sets once: garbage collection while libraries load, OpenCV's threads."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.host.loading import without_collection
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_collection_is_as_it_was_afterwards(was_enabled: bool) -> None:
+    before = gc.isenabled()
+    try:
+        (gc.enable if was_enabled else gc.disable)()
+        with pytest.raises(KeyError, match="False"), without_collection():
+            raise KeyError(gc.isenabled())
+        assert gc.isenabled() == was_enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+PICTURES = """
+import sys
+from pipeline.host.picture_threads import one_thread_for_pictures
+assert "cv2" not in sys.modules
+one_thread_for_pictures()
+import cv2
+assert cv2.getNumThreads() == 1, cv2.getNumThreads()
+"""
+
+
+def test_opencv_has_one_thread() -> None:
+    subprocess.run([sys.executable, "-c", PICTURES], check=True)
