@@ -34,8 +34,10 @@ BODIES = (
     "refine.mode",
 )
 """Settings that say how bodies err."""
-NAMED_FILES = ("body.file", "tracking.network", "tracking.lifter")
+NAMED_FILES = ("body.file", "tracking.network", "tracking.lifter", "rendering.clothes")
 """Settings that name files whose content is part of the recipe."""
+CLOTHES = "rendering.clothes"
+"""The one of them that moves the surface, so that a recipe with it is unlike one without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +77,10 @@ class Recipe:
                 yield f"{name} is {mine!r} and {theirs!r}"
 
     def file_differences(self, other: Recipe) -> Iterator[str]:
-        """A line for each file that is another one, where both know it."""
+        """A line for each file that is another one, where both know it; and where one alone has clothes."""
         for name in NAMED_FILES:
             mine, theirs = self.sha256.get(name), other.sha256.get(name)
             if mine is not None and theirs is not None and mine != theirs:
                 yield f"{name} has SHA-256 {mine[:12]} and {theirs[:12]}"
+        if (CLOTHES in self.sha256) != (CLOTHES in other.sha256):
+            yield f"{CLOTHES} is {self.get(CLOTHES) or ''!r} and {other.get(CLOTHES) or ''!r}"

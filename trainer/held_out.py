@@ -73,7 +73,7 @@ class HeldOut:
 
 
 def _truths(folder: str | None, held_out: Sequence[SampleRef]) -> Truths | None:
-    if folder is None:
+    if folder is None or not held_out:  # of nobody held out nothing need be known
         return None
     truths = Truths(Path(folder))
     if not any(ref.sample_id in truths for ref in held_out):

@@ -1,4 +1,4 @@
-"""The command `dataset verify | merge | compact | forget | dressed | columns`."""
+"""The command `dataset verify | merge | compact | forget | dressed | clothes | columns`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.commands.arguments import add_dataset
 from schemas.command_line import Commands
 from schemas.errors import SettingsError
 from schemas.escaping import shown
-from schemas.places import folder_to_write, plain_path
+from schemas.places import file_to_write, folder_to_write, plain_path
 
 
 def add_to(commands: Commands) -> None:
@@ -60,17 +60,33 @@ def add_to(commands: Commands) -> None:
         metavar="M",
         help="standard deviation of a person's offset about that of all people (default: 0.007)",
     )
-    dressed.add_argument(
+    _add_contrast(dressed)
+    dressed.set_defaults(command=_dressed)
+
+    clothes = actions.add(
+        "clothes",
+        "write what its people wear on the mean, to render base depth from",
+        about="The mean over all refined tracks of how far the surface lies off the skin (table `surfaces`), at every "
+        "vertex of the body: for the setting `rendering.clothes`, of runs and of photos.",
+        examples=["DATASET --out clothes.npz"],
+    )
+    add_dataset(clothes)
+    clothes.add_argument("--out", type=file_to_write, required=True, metavar="NPZ", help="the file to write")
+    _add_contrast(clothes)
+    clothes.set_defaults(command=_clothes)
+
+    columns = actions.add("columns", "print all tables and columns as Markdown")
+    columns.set_defaults(command=_columns)
+
+
+def _add_contrast(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--contrast",
         type=float,
         default=1.5,
         metavar="RATIO",
         help="times that an offset's distance from its mean counts (default: 1.5)",
     )
-    dressed.set_defaults(command=_dressed)
-
-    columns = actions.add("columns", "print all tables and columns as Markdown")
-    columns.set_defaults(command=_columns)
 
 
 def _add_verify(actions: Commands) -> None:
@@ -176,6 +192,26 @@ def _dressed(options: argparse.Namespace) -> int:
         count += 1
         depth.save(prediction_path(out, sample_id))
     print(f"wrote the dressed depth of {count} of {dataset.row_count('samples')} sample(s) into {shown(out)}")
+    return 0
+
+
+def _clothes(options: argparse.Namespace) -> int:
+    from pipeline.dataset.dressed_depths import DressedSettings, mean_clothes
+    from schemas.dataset import Dataset
+
+    clothes = mean_clothes(Dataset.open(options.dataset), DressedSettings(contrast=options.contrast))
+    clothes.save(Path(options.out))
+    mean_mm = 1000 * clothes.offset_m.mean()
+    print(
+        f"wrote {shown(options.out)}: {mean_mm:.1f} mm outside the skin on the mean, learned from {clothes.tracks} "
+        f"track(s); use it with --set rendering.clothes={shown(options.out)}"
+    )
+    if mean_mm <= 0:
+        print(
+            "warning: clothes are never inside. Expect them outside before their mean is taken: run with --set "
+            "refine.offset_mean_m=0.01 --set refine.offset_sigma_m=0.01 --set 'refine.offset_range_m=[0,0.08]'",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -56,12 +56,24 @@ class RenderingSettings:
     base_surface: Literal["body", "dressed"] = "body"
     """What base depth is rendered and motion taken from: the body's skin, or the skin moved along its normals by the
     track's dressed shape (table `surfaces`). A photo and a track that was not refined have none: then the skin."""
+    clothes: str = ""
+    """An .npz of what people wear on the mean, as `python -m pipeline dataset clothes` writes it: base depth is
+    rendered and motion taken from the posed skin moved outwards by it, of photos too. Empty: from the skin. For bodies
+    of a known shape; a tracked one fills the outline, clothes and all."""
     smoothing_passes: int = 0
     """Laplacian passes over the base mesh before depth is rendered (count); preset `released`: 4."""
     surface_offset_m: float = 0.0
     """Distance the base mesh is moved outwards along its normals; preset `released`: 0.026."""
     near_m: float = 0.05
     """Surface nearer to the camera than this is not drawn."""
+
+    def __post_init__(self) -> None:
+        require(
+            not self.clothes or self.base_surface == "body",
+            "rendering.clothes",
+            self.clothes,
+            "A dressed shape has its own clothes: leave it empty, or use rendering.base_surface=body.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The depth of each track's dressed shape in the crops of its samples: what may teach a network (`--dressed`)."""
+"""The depth of each track's dressed shape in its samples' crops, to teach a network; and what all wear on the mean."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.body.model import BodyModel
-from pipeline.config import RefineSettings
+from pipeline.config import RefineSettings, Settings
 from pipeline.dataset.stored_settings import settings_of
 from pipeline.dataset.track_surfaces import surfaces_of
 from pipeline.geometry.camera import Camera
+from pipeline.method.named_files import body_digest
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.resources import Resources
 from pipeline.records import TrackSurface
 from pipeline.refine.dressed_shape import dressed
 from pipeline.rendering import Rasterizer, render
+from pipeline.rendering.clothes import Clothes
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.dataset import Dataset
 from schemas.dressed import DressedDepth
@@ -79,8 +81,24 @@ def among_people(evidence: TrackSurface, people_m: np.ndarray, settings: Dressed
     """
     precision = evidence.sigma_m**-2.0 + settings.spread_m**-2.0
     offset = (evidence.offset_m * evidence.sigma_m**-2.0 + people_m * settings.spread_m**-2.0) / precision
-    mean = offset.mean()
-    return TrackSurface(offset_m=mean + settings.contrast * (offset - mean), sigma_m=precision**-0.5)
+    return TrackSurface(offset_m=with_contrast(offset, settings), sigma_m=precision**-0.5)
+
+
+def with_contrast(offset_m: np.ndarray, settings: DressedSettings) -> np.ndarray:
+    """(V,) mean + contrast (o - mean): a field whose distance from its mean over the body counts so many times."""
+    mean = offset_m.mean()
+    return np.asarray(mean + settings.contrast * (offset_m - mean))
+
+
+def mean_clothes(dataset: Dataset, dressing: DressedSettings | None = None) -> Clothes:
+    """What the people of a dataset wear on the mean (`people_offset`, `with_contrast`), for `rendering.clothes`.
+
+    Raises DatasetError where no track has a shape.
+    """
+    settings = settings_of(dataset)
+    evidence = _evidence(dataset, settings)
+    offset_m = with_contrast(people_offset(evidence, settings.refine), dressing or DressedSettings())
+    return Clothes(offset_m=offset_m, body_sha256=body_digest(settings), tracks=len(evidence))
 
 
 def dressed_depths(
@@ -99,16 +117,7 @@ def dressed_depths(
             remedy="Make the dataset with rendering.base_surface=body: then the difference can be learned.",
         )
     columns = ["sample_id", "track_id", "body_vector", "K"]
-    tracks = {row["track_id"] for row in dataset.rows("samples", ["track_id"])}
-    evidence = {
-        track: evidence_of(surface, settings.refine)
-        for track, surface in surfaces_of(dataset, tracks).items()
-    }
-    if not evidence:
-        raise DatasetError(
-            f"{dataset.name}: no track of a sample has a dressed shape.",
-            remedy="Make the dataset with refine.mode=track, the default.",
-        )
+    evidence = _evidence(dataset, settings)
     people_m = people_offset(evidence, settings.refine)
     dressing, resources = dressing or DressedSettings(), Resources(settings)
     shapes = {track: among_people(each, people_m, dressing) for track, each in evidence.items()}
@@ -118,6 +127,18 @@ def dressed_depths(
             vector = row["body_vector"].astype(np.float64)
             depth = dressed_depth(vector, row["K"], shape, resources.body, resources.rasterizer)
             yield row["sample_id"], depth
+
+
+def _evidence(dataset: Dataset, settings: Settings) -> dict[str, TrackSurface]:
+    """What its pictures alone say of every track that has samples."""
+    tracks = {row["track_id"] for row in dataset.rows("samples", ["track_id"])}
+    surfaces = surfaces_of(dataset, tracks)
+    if not surfaces:
+        raise DatasetError(
+            f"{dataset.name}: no track of a sample has a dressed shape.",
+            remedy="Make the dataset with refine.mode=track, the default.",
+        )
+    return {track: evidence_of(surface, settings.refine) for track, surface in surfaces.items()}
 
 
 def dressed_depth(

@@ -83,6 +83,8 @@ def _files(work: Segment | ClipRef, settings: Settings) -> list[str]:
         files.append(settings.tracking.network)
     if settings.tracking.lifter:
         files.append(settings.tracking.lifter)
+    if settings.rendering.clothes:
+        files.append(settings.rendering.clothes)
     if settings.tracking.tracker == "imported":
         clip = work.clip if isinstance(work, Segment) else work
         bodies = bodies_path(Path(settings.tracking.bodies), clip.clip_id)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from pipeline.body.body_file import read_body
 from pipeline.config import Settings
+from pipeline.rendering.clothes import Clothes, clothes_for
 from schemas.errors import AssetError, SettingsError
 
 
 def check_named_files(settings: Settings) -> None:
     """Raises SettingsError where a setting must name a file or folder and does not, or names none that is there.
 
-    Bodies and lifters are read, too: a damaged one would fail every clip. Raises AssetError or SettingsError for them.
+    Bodies, lifters and clothes are read, too: a damaged one would fail every clip. Raises AssetError or SettingsError
+    for them.
     """
     tracking = settings.tracking
     named = {"body.file": settings.body.file} if settings.body.file else {}
@@ -24,6 +26,8 @@ def check_named_files(settings: Settings) -> None:
         named["tracking.bodies"] = tracking.bodies
     if tracking.lifter:
         named["tracking.lifter"] = tracking.lifter
+    if settings.rendering.clothes:
+        named["rendering.clothes"] = settings.rendering.clothes
     for setting, path in named.items():
         if not path or not Path(path).exists():
             raise SettingsError(
@@ -36,6 +40,14 @@ def check_named_files(settings: Settings) -> None:
         from pipeline.tracking.lifter import lifter_of
 
         lifter_of(tracking.lifter)
+    named_clothes(settings)
+
+
+def named_clothes(settings: Settings) -> Clothes | None:
+    """The clothes that `rendering.clothes` names; AssetError where they are of another body. None without it."""
+    if not settings.rendering.clothes:
+        return None
+    return clothes_for(Path(settings.rendering.clothes), body_sha256=body_digest(settings))
 
 
 @lru_cache(maxsize=8)
@@ -49,13 +61,20 @@ def file_digest(path: str) -> str:
         ) from error
 
 
-def named_file_digests(settings: Settings) -> dict[str, str]:
-    """SHA-256 of the body (the open one too) and of networks, by the setting that names them."""
+def body_digest(settings: Settings) -> str:
+    """SHA-256 of the body's file, the open one's too."""
     from pipeline.body.model import open_body_path
 
-    digests = {"body.file": file_digest(settings.body.file or str(open_body_path()))}
+    return file_digest(settings.body.file or str(open_body_path()))
+
+
+def named_file_digests(settings: Settings) -> dict[str, str]:
+    """SHA-256 of the body (the open one too), of networks and of clothes, by the setting that names them."""
+    digests = {"body.file": body_digest(settings)}
     if settings.tracking.tracker == "network" and settings.tracking.network:
         digests["tracking.network"] = file_digest(settings.tracking.network)
     if settings.tracking.lifter:
         digests["tracking.lifter"] = file_digest(settings.tracking.lifter)
+    if settings.rendering.clothes:
+        digests["rendering.clothes"] = file_digest(settings.rendering.clothes)
     return digests

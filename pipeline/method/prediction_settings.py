@@ -8,7 +8,7 @@ from pipeline.config import Settings, preset
 from pipeline.method.named_files import check_named_files, named_file_digests
 from pipeline.rendering import resolve_backend
 from schemas.errors import SettingsError
-from schemas.recipe import BODIES, SURFACE, Recipe
+from schemas.recipe import BODIES, CLOTHES, NAMED_FILES, SURFACE, Recipe
 from schemas.settings import as_dict, from_dict, with_overrides
 
 
@@ -54,16 +54,21 @@ def _check_files(
         "body.file": settings.body.file or "the open body",
         "tracking.network": settings.tracking.network,
         "tracking.lifter": settings.tracking.lifter,
+        "rendering.clothes": settings.rendering.clothes,
     }
-    for name, expected in recipe.sha256.items():
-        if name not in digests or digests[name] == expected:
+    for name in NAMED_FILES:
+        found, expected = digests.get(name), recipe.sha256.get(name)
+        is_known_to_both = found is not None and expected is not None
+        if found == expected or not (is_known_to_both or name == CLOTHES):
             continue
-        said = (
-            f"{name}: {paths[name]} has SHA-256 {digests[name][:12]}, the network was trained with "
-            f"{recipe.get(name) or 'the open body'} of SHA-256 {expected[:12]}."
-        )
+        now, then = _file(paths[name], found), _file(recipe.get(name) or "the open body", expected)
+        said = f"{name}: this is {now}, the network was trained with {then}."
         if not allow_mismatch:
             raise SettingsError(
                 said, remedy=f"Give that file: --set {name}=PATH. Or accept this one: --allow-mismatch."
             )
         warn(said)
+
+
+def _file(path: str, sha256: str | None) -> str:
+    return "none" if sha256 is None else f"{path} of SHA-256 {sha256[:12]}"

@@ -52,14 +52,17 @@ class Resources:
     @cached_property
     def mesh(self) -> BaseMesh:
         """What the settings do to the posed body before depth is rendered."""
+        from pipeline.method.named_files import named_clothes
         from pipeline.rendering.base_mesh import BaseMesh
 
         rendering = self.settings.rendering
+        clothes = named_clothes(self.settings)
         return BaseMesh(
             self.body.faces,
             self.body.vertex_count,
             smoothing_passes=rendering.smoothing_passes,
             surface_offset_m=rendering.surface_offset_m,
+            clothes_m=None if clothes is None else clothes.offset_m,
         )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What is done to the posed body before its depth is drawn: nothing (`paper`), or smoothed and widened (`released`)."""
+"""What is done to the posed body before its depth is drawn: nothing (`paper`), smoothed and widened, or dressed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.geometry.rings import one_ring
 
 
 class BaseMesh:
-    """Laplacian smoothing and an outward offset for one mesh topology; built once per body."""
+    """Clothes, Laplacian smoothing and an outward offset for one mesh topology; built once per body."""
 
     def __init__(
         self,
@@ -19,9 +19,13 @@ class BaseMesh:
         *,
         smoothing_passes: int = 0,
         surface_offset_m: float = 0.0,
+        clothes_m: np.ndarray | None = None,
     ) -> None:
         if smoothing_passes < 0:
             raise ValueError(f"smoothing_passes must be 0 or more, got {smoothing_passes}")
+        if clothes_m is not None and clothes_m.shape != (vertex_count,):
+            raise ValueError(f"clothes_m must have shape {(vertex_count,)}, got {clothes_m.shape}")
+        self._clothes_m = clothes_m
         self._faces = checked_faces(faces, vertex_count)
         self._passes, self._offset_m = smoothing_passes, surface_offset_m
         rings = one_ring(self._faces, vertex_count)
@@ -38,10 +42,13 @@ class BaseMesh:
     def vertices(self, vertices: np.ndarray) -> np.ndarray:
         """The base mesh (V, 3) of a posed body (V, 3), metres, float64; the input itself where nothing is to be done.
 
-        Each pass replaces every vertex by the mean of its one-ring (all at once); then every vertex moves
-        surface_offset_m along its outward normal (method, section 2).
+        Every vertex moves by its clothes_m along its outward normal. Each pass then replaces every vertex by the mean
+        of its one-ring (all at once); then every vertex moves surface_offset_m along its outward normal (method,
+        section 2).
         """
         vertices = np.asarray(vertices, dtype=np.float64)
+        if self._clothes_m is not None:
+            vertices = vertices + self._clothes_m[:, None] * outward_normals(vertices, self._faces)
         for _ in range(self._passes):
             vertices = self._mean_of_ring @ vertices
         if self._offset_m:

@@ -74,12 +74,15 @@ def test_a_network_is_taught_by_tracks_and_scored(tmp_path: Path, monkeypatch: p
     for part, seed in (("train", 3), ("held", 4)):
         out = str(tmp_path / part)
         assert pipeline(["studio", "film", "--out", out, "--clips=1", f"--seed={seed}", *settings]) == 0
-    assert main([str(tmp_path), "--out", str(tmp_path / "taught.jsonl"), "--steps=2", "--batch=1"]) == 0
-    (line,) = [json.loads(text) for text in (tmp_path / "taught.jsonl").read_text().splitlines()]
+    given = [str(tmp_path), "--out", str(tmp_path / "taught.jsonl"), "--train=train.max_steps=2"]
+    for more in ([], ["--clothes", "--train=train.precision=bfloat16"]):
+        assert main([*given, "--train=train.batch_size=1", *more]) == 0
+    (line, clothed) = [json.loads(text) for text in (tmp_path / "taught.jsonl").read_text().splitlines()]
     assert line["people"] == 1
     assert line["samples"] == 2
     assert line["network"] > 0
     assert abs(line["mean alone recovered"][0]) < 1e-3
-    assert line["dressed"] != line["base"]
+    assert line["dressed"] != line["base"] == line["mean clothes"]
+    assert clothed["base"] == line["base"] != clothed["mean clothes"]
     for name in ("taught", "dressed", "material"):
         sys.modules.pop(name)

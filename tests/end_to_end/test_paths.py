@@ -48,6 +48,8 @@ pipeline dataset merge dataset {no-dataset} --out new
 pipeline dataset merge dataset dataset2 --out {no-folder}
 pipeline dataset dressed {no-dataset} --out new
 pipeline dataset dressed dataset --out {no-folder}
+pipeline dataset clothes {no-dataset} --out new.npz
+pipeline dataset clothes dataset --out {no-file}
 pipeline studio film --out {no-folder} --clips 1
 pipeline studio film --out new --backgrounds {no-dataset} --clips 1
 pipeline studio portraits --out {no-file} --clips 1 --per-clip 1

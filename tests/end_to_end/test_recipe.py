@@ -13,9 +13,11 @@ from pipeline.body.model import BodyModel, open_body_path
 from pipeline.config import Settings, preset
 from pipeline.dataset.stored_settings import settings_of
 from pipeline.geometry.camera import Camera
+from pipeline.method.named_files import file_digest
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.resources import Resources
 from pipeline.rendering import render
+from pipeline.rendering.clothes import Clothes
 from pipeline.runner.driver import resolve, run
 from pipeline.tracking.imported_bodies import ImportedBodies, write_bodies
 from pipeline.video.decode import decode
@@ -45,6 +47,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = walking(turn_deg=40, focal_px=FOCAL_PX, seconds=0.6)
     film = [frame.image for frame in rendered(body, made)]
     write_clip(work / "walk.mp4", film.__getitem__, [at / 30 for at in range(len(film))])
+    worn = np.linspace(0.005, 0.03, body.vertex_count)
+    digest = file_digest(str(work / "body.npz"))
+    Clothes(offset_m=worn, body_sha256=digest, tracks=1).save(work / "clothes.npz")
     bodies = ImportedBodies(
         person=np.zeros(len(film), int),
         frame_index=np.arange(len(film)),
@@ -58,7 +63,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = with_overrides(preset("released"), [
         f"body.file={work / 'body.npz'}", "tracking.tracker=imported", f"tracking.bodies={work / 'bodies'}",
         "rendering.rasterizer=compiled", "pairs.min_mean_baseline_m=0.1", "pairs.max_references=1",
-        "pairs.target_stride=4", "camera.crop_margin=1.3",
+        "pairs.target_stride=4", "camera.crop_margin=1.3", f"rendering.clothes={work / 'clothes.npz'}",
     ])  # fmt: skip
     run(clips, str(work / "dataset"), resolve(settings))
     assert Dataset.open(work / "dataset").row_count("samples") >= 2
@@ -166,11 +171,15 @@ def test_another_body_is_refused_and_can_be_accepted(
         "--set",
         f"tracking.bodies={work / 'stored'}",
     ]
-    assert predict(work, *given, "--out", work / "b", "--set", f"body.file={other}") == 2
+    changed = ["--set", f"body.file={other}"]
+    assert predict(work, *given, "--out", work / "b", *changed) == 1
+    assert "clothes.npz holds clothes of the body with SHA-256" in capsys.readouterr().err
+    changed += ["--set", "rendering.clothes="]
+    assert predict(work, *given, "--out", work / "b", *changed) == 2
     said = capsys.readouterr().err
     for word in ("body.file", "other.npz", "body.npz", "SHA-256", "--allow-mismatch", "--set body.file="):
         assert word in said
-    assert predict(work, *given, "--out", work / "b", "--set", f"body.file={other}", "--allow-mismatch") == 0
+    assert predict(work, *given, "--out", work / "b", *changed, "--allow-mismatch") == 0
     assert predict(work, *given, "--out", work / "c", "--set", f"body.file={work / 'gone.npz'}") == 2
     assert "gone.npz" in capsys.readouterr().err
     same = work / "moved.npz"
@@ -202,6 +211,7 @@ def test_without_a_checkpoint_the_base_depth_is_written_and_said(
         "tracking.tracker=imported",
         f"tracking.bodies={work / 'stored'}",
         f"body.file={work / 'body.npz'}",
+        f"rendering.clothes={work / 'clothes.npz'}",
     ]
     changes = [part for change in [*settings, "camera.crop_margin=1.3"] for part in ("--set", change)]
     done = predict(work, photo, "--out", work / "g", "--preset", "released", *changes, "--focal-px", FOCAL_PX)
@@ -222,6 +232,24 @@ def test_samples_of_the_dataset_know_their_place(work: Path, sample: dict) -> No
         assert place.picture_hw == (540, 720)
         np.testing.assert_array_equal(place.crop_px, rows[place.frame_index]["crop_px"])
     assert len(list((work / "h/full").glob("*.npz"))) == len(list((work / "h").glob("*.npz")))
+
+
+def test_a_network_that_learned_in_clothes_is_given_them(
+    work: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them, or with others, its offset would be added to another surface."""
+    given = [
+        photo, "--checkpoint", work / "out", "--out", work / "i", "--focal-px", FOCAL_PX,
+        "--set", f"tracking.bodies={work / 'stored'}", "--set",
+    ]  # fmt: skip
+    assert predict(work, *given, "rendering.clothes=") in (1, 2)
+    said = capsys.readouterr().err
+    assert "rendering.clothes: this is none, the network was trained with" in said
+    assert "--allow-mismatch" in said
+    assert predict(work, *given, "rendering.clothes=", "--allow-mismatch") == 0
+    clothed, naked = (Prediction.load(work / folder / "frame.npz") for folder in ("a", "i"))
+    both = (clothed.base_depth_m > 0) & (naked.base_depth_m > 0)
+    assert 0.004 < np.median((naked.base_depth_m - clothed.base_depth_m)[both]) < 0.04
 
 
 def test_the_checkpoint_holds_the_recipe(work: Path) -> None:

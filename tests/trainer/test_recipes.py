@@ -68,6 +68,11 @@ def test_older_datasets_are_asked_for_the_file_itself(tmp_path: Path, row: dict)
         (["rendering.surface_offset_m=0.026"], {"body.file": "ab"}, r"surface_offset_m is 0\.0 and 0\.026"),
         (["camera.medium_focal=1.5"], {"body.file": "ab"}, "medium_focal"),
         ([], {"body.file": "cd"}, "body.file has SHA-256 ab and cd"),
+        (
+            ["rendering.clothes=c.npz"],
+            {"body.file": "ab", "rendering.clothes": "ef"},
+            "clothes is '' and 'c.npz'",
+        ),
     ],
 )
 def test_unlike_base_depths_are_not_mixed_unless_allowed(

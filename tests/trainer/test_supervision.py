@@ -151,6 +151,15 @@ def test_a_supervised_run_learns_the_shape_of_who_is_held_out(
     assert '"truth"' in (tmp_path / "out/log.jsonl").read_text()
 
 
+def test_a_supervised_run_may_hold_nobody_out(dataset: Path, truths: Path, tmp_path: Path) -> None:
+    """The truth is of what it trains on, then."""
+    data = replace(SETTINGS.data, truth=str(truths), validation_share=0.0, held_out=())
+    losses = replace(SETTINGS.losses, gamma_photo=0.0, gamma_truth=1.0)
+    train = replace(SETTINGS.train, max_steps=2)
+    fit([str(dataset)], tmp_path / "out", replace(SETTINGS, data=data, losses=losses, train=train))
+    assert '"truth"' in (tmp_path / "out/log.jsonl").read_text()
+
+
 def test_supervision_needs_truth_of_what_is_trained_on(dataset: Path, tmp_path: Path) -> None:
     index = read_index_of(dataset)
     settings = replace(preset("small"), losses=replace(LossSettings(), gamma_truth=1.0))

@@ -30,6 +30,7 @@ WITHOUT_NUMBERS = {
     "pipeline/assets.py": "the files' digests count",
     "pipeline/host": "memory, temporary folders and a place for kernels",
     "schemas/addresses.py": "where files lie",
+    "schemas/array_files.py": "reading",
     "schemas/dataset.py": "names of files and documents",
     "schemas/documents.py": "names of files and documents",
     "schemas/exports.py": "where names are imported from",
