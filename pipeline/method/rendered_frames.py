@@ -77,9 +77,7 @@ class RenderedFrames:
     def _drawn(
         self, vertices: NDArray[np.float64], faces: NDArray[np.int32], camera: Camera
     ) -> RenderedSurface:
-        face_id = self._resources.rasterizer.face_ids(
-            vertices, faces, camera, is_closed=self._resources.has_inside
-        )
+        face_id = self._resources.rasterizer.face_ids(vertices, faces, camera)
         return RenderedSurface(vertices=vertices, faces=faces, camera=camera, face_id=face_id)
 
     def __getitem__(self, at: int) -> RenderedFrame:

@@ -36,13 +36,6 @@ class Resources:
         return body if self.settings.tracking.landmark_offsets else body.as_named
 
     @cached_property
-    def has_inside(self) -> bool:
-        """Whether the body's surface is closed and faces outwards: what looks away is never seen."""
-        from pipeline.geometry.mesh import faces_outwards, is_closed
-
-        return is_closed(self.body.faces) and faces_outwards(self.body.template, self.body.faces)
-
-    @cached_property
     def rings(self) -> Rings:
         """Two-ring neighbourhoods of the body's mesh."""
         from pipeline.geometry.rings import two_ring

@@ -9,7 +9,6 @@ import numpy as np
 from pipeline.body.model import BodyModel
 from pipeline.body.skinning import JointTransforms, chain_joints
 from pipeline.geometry.array_types import Floats
-from pipeline.geometry.mesh import is_closed
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.refine.equation_kernels import TRANSLATION
 from pipeline.refine.frame_coupling import limited
@@ -37,6 +36,13 @@ class TrackMesh:
         vertices = np.empty_like(rest)
         place_vertices(rest, self._joint, self._weight, placed.rotation[at], placed.offset[at], vertices)
         return vertices
+
+
+def is_closed(faces: np.ndarray) -> bool:
+    """Whether every edge of faces (F, 3) is gone along exactly once each way: a surface with an inside."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
+    one_way, other_way = (np.sort(a << 32 | b) for a, b in (edges.T, edges[:, ::-1].T))
+    return bool((np.diff(one_way) > 0).all() and np.array_equal(one_way, other_way))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

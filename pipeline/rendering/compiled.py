@@ -23,18 +23,16 @@ class CompiledRasterizer:
             raise ValueError(f"near_m must be above 0, got {near_m}")
         self._near_m = near_m
 
-    def face_ids(
-        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera, *, is_closed: bool = False
-    ) -> np.ndarray:
+    def face_ids(self, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
         """See `Rasterizer.face_ids`."""
-        return self._drawn(vertices, faces, camera, skip_away=is_closed)[0]
+        return self._drawn(vertices, faces, camera)[0]
 
     def inverse_depth(
         self, vertices: np.ndarray, faces: np.ndarray, camera: Camera, *, is_closed: bool = False
     ) -> np.ndarray:
         """(H, W) one over metres at the pixels' centres, 0 where nothing is seen: `render(...).depth` at a fraction.
 
-        Of a closed surface seen from outside the faces that look away are left out: see `Rasterizer.face_ids`.
+        Of a closed surface seen from outside the faces that look away are left out: another lies before them.
         """
         return self._drawn(vertices, faces, camera, skip_away=is_closed)[1]
 

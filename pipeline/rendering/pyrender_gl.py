@@ -76,11 +76,8 @@ class PyrenderRasterizer:
             gl.glBindVertexArray(0)
         self._open = True
 
-    def face_ids(
-        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera, *, is_closed: bool = False
-    ) -> np.ndarray:
-        """See `Rasterizer.face_ids`; both sides are drawn. Faces are uploaded only when they differ from those of the
-        previous call."""
+    def face_ids(self, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
+        """See `Rasterizer.face_ids`. Faces are uploaded only when they differ from those of the previous call."""
         if not self._open:
             raise RuntimeError("this rasteriser was closed; make a new one")
         if os.getpid() != self._pid:

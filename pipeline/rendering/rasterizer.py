@@ -16,14 +16,11 @@ class Rasterizer(Protocol):
     name: str
     """`pyrender_gl` or `compiled`, as recorded with the data."""
 
-    def face_ids(
-        self, vertices: np.ndarray, faces: np.ndarray, camera: Camera, *, is_closed: bool = False
-    ) -> np.ndarray:
+    def face_ids(self, vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
         """(H, W) int32: the nearest face whose image covers the pixel's centre, from either side; -1 where none does.
 
         vertices (V, 3) metres in the camera's coordinates, faces (F, 3). Nothing nearer than the near plane is drawn,
-        triangles that cross it are cut, and parts outside the image or behind the camera do no harm. Of a closed
-        surface that faces outwards, seen from outside, those that look away may be left out: another lies before them.
+        triangles that cross it are cut, and parts outside the image or behind the camera do no harm.
         """
         ...
 

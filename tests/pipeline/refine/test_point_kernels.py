@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from pipeline.geometry.camera import Camera
-from pipeline.geometry.mesh import is_closed
 from pipeline.geometry.rigid import rotvec_from_rotation
 from pipeline.refine.pictures import TONE
 from pipeline.refine.point_kernels import place_points, place_vertices, see_points, show_points
 from pipeline.refine.static_lighting_kernels import facing_basis
 from pipeline.refine.surface_points import heaviest_first, spread_points
+from pipeline.refine.track_bodies import is_closed
 from pipeline.rendering.compiled import CompiledRasterizer
 from tests.pipeline.refine.posed_points import SIDE_PX, PosedPoints
 
@@ -83,6 +83,19 @@ def test_of_a_closed_body_only_what_faces_the_camera_is_drawn() -> None:
     np.testing.assert_allclose(depths[0], depths[1], rtol=1e-4)
     inside_out = rasterizer.inverse_depth(vertices, faces[:, ::-1], camera, is_closed=True)
     assert (inside_out < depths[0] - 0.005).mean() > 0.03
+
+
+def test_what_is_closed() -> None:
+    """A tetrahedron; without a face, with a face turned round, and with an edge of three faces it is none."""
+    faces = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]], np.int32)
+    assert is_closed(faces)
+    assert is_closed(np.concatenate([faces, faces + 4]))
+    for not_closed in (
+        faces[1:],
+        np.concatenate([faces[:1, ::-1], faces[1:]]),
+        np.concatenate([faces, [[0, 1, 4]]]),
+    ):
+        assert not is_closed(not_closed)
 
 
 def test_vertices_lie_where_the_body_model_puts_them(posed: PosedPoints) -> None:
