@@ -16,9 +16,9 @@ from pipeline.dataset.verification import verify
 from pipeline.method.named_files import body_digest, file_digest
 from pipeline.rendering.clothes import Clothes
 from pipeline.video.source import clips_from_arguments
-from schemas.conventions import VALID_ALL
 from schemas.dataset import Dataset
-from tests.pipeline.method.test_refine_chain import REFINE, dressed_by_hand, rows_of
+from tests.pipeline.method.test_refine_chain import REFINE, rows_of
+from tests.support.dressed_rows import check_depth_and_motion
 from tests.support.fast_units import fast_resources, fast_run, fast_settings, write_clips
 
 
@@ -76,23 +76,10 @@ def test_depth_and_motion_of_a_run_are_those_of_the_clothes(
     """A moved target point lies on the reference's clothes, and bodies are what they are without."""
     rows, offset_m = rows_of(manifest, *REFINE, f"rendering.clothes={worn}"), Clothes.load(worn).offset_m
     skin = list(Dataset.open(dataset).rows("samples"))
-    vectors = {row["frame_index"]: row["body_vector"] for row in rows["frames"]}
+    check_depth_and_motion(rows, offset_m)
     for sample, naked in zip(rows["samples"], skin, strict=True):
         np.testing.assert_array_equal(np.float32(sample["body_vector"]), naked["body_vector"])
-        expected = dressed_by_hand(sample["body_vector"], sample["K"], offset_m)
-        np.testing.assert_allclose(sample["base_depth"], expected.depth, atol=1e-9)
         assert np.abs(sample["base_depth"] - naked["base_depth"]).max() > 5e-3
-        v, u = np.nonzero(sample["base_depth"])
-        ray = np.linalg.inv(expected.camera.K) @ np.stack([u + 0.5, v + 0.5, np.ones(len(u))])
-        for reference in sample["references"]:
-            motion = np.asarray(reference["motion"].dense(), np.float64)[v, u].T
-            moved = sample["base_depth"][v, u] * ray + motion[3:]
-            there = dressed_by_hand(vectors[reference["frame_index"]], reference["K"], offset_m)
-            px = (there.camera.K @ moved)[:2] / moved[2]
-            valid = np.asarray(reference["validity"].dense())[v, u] == VALID_ALL
-            column, row = np.floor(px[:, valid]).astype(int)
-            drawn = there.depth[row, column]
-            assert np.median(np.abs(drawn - moved[2, valid])[drawn > 0]) < 2e-3
 
 
 def test_a_stored_dataset_in_clothes_verifies_and_is_taught_the_rest(

@@ -21,22 +21,19 @@ from pipeline.dataset.dressed_depths import (
 from pipeline.dataset.fingerprint import fingerprint
 from pipeline.dataset.track_surfaces import surfaces_of
 from pipeline.dataset.verification import verify
-from pipeline.geometry.camera import Camera
-from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.inspection.scene import SceneReader
 from pipeline.method.rendered_frames import body_from_vector
 from pipeline.method.segment import process_segment
 from pipeline.records import TrackSurface
-from pipeline.rendering.base_mesh import outward_normals
 from pipeline.video.shots import segments_of
 from pipeline.video.source import clips_from_arguments
-from schemas.conventions import IMAGE_PX, MAP_PX, VALID_ALL
 from schemas.dataset import Dataset
 from schemas.dressed import DressedDepth
 from schemas.errors import DatasetError, SettingsError
 from schemas.prediction import prediction_path
 from schemas.tables import SURFACES
 from tests.support.clips import even_times, write_clip
+from tests.support.dressed_rows import check_depth_and_motion, dressed_by_hand
 from tests.support.fast_units import FPS, SIDE_PX, fast_resources, fast_run, fast_settings, write_clips
 
 REFINE = ("refine.mode=track", "refine.levels_px=[96]", "refine.iterations=2", "refine.points=800")
@@ -145,20 +142,6 @@ def test_beam_writes_the_same_rows(manifest: Path, refined, tmp_path: Path) -> N
 DRESSED = (*REFINE, "rendering.base_surface=dressed")
 
 
-def dressed_by_hand(vector: np.ndarray, K: np.ndarray, offset_m: np.ndarray) -> RenderedSurface:
-    """The skin moved along its normals, drawn at map size."""
-    body, rasterizer = fast_resources(fast_settings()).body, fast_resources(fast_settings()).rasterizer
-    camera = Camera(K, (IMAGE_PX, IMAGE_PX)).resized((MAP_PX, MAP_PX))
-    skin = body_from_vector(vector, camera, body).vertices
-    moved = skin + offset_m[:, None] * outward_normals(skin, body.faces)
-    return RenderedSurface(
-        vertices=moved,
-        faces=body.faces,
-        camera=camera,
-        face_id=rasterizer.face_ids(moved, body.faces, camera),
-    )
-
-
 def test_depth_and_motion_are_those_of_the_dressed_surface(manifest: Path, refined) -> None:
     """A moved target point lies on the reference's dressed surface: its depth is the one drawn there."""
     rows = rows_of(manifest, *DRESSED)
@@ -168,23 +151,9 @@ def test_depth_and_motion_are_those_of_the_dressed_surface(manifest: Path, refin
     (surface,) = rows["surfaces"]
     offset_m = np.array([vertex["offset_m"] for vertex in surface["vertices"]])
     assert np.abs(offset_m).max() > 1e-4
-    vectors = {row["frame_index"]: row["body_vector"] for row in rows["frames"]}
+    check_depth_and_motion(rows, offset_m)
     for sample, skin in zip(rows["samples"], refined["samples"], strict=True):
-        expected = dressed_by_hand(sample["body_vector"], sample["K"], offset_m)
-        np.testing.assert_allclose(sample["base_depth"], expected.depth, atol=1e-9)
         assert np.abs(sample["base_depth"] - skin["base_depth"]).max() > 1e-4
-        v, u = np.nonzero(sample["base_depth"])
-        ray = np.linalg.inv(expected.camera.K) @ np.stack([u + 0.5, v + 0.5, np.ones(len(u))])
-        point = sample["base_depth"][v, u] * ray
-        for reference in sample["references"]:
-            motion = np.asarray(reference["motion"].dense(), np.float64)[v, u].T
-            moved = point + motion[3:]  # the surface point itself: R p + t = p + d
-            there = dressed_by_hand(vectors[reference["frame_index"]], reference["K"], offset_m)
-            px = (there.camera.K @ moved)[:2] / moved[2]
-            valid = np.asarray(reference["validity"].dense())[v, u] == VALID_ALL
-            column, row = np.floor(px[:, valid]).astype(int)
-            drawn = there.depth[row, column]
-            assert np.median(np.abs(drawn - moved[2, valid])[drawn > 0]) < 2e-3
 
 
 def test_a_track_without_a_shape_keeps_its_skin(manifest: Path, plain) -> None:
