@@ -13,7 +13,7 @@ from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.method.map_pictures import MapPictures, map_picture
 from pipeline.method.resources import Resources
-from pipeline.records import RenderedFrame, Track, TrackSurface
+from pipeline.records import Misalignment, RenderedFrame, Track, TrackSurface
 from pipeline.refine.dressed_shape import dressed
 from pipeline.video.crops import decode_image
 from schemas.conventions import IMAGE_PX, MAP_PX, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
@@ -56,6 +56,7 @@ class RenderedFrames:
         self._crops, self._resources = crops, resources
         self._pictures = MapPictures(0) if pictures is None else pictures
         self._cache: dict[int, RenderedFrame] = {}
+        self._misalignment: dict[tuple[int, int], Misalignment] = {}
 
     def camera(self, at: int, side_px: int) -> Camera:
         """The crop's camera at another resolution."""
@@ -101,7 +102,17 @@ class RenderedFrames:
         kept = self._pictures.take(self.track.person_index, int(self.track.frame_index[at]))
         return map_picture(decode_image(self.crop(at))) if kept is None else kept
 
+    def misalignment(self, one: int, other: int) -> Misalignment | None:
+        """What was noted of two frames, in either order; None where nothing was."""
+        return self._misalignment.get((min(one, other), max(one, other)))
+
+    def note_misalignment(self, one: int, other: int, found: Misalignment) -> None:
+        """Keeps what the pictures of two frames say of their bodies for the pair the other way round."""
+        self._misalignment[min(one, other), max(one, other)] = found
+
     def forget_before(self, pts_s: float) -> None:
         """Drops what is earlier than this; memory stays bounded by the widest gap."""
         for at in [at for at in self._cache if self.track.pts_s[at] < pts_s]:
             del self._cache[at]
+        for pair in [pair for pair in self._misalignment if self.track.pts_s[pair[0]] < pts_s]:
+            del self._misalignment[pair]

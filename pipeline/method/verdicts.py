@@ -12,14 +12,26 @@ from pipeline.geometry.motion import (
 )
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.geometry.visibility import PairMaps
-from pipeline.records import RenderedFrame, Verdict
+from pipeline.records import Misalignment, RenderedFrame, Verdict
 from pipeline.refine.compared_pictures import compared_pictures
 from pipeline.refine.misalignment import misalignment
 
 
-def reason_of_vertices(field: MotionField, *, target: RenderedSurface, settings: PairSettings) -> str:
-    """Why a pair is dropped before any map is made; empty where it is worth rendering. Occlusion is not seen here."""
-    return motion_reason(gate_numbers(field, target=target), settings)
+def reason_of_vertices(
+    field: MotionField,
+    *,
+    target: RenderedSurface,
+    settings: PairSettings,
+    found: Misalignment | None = None,
+) -> str:
+    """Why a pair is dropped before any map is made; empty where it is worth rendering. Occlusion is not seen here.
+
+    `found` is the misalignment of the same two frames where the pair the other way round was rendered.
+    """
+    reason = motion_reason(gate_numbers(field, target=target), settings)
+    if not reason and found is not None and is_misaligned(found, settings):
+        reason = "misaligned"
+    return reason
 
 
 def verdict_of_vertices(
@@ -29,22 +41,35 @@ def verdict_of_vertices(
     target: RenderedSurface,
     reference: PosedSurface,
     settings: PairSettings,
+    found: Misalignment | None = None,
 ) -> Verdict:
-    """The verdict on a pair that is dropped for that reason without having been rendered."""
+    """The verdict on a pair that is dropped for that reason without having been rendered; `found` as above."""
     statistics = estimate_statistics(
         field, target=target, reference=reference, min_pixel_baseline_m=settings.min_pixel_baseline_m
     )
-    return Verdict(kept=False, reason=reason, statistics=statistics, estimated=True)
+    return Verdict(
+        kept=False,
+        reason=reason,
+        statistics=statistics,
+        estimated=True,
+        misalignment=found or Misalignment(),
+    )
 
 
 def verdict_of_maps(
-    maps: PairMaps, *, target: RenderedFrame, reference: RenderedFrame, settings: PairSettings
+    maps: PairMaps,
+    *,
+    target: RenderedFrame,
+    reference: RenderedFrame,
+    settings: PairSettings,
+    found: Misalignment | None = None,
 ) -> Verdict:
-    """The verdict on a rendered pair."""
+    """The verdict on a rendered pair. `found` is its misalignment where that is known already."""
     reason = drop_reason(maps.statistics, settings)
     pictures = compared_pictures(maps, target=target, reference=reference)
-    found = misalignment(maps, target=target, reference=reference, pictures=pictures)
-    if not reason and exceeds(found.misalignment_px, settings.max_misalignment_px):
+    if found is None:
+        found = misalignment(maps, target=target, reference=reference, pictures=pictures)
+    if not reason and is_misaligned(found, settings):
         reason = "misaligned"
     return Verdict(
         kept=not reason,
@@ -73,6 +98,11 @@ def motion_reason(numbers: GateNumbers | PairStatistics, settings: PairSettings)
     if numbers.baseline_over_depth > settings.max_baseline_over_depth:
         return "baseline-over-depth"
     return ""
+
+
+def is_misaligned(found: Misalignment, settings: PairSettings) -> bool:
+    """Whether the bodies of two frames disagree with their pictures by more than is kept."""
+    return exceeds(found.misalignment_px, settings.max_misalignment_px)
 
 
 def exceeds(misalignment_px: float | None, limit_px: float | None) -> bool:

@@ -185,7 +185,7 @@ def kept_by_the_pipeline(pairs: dict, settings: PairSettings) -> np.ndarray:
     kept = []
     for at, size in enumerate(pairs["misalignment_px"]):
         statistics = PairStatistics(**{name: pairs[name][at] for name in asked}, **dict.fromkeys(rest, 0.0))
-        reason = drop_reason(statistics, settings, check_validity=True)
+        reason = drop_reason(statistics, settings)
         kept.append(not reason and not exceeds(size, settings.max_misalignment_px))
     return np.array(kept)
 
