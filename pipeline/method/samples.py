@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import PairSettings
-from pipeline.geometry.motion import motion_field
+from pipeline.geometry.motion import MotionField, motion_field
 from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
 from pipeline.method.rendered_frames import RenderedFrames
 from pipeline.method.rows import Row, cells_of, pair_row
 from pipeline.method.verdicts import reason_of_vertices, verdict_of_maps, verdict_of_vertices
-from pipeline.records import Segment
+from pipeline.records import RenderedFrame, Segment, Verdict
 from schemas.conventions import IMAGE_PX
 from schemas.map_cells import PackedMap
 
@@ -49,49 +49,16 @@ def target_rows(
     """
     track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
-    shown = frame.surface.shown
-    fields, reasons, verdicts = {}, {}, {}
-    for at in candidates:
-        fields[at] = motion_field(
-            target=frame.surface, reference=frames.surface(at), rings=rings, vertices=shown.of_faces
-        )
-        reasons[at] = reason_of_vertices(
-            fields[at], target=frame.surface, settings=settings, found=frames.misalignment(target, at)
-        )
-    passed = [at for at in candidates if not reasons[at]]
-    order = spread_order(np.array([viewpoint(fields[at], shown.vertex) for at in passed]).reshape(-1, 3))
-    references: dict[int, Row] = {}
-    for at in (passed[position] for position in order):
-        if len(references) == settings.max_references:
-            reasons[at] = "enough-references"
-            continue
-        rendered = frames.reference(at)
-        maps = pair_maps(
-            fields[at],
-            target=frame.surface,
-            reference=rendered.surface,
-            depth_tolerance_m=settings.depth_tolerance_m,
-            min_pixel_baseline_m=settings.min_pixel_baseline_m,
-        )
-        verdicts[at] = verdict_of_maps(
-            maps,
-            target=frame,
-            reference=rendered,
-            settings=settings,
-            found=frames.misalignment(target, at),
-        )
-        frames.note_misalignment(target, at, verdicts[at].misalignment)
-        if verdicts[at].kept:
-            references[at] = _reference_row(frames, at, maps)
-    for at in (at for at in candidates if reasons[at]):
-        verdicts[at] = verdict_of_vertices(
-            fields[at],
-            reasons[at],
+    fields = {
+        at: motion_field(
             target=frame.surface,
             reference=frames.surface(at),
-            settings=settings,
-            found=frames.misalignment(target, at),
+            rings=rings,
+            vertices=frame.surface.shown.of_faces,
         )
+        for at in candidates
+    }
+    references, verdicts = _judged(frames, target, frame, fields, settings)
     of_target = {
         "target_depth_m": frame.surface.raster.mean_depth_m,
         "focal_px": float(frame.surface.camera.K[0, 0]),
@@ -103,6 +70,66 @@ def target_rows(
     return TargetRows(
         pairs=pairs, sample=_sample_row(segment, frames, target, frame.surface.raster.depth, in_time)
     )
+
+
+def _judged(
+    frames: RenderedFrames,
+    target: int,
+    frame: RenderedFrame,
+    fields: dict[int, MotionField],
+    settings: PairSettings,
+) -> tuple[dict[int, Row], dict[int, Verdict]]:
+    """The rows of the references that are kept, and the verdicts on all candidates, by their places in the track."""
+    reasons = {
+        at: reason_of_vertices(
+            field, target=frame.surface, settings=settings, found=frames.misalignment(target, at)
+        )
+        for at, field in fields.items()
+    }
+    passed = [at for at, reason in reasons.items() if not reason]
+    seen_from = [viewpoint(fields[at], frame.surface.shown.vertex) for at in passed]
+    references: dict[int, Row] = {}
+    verdicts: dict[int, Verdict] = {}
+    for at in (passed[position] for position in spread_order(np.array(seen_from).reshape(-1, 3))):
+        if len(references) == settings.max_references:
+            reasons[at] = "enough-references"
+            continue
+        maps, verdicts[at] = _rendered(frames, target, at, frame, fields[at], settings)
+        if verdicts[at].kept:
+            references[at] = _reference_row(frames, at, maps)
+    for at in (at for at, reason in reasons.items() if reason):
+        verdicts[at] = verdict_of_vertices(
+            fields[at],
+            reasons[at],
+            target=frame.surface,
+            reference=frames.surface(at),
+            settings=settings,
+            found=frames.misalignment(target, at),
+        )
+    return references, verdicts
+
+
+def _rendered(
+    frames: RenderedFrames,
+    target: int,
+    at: int,
+    frame: RenderedFrame,
+    field: MotionField,
+    settings: PairSettings,
+) -> tuple[PairMaps, Verdict]:
+    """The maps of a pair and the verdict on it; notes its misalignment for the pair the other way round."""
+    reference = frames.reference(at)
+    maps = pair_maps(
+        field,
+        target=frame.surface,
+        reference=reference.surface,
+        depth_tolerance_m=settings.depth_tolerance_m,
+        min_pixel_baseline_m=settings.min_pixel_baseline_m,
+    )
+    known = frames.misalignment(target, at)
+    verdict = verdict_of_maps(maps, target=frame, reference=reference, settings=settings, found=known)
+    frames.note_misalignment(target, at, verdict.misalignment)
+    return maps, verdict
 
 
 def _sample_row(
