@@ -33,8 +33,8 @@ def print_audit(figures: AuditFigures, console: Console | None = None) -> None:
     console.print(
         f"{figures.clips} clip(s), {figures.units} unit(s), {figures.units_kept} kept{error}\n"
         f"{figures.sample_bytes / 1000:.0f} kB a sample with {figures.references_per_sample:.1f} references\n"
-        f"focal length assumed for {figures.clips_with_assumed_focal[0]} of {figures.clips_with_assumed_focal[1]} "
-        "clip(s) that were read"
+        f"focal length estimated or assumed for {figures.clips_with_assumed_focal[0]} of "
+        f"{figures.clips_with_assumed_focal[1]} clip(s) that were read"
     )
     for reason, count in figures.failures.items():
         console.print(Text(f"failed: {count} x {reason}"))

@@ -161,8 +161,9 @@ def print_run(summary: RunSummary, root: str) -> None:
         )
     if summary.clips_with_assumed_focal:
         console.print(
-            f"focal length assumed for {summary.clips_with_assumed_focal} of {summary.clips_read} clip(s): depths and "
-            "baselines scale with it. Where it is known give --focal-px, or focal_px in the manifest."
+            f"nothing states the focal length of {summary.clips_with_assumed_focal} of {summary.clips_read} clip(s), "
+            "so it is estimated or assumed: depths and baselines scale with it. Where it is known give --focal-px, or "
+            "focal_px in the manifest."
         )
     if not is_readable(root):
         return

@@ -246,7 +246,7 @@ def test_a_run_says_for_how_many_clips_the_focal_length_was_assumed(
     summary = go_on([*some, gone], tmp_path / "out")
     assert (summary.clips_with_assumed_focal, summary.clips_read) == (1, 2)
     print_run(summary, str(tmp_path / "out"))
-    assert "focal length assumed for 1 of 2 clip(s)" in capsys.readouterr().out.replace("\n", " ")
+    assert "nothing states the focal length of 1 of 2 clip(s)" in capsys.readouterr().out.replace("\n", " ")
     again = go_on([some[1]], tmp_path / "out")  # of the dataset, not of this run
     assert (again.clips_with_assumed_focal, again.clips_read) == (1, 2)
 
