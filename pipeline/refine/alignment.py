@@ -62,10 +62,9 @@ def aligned_bodies(
     for side_px in settings.levels_px:
         level = alignment.level(side_px)
         for iteration in range(steps_at(side_px, settings)):
-            is_first_or_middle = iteration in (0, settings.iterations // 2)
-            # From map size on bodies hardly move any more: what is seen is looked up once a level.
-            if iteration == 0 or (is_first_or_middle and side_px < MAP_PX):
+            if iteration == 0:
                 alignment.update_visibility(side_px)
+            is_first_or_middle = iteration in (0, settings.iterations // 2)
             alignment.step(level, update_lighting=is_first_or_middle and settings.static_lighting)
             done += 1
             if report is not None:
