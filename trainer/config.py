@@ -86,6 +86,9 @@ class ModelSettings:
     width: int = 256
     """Features at every level below the stem."""
     stem_width: int = 64
+    stem_stride: Literal[2, 4] = 2
+    """4: the first convolution halves twice, the finest features are 128 wide, and the offset is enlarged to 256
+    bilinearly. A step costs a quarter; thickness is smooth, wrinkles are lost."""
     kernel_px: Literal[3, 5] = 5
     """Side of the convolutions that change the resolution."""
     groups: int = 64
@@ -99,6 +102,12 @@ class ModelSettings:
     def __post_init__(self) -> None:
         _require(
             2 <= self.downs <= 9, "model.downs", self.downs, "Give 2 to 9: the input is 512 pixels wide."
+        )
+        _require(
+            self.stem_stride < 2**self.downs,
+            "model.stem_stride",
+            self.stem_stride,
+            "Give 2, or more `model.downs`.",
         )
         for name in ("width", "stem_width"):
             value = getattr(self, name)

@@ -62,6 +62,7 @@ class Run:
             photo_px=settings.losses.photo_px,
             truths=supervision(settings, data.training),
             dressed=teaching(settings, data.training),
+            with_references=settings.losses.gamma_photo > 0 or settings.corrections.learn,
         )
         self.held_out = HeldOut(data.held_out, settings, stopping)
         learns = settings.corrections.learn
