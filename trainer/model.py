@@ -119,6 +119,22 @@ class Residual(nn.Module):
         return y
 
 
+@torch.no_grad()
+def initialise(model: ReconNet) -> None:
+    """Weights w ~ N(0, 2 / n), n the input values that one output value sums over; biases 0; the last layer stays 0.
+
+    A transposed convolution of stride s spreads each value over s^2 outputs, so n is its taps over s^2. Torch's own
+    bounds make features shrink at every level, and what comes from coarse levels most of all.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer is not model.last:
+            spread = math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1
+            inputs = layer.in_channels * math.prod(layer.kernel_size) / spread
+            layer.weight.normal_(std=math.sqrt(2 / inputs))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
 def parameter_count(model: nn.Module) -> int:
     """Numbers that are trained."""
     return sum(parameter.numel() for parameter in model.parameters())
