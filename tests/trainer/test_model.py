@@ -14,7 +14,13 @@ from trainer.model import GroupNorm, ReconNet, parameter_count
 
 @pytest.mark.parametrize(
     ("name", "parameters", "coarsest"),
-    [("paper", 31_052_737, 8), ("released", 24_556_481, 16), ("small", 142_737, 8), ("fine", 549_489, 8)],
+    [
+        ("paper", 31_052_737, 8),
+        ("released", 24_556_481, 16),
+        ("small", 142_737, 8),
+        ("fine", 549_489, 8),
+        ("supervised", 122_593, 8),
+    ],
 )
 def test_presets(name: str, parameters: int, coarsest: int) -> None:
     """On the meta device: shapes without numbers, so that 31 million parameters cost nothing."""
@@ -28,7 +34,8 @@ def test_presets(name: str, parameters: int, coarsest: int) -> None:
     assert out.shape == (2, 1, 256, 256)
     assert out.dtype == torch.float32
     width = preset(name).model.width
-    sides = [256 // 2**level for level in range(1, preset(name).model.downs)]
+    finest = 512 // preset(name).model.stem_stride
+    sides = [finest // 2**level for level in range(1, 1 + len(model.downs))]
     assert shapes == [(2, width, side, side) for side in sides]
     assert sides[-1] == coarsest
 

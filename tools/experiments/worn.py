@@ -35,19 +35,6 @@ from trainer.metrics import depth_errors
 from trainer.model import ReconNet, initialise
 from trainer.step import learning_rate_factor
 
-TAUGHT = (
-    "model.head_blocks=0",
-    "model.stem_stride=4",
-    "model.stem_width=32",
-    "data.background=keep",
-    "data.colour_jitter=true",
-    "data.flip=true",
-    "losses.gamma_smooth=0.01",
-    "train.channels_last=true",
-    "train.initial=he",
-)
-"""Changes of `small`."""
-
 
 def taught(
     teaching: list[tuple[Photos, int]], settings: TrainerSettings, seed: int
@@ -153,7 +140,7 @@ def main(argv: list[str]) -> int:
         taken = photos.person < options.people - people
         teaching += [(photos, at) for at in np.flatnonzero(taken).tolist()]
         people += len(np.unique(photos.person[taken]))
-    settings = with_overrides(preset("small"), [*TAUGHT, *options.train])
+    settings = with_overrides(preset("supervised"), options.train)
     for seed in options.seed:
         minutes, begin = 0.0, time.process_time()
         for step, model, loss in taught(teaching, settings, seed):
