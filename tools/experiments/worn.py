@@ -5,6 +5,7 @@
 
 Bodies are exact. The mean clothes are those of the films in `mean` (full frame rate, refined, joints trusted); the
 frames of `mean`, every fifth, and of `sparse`, all, teach; `tune` chooses, and every ninth frame of `held` is scored.
+`tracked` are the people of `held` with the bodies that a tracker found (dataset `tracked-held` beside the films).
 Base depth is the skin in mean clothes, recovered is counted from the naked skin. Intervals are the bootstrap's (95 %)
 over people; each line has the controls: the network's mean offset alone, and the mean clothes by themselves.
 """
@@ -28,6 +29,7 @@ from worn_photos import Photos, photos_of
 
 from schemas.conventions import MAP_PX
 from schemas.settings import with_overrides
+from trainer.checkpoint import load_into
 from trainer.config import DataSettings, preset
 from trainer.config import Settings as TrainerSettings
 from trainer.losses import smooth_loss, truth_loss
@@ -134,24 +136,35 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float | list[float]]:
 def main(argv: list[str]) -> int:
     """A line for every look at a network; the networks lie beside the lines."""
     options = _options(argv)
-    parts = photos_of(options.films, [*options.teach, *options.score])
+    settings = with_overrides(preset("supervised"), options.train)
+    parts = photos_of(options.films, [*([] if options.weights else options.teach), *options.score])
+
+    def score(model: ReconNet, names: list[str], facts: dict[str, object]) -> None:
+        for name in names:
+            line = {"part": name, "train": options.train} | facts
+            line |= summary(errors_of(model, parts[name], settings.data))
+            print(json.dumps(line), flush=True)
+            with options.out.open("a") as out:
+                out.write(json.dumps(line) + "\n")
+
+    if options.weights:
+        model = ReconNet(settings.model)
+        load_into(model, options.weights)
+        score(model, options.score, {"weights": str(options.weights)})
+        return 0
     teaching, people = [], 0
     for photos in (parts[part] for part in options.teach):
         taken = photos.person < options.people - people
         teaching += [(photos, at) for at in np.flatnonzero(taken).tolist()]
         people += len(np.unique(photos.person[taken]))
-    settings = with_overrides(preset("supervised"), options.train)
     for seed in options.seed:
         minutes, begin = 0.0, time.process_time()
         for step, model, loss in taught(teaching, settings, seed):
             minutes += (time.process_time() - begin) / 60
-            for part in options.score if step == settings.train.max_steps else options.score[:1]:
-                line = {"part": part, "seed": seed, "step": step, "minutes": minutes, "loss_mm": 1000 * loss}
-                line |= {"people": people, "samples": len(teaching), "train": options.train}
-                line |= summary(errors_of(model, parts[part], settings.data))
-                print(json.dumps(line), flush=True)
-                with options.out.open("a") as out:
-                    out.write(json.dumps(line) + "\n")
+            facts = {"seed": seed, "step": step, "minutes": minutes, "loss_mm": 1000 * loss}
+            is_last = step == settings.train.max_steps
+            facts |= {"people": people, "samples": len(teaching)}
+            score(model, options.score if is_last else options.score[:1], facts)
             tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
             save_file(tensors, options.out.with_name(f"{options.out.stem}-{seed}.safetensors"))
             begin = time.process_time()
@@ -167,6 +180,9 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--teach", nargs="+", default=["mean", "sparse"], help="folders whose people teach")
     parser.add_argument(
         "--score", nargs="+", default=["tune"], help="who is scored: the first at every look, all at the end"
+    )
+    parser.add_argument(
+        "--weights", type=Path, help="safetensors that an earlier run left: scored, nothing is trained"
     )
     parser.add_argument("--people", type=int, default=10**6, help="at most so many teach")
     parser.add_argument("--seed", type=int, nargs="+", default=[1])

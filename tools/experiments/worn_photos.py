@@ -27,8 +27,10 @@ from schemas.settings import with_overrides
 from trainer.batch import network_input
 from trainer.config import DataSettings
 
-STRIDES = {"mean": 5, "held": 9}
+STRIDES = {"mean": 5, "held": 9, "tracked": 9}
 """Every so many frames; all of the other folders."""
+TRACKED = "tracked-held"
+"""A dataset of `held`: the part `tracked` is its films with the bodies that the tracker found."""
 JOINTS_TRUSTED = ("refine.rotation_sigma_rad=0.02", "refine.translation_sigma_m=0.005")
 CONTRAST = 1.25
 DEPTH_STEP_M = 1e-4
@@ -96,8 +98,10 @@ def prepare(
     if not (folder / "person.npy").exists():
         folder.mkdir(parents=True, exist_ok=True)
         rows: dict[str, list[np.ndarray]] = {each.name: [] for each in fields(Photos)}
-        for number, film in enumerate(sorted((films / part).glob("[!.]*.mp4"))):
-            for shown in shown_in(film, STRIDES.get(part, 1), mesh, settings, resources):
+        start = films / TRACKED if part == "tracked" else 0.0
+        from_films = films / ("held" if part == "tracked" else part)
+        for number, film in enumerate(sorted(from_films.glob("[!.]*.mp4"))):
+            for shown in shown_in(film, start, STRIDES.get(part, 1), mesh, settings, resources):
                 for name, value in {**shown, "person": np.array(number)}.items():
                     rows[name].append(value)
         for name, values in rows.items():  # `person` last: what is there is whole
@@ -106,13 +110,14 @@ def prepare(
 
 
 def shown_in(
-    film: Path, stride: int, mesh: BaseMesh, settings: Settings, resources: Resources
+    film: Path, start: float | Path, stride: int, mesh: BaseMesh, settings: Settings, resources: Resources
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Fields of `Photos`, of every so many frames of a film with its exact body."""
+    """Fields of `Photos`, of every so many frames of a film; bodies as `track_of` takes them."""
     clip, body, rasterizer = StudioClip.load(film.with_suffix(".json")), resources.body, resources.rasterizer
     frames = list(read_film(film, clip.settings.fps))
-    track = track_of(film, clip, frames, 0.0, settings)
-    assert track is not None
+    track = track_of(film, clip, frames, start, settings)
+    if track is None:
+        return
     for at in map(int, np.flatnonzero(track.kept)[::stride]):
         camera = Camera(track.K[at], (IMAGE_PX, IMAGE_PX))
         at_map = camera.resized((MAP_PX, MAP_PX))
