@@ -114,10 +114,11 @@ def batch_of_row(
     *,
     photo_px: int = MAP_PX,
     backdrop: NDArray[np.floating] | None = None,
+    needs_references: bool = True,
 ) -> Batch:
     """A decoded row of `samples` as a batch of one. `backdrop` (3,) is the colour that replaces the background."""
     references = row["references"]
-    if not references:
+    if not references and needs_references:
         raise DatasetError(
             "it has no reference.", remedy="Run `python -m pipeline dataset verify` on the dataset."
         )
@@ -125,21 +126,25 @@ def batch_of_row(
     is_finer = photo_px == IMAGE_PX
     # Shrunk as the references are, by the decoder: by area instead, equal pictures would differ.
     seen = image if is_finer else _recoloured(decode_image(row["image"], MAP_PX), colours)
-    pictures = [_recoloured(decode_image(part["image"], photo_px), colours) for part in references]
+    pictures = torch.empty(1, len(references), 3, photo_px, photo_px)
+    reference_K = torch.empty(1, len(references), 3, 3)
+    valid = torch.empty(1, len(references), 1, MAP_PX, MAP_PX)
     motion = torch.empty(1, len(references), 6, MAP_PX, MAP_PX)
     for at, reference in enumerate(references):  # planes already: nothing is moved, only made float32
         motion[0, at] = torch.from_numpy(reference["motion"].transpose(2, 0, 1))
-    valid = np.stack([reference["validity"] == VALID_ALL for reference in references])
+        pictures[0, at] = _tensor(_recoloured(decode_image(reference["image"], photo_px), colours))
+        reference_K[0, at] = scaled_K(reference["K"], photo_px)
+        valid[0, at, 0] = torch.from_numpy(reference["validity"] == VALID_ALL)
     return Batch(
         inputs=network_input(image, row["input_depth"], settings, backdrop)[None],
         target=_tensor(seen)[None],
         photo_depth=_depth(row["input_depth" if is_finer else "base_depth"]),
         base_depth=_depth(row["base_depth"]),
         K=scaled_K(row["K"], MAP_PX)[None],
-        references=torch.stack([_tensor(picture) for picture in pictures])[None],
-        reference_K=torch.stack([scaled_K(reference["K"], photo_px) for reference in references])[None],
+        references=pictures,
+        reference_K=reference_K,
         motion=motion,
-        valid=torch.from_numpy(valid[:, None]).float()[None],
+        valid=valid,
         reference_numbers=torch.arange(len(references))[None],
         sample_ids=(row["sample_id"],),
     )

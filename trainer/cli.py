@@ -34,7 +34,7 @@ from trainer.predict_command import add_to as add_predict_command
 from trainer.probe_command import add_to as add_probe_command
 from trainer.tracknet.commands import add_to as add_tracknet_commands
 
-PRESETS = ("paper", "released", "small", "fine")
+PRESETS = ("paper", "released", "small", "fine", "supervised")
 _DESCRIPTION = "Learn the depth of people from a dataset that the pipeline made, and predict it for photos."
 
 

@@ -63,15 +63,10 @@ class DataSettings:
         _require(0 <= share < 1, "data.validation_share", share, "Give a share of at least 0 and below 1.")
         _require(self.max_references >= 1, "data.max_references", self.max_references, "Give 1 or more.")
         _require(self.workers >= 0, "data.workers", self.workers, "Give 0 or more.")
-        _require(
-            0 <= self.crop_jitter <= 0.3, "data.crop_jitter", self.crop_jitter, "Give a share from 0 to 0.3."
-        )
-        _require(
-            all(weight > 0 for weight in self.weights),
-            "data.weights",
-            self.weights,
-            "Give numbers above 0, one for each dataset.",
-        )
+        jitter, remedy = self.crop_jitter, "Give a share from 0 to 0.3."
+        _require(0 <= jitter <= 0.3, "data.crop_jitter", jitter, remedy)
+        weights, remedy = self.weights, "Give numbers above 0, one for each dataset."
+        _require(all(weight > 0 for weight in weights), "data.weights", weights, remedy)
         _require(self.time_limit_s > 0, "data.time_limit_s", self.time_limit_s, "Give seconds above 0.")
         bad = self.max_bad_share
         _require(0 <= bad < 1, "data.max_bad_share", bad, "Give a share of at least 0 and below 1.")
@@ -86,6 +81,9 @@ class ModelSettings:
     width: int = 256
     """Features at every level below the stem."""
     stem_width: int = 64
+    stem_stride: Literal[2, 4] = 2
+    """4: the first convolution halves twice, the finest features are 128 wide, and the offset is enlarged to 256
+    bilinearly. A step costs a quarter; thickness is smooth, wrinkles are lost."""
     kernel_px: Literal[3, 5] = 5
     """Side of the convolutions that change the resolution."""
     groups: int = 64
@@ -97,9 +95,10 @@ class ModelSettings:
     """The offset lies within plus and minus this."""
 
     def __post_init__(self) -> None:
-        _require(
-            2 <= self.downs <= 9, "model.downs", self.downs, "Give 2 to 9: the input is 512 pixels wide."
-        )
+        remedy = "Give 2 to 9: the input is 512 pixels wide."
+        _require(2 <= self.downs <= 9, "model.downs", self.downs, remedy)
+        stride, remedy = self.stem_stride, "Give 2, or more `model.downs`."
+        _require(stride < 2**self.downs, "model.stem_stride", stride, remedy)
         for name in ("width", "stem_width"):
             value = getattr(self, name)
             _require(
@@ -187,6 +186,9 @@ class TrainSettings:
     """Stops earlier, and lets the learning rate fall by the clock. Such a run cannot be repeated exactly."""
     learning_rate: float = 1.5e-4
     warm_up_steps: int = 100
+    initial: Literal["torch", "he"] = "torch"
+    """How weights begin. `torch`: the default of its layers, with which coarse levels start at a fifth to a half of
+    the strength of fine ones. `he`: normal with variance 2 / fan-in, so that all start equally strong."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
     seed: int = 6666
@@ -194,7 +196,7 @@ class TrainSettings:
     """`bfloat16`: mixed; warp, losses, head and weights stay float32. On a CPU only with AVX512-BF16 or AMX: a
     sample of `small` takes 5.3 s of a core without, .44 in float32."""
     channels_last: bool = False
-    """Memory order of the convolutions: faster in bfloat16, slower in float32 on some CPUs."""
+    """Memory order of the convolutions: a tenth faster in float32 on CPUs; slower in bfloat16, by its group norms."""
     deterministic: bool = False
     """Uses deterministic kernels, so that a run repeats bit for bit; slower on a GPU. Warns where torch has none."""
     average_decay: float | None = None
@@ -213,23 +215,21 @@ class TrainSettings:
     """Share of steps whose loss may be infinite or NaN (they are skipped and named) before the run stops."""
 
     def __post_init__(self) -> None:
-        for name in (
+        counts = (
             "batch_size",
             "accumulate",
             "max_steps",
             "log_every",
             "validate_every",
             "validation_samples",
-        ):
+        )
+        for name in counts:
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "Give 1 or more.")
-        minutes = self.max_minutes
-        _require(
-            minutes is None or minutes > 0, "train.max_minutes", minutes, "Give minutes above 0, or null."
-        )
-        decay, patience = self.average_decay, self.patience
-        _require(
-            decay is None or 0 < decay < 1, "train.average_decay", decay, "Give a number in (0, 1), or null."
-        )
+        minutes, remedy = self.max_minutes, "Give minutes above 0, or null."
+        _require(minutes is None or minutes > 0, "train.max_minutes", minutes, remedy)
+        decay, remedy = self.average_decay, "Give a number in (0, 1), or null."
+        _require(decay is None or 0 < decay < 1, "train.average_decay", decay, remedy)
+        patience = self.patience
         _require(patience is None or patience >= 1, "train.patience", patience, "Give 1 or more, or null.")
         _require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "Give a number above 0.")
 
@@ -246,19 +246,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         moves = self.data.flip or self.data.crop_jitter > 0
-        _require(
-            not (self.corrections.learn and moves),
-            "corrections.learn",
-            True,
-            "Corrections belong to the stored crops: set data.flip=false and data.crop_jitter=0.",
-        )
+        remedy = "Corrections belong to the stored crops: set data.flip=false and data.crop_jitter=0."
+        _require(not (self.corrections.learn and moves), "corrections.learn", True, remedy)
 
 
 def preset(name: str) -> Settings:
-    """`paper` (the default), `released` (the authors' published demo), `small` (trains on a CPU) or `fine`.
+    """`paper` (the default), `released` (the authors' published demo), `small` (trains on a CPU), `fine`, `supervised`.
 
     `fine` is `small` with twice the features, pictures compared at 512 and weights to match: what found the most depth
-    on made-up people (docs/experiments.md).
+    on made-up people. `supervised` is `small` without its finest level, taught by known depth alone, four times as fast
+    a step (docs/experiments.md).
     """
     if name == "paper":
         return Settings()
@@ -287,4 +284,14 @@ def preset(name: str) -> Settings:
             losses=LossSettings(photo_px=512, gamma_smooth=2.0, ssim_constant=3e-3),
             train=replace(small.train, batch_size=16),
         )
-    raise SettingsError(f"unknown preset {name!r}.", remedy="Use 'paper', 'released', 'small' or 'fine'.")
+    if name == "supervised":
+        small = preset("small")
+        return replace(
+            small,
+            data=replace(small.data, background="keep", colour_jitter=True, flip=True),
+            model=replace(small.model, stem_stride=4, stem_width=32, head_blocks=0),
+            losses=LossSettings(gamma_photo=0.0, gamma_truth=1.0, gamma_smooth=0.01, gamma_reg=0.0),
+            train=replace(small.train, max_steps=7000, channels_last=True, initial="he"),
+        )
+    remedy = "Use 'paper', 'released', 'small', 'fine' or 'supervised'."
+    raise SettingsError(f"unknown preset {name!r}.", remedy=remedy)

@@ -155,7 +155,10 @@ class Samples(TorchDataset[Batch]):
         photo_px: int = MAP_PX,
         truths: Truths | None = None,
         dressed: DressedDepths | None = None,
+        with_references: bool = True,
     ) -> None:
+        """`with_references=False` reads no reference, for a run that compares no pictures; all else is the same."""
+        self._with_references = with_references
         self._truths, self._dressed = truths, dressed
         self._index, self._settings, self._seed, self._training = list(index), settings, seed, training
         self._photo_px = photo_px
@@ -221,7 +224,8 @@ class Samples(TorchDataset[Batch]):
         numbers: list[int] = []
 
         def choose(count: int) -> list[int]:
-            numbers[:] = sorted(rng.permutation(count)[: settings.max_references].tolist())
+            drawn = sorted(rng.permutation(count)[: settings.max_references].tolist())
+            numbers[:] = drawn if self._with_references else drawn[:0]
             return numbers
 
         try:
@@ -229,8 +233,15 @@ class Samples(TorchDataset[Batch]):
             colours = ColourDraw.of(rng) if self._training and settings.colour_jitter else None
             backdrop = rng.uniform(size=3) if self._training and settings.background == "replace" else None
             with naming(self._index[position]):
-                batch = batch_of_row(row, settings, colours, photo_px=self._photo_px, backdrop=backdrop)
-                batch = replace(batch, reference_numbers=torch.tensor([numbers]))
+                batch = batch_of_row(
+                    row,
+                    settings,
+                    colours,
+                    photo_px=self._photo_px,
+                    backdrop=backdrop,
+                    needs_references=self._with_references,
+                )
+                batch = replace(batch, reference_numbers=torch.tensor([numbers], dtype=torch.int64))
             if self._truths is not None:
                 batch = self._with_truth(batch, self._truths)
             if self._dressed is not None:

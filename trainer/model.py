@@ -2,17 +2,21 @@
 
     512 x 512 x 4 -> stem 256 -> 128 -> 64 -> 32 -> 16 -> 8 -> 16 -> 32 -> 64 -> 128 -> 256 x 256 x 1
 
+With `stem_stride=4` the level of 256 is left out, and the offset of 128 x 128 is enlarged bilinearly.
+
 Skip connections are added. The head is a sigmoid scaled to +-max_offset_m, computed in float32 whatever the
 precision of the rest: in bfloat16 it would cost half a millimetre. Source: method, section 5.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from schemas.conventions import IMAGE_PX
+from schemas.conventions import IMAGE_PX, MAP_PX
 from trainer.config import ModelSettings
 
 INPUT_CHANNELS = 4
@@ -26,9 +30,9 @@ class ReconNet(nn.Module):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        width, stem, levels = settings.width, settings.stem_width, settings.downs - 1
-        kernel = settings.kernel_px
-        self.stem = nn.Conv2d(INPUT_CHANNELS, stem, kernel, stride=2, padding=kernel // 2)
+        width, stem = settings.width, settings.stem_width
+        levels = settings.downs - int(math.log2(settings.stem_stride))
+        self.stem = _stem(settings)
         self.downs = nn.ModuleList(
             _down(stem if level == 0 else width, width, settings) for level in range(levels)
         )
@@ -67,7 +71,10 @@ class ReconNet(nn.Module):
         # Shapes are checked on the meta device, which knows no autocast.
         with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
             logit = self.last(x.float())
-            return self.settings.max_offset_m * (2 * torch.sigmoid(logit) - 1)
+            offset = self.settings.max_offset_m * (2 * torch.sigmoid(logit) - 1)
+            if offset.shape[-1] < MAP_PX:
+                offset = functional.interpolate(offset, MAP_PX, mode="bilinear", align_corners=False)
+            return offset
 
 
 class GroupNorm(nn.GroupNorm):
@@ -112,9 +119,32 @@ class Residual(nn.Module):
         return y
 
 
+@torch.no_grad()
+def initialise(model: ReconNet) -> None:
+    """Weights w ~ N(0, 2 / n), n the input values that one output value sums over; biases 0; the last layer stays 0.
+
+    A transposed convolution of stride s spreads each value over s^2 outputs, so n is its taps over s^2. Torch's own
+    bounds make features shrink at every level, and what comes from coarse levels most of all.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer is not model.last:
+            spread = math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1
+            inputs = layer.in_channels * math.prod(layer.kernel_size) / spread
+            layer.weight.normal_(std=math.sqrt(2 / inputs))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
 def parameter_count(model: nn.Module) -> int:
     """Numbers that are trained."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _stem(settings: ModelSettings) -> nn.Conv2d:
+    """The first convolution. That of stride 4 sees 8 pixels, centred where its output is: nothing is shifted."""
+    kernel, stride = settings.kernel_px, settings.stem_stride
+    side, padding = (kernel, kernel // 2) if stride == 2 else (2 * stride, stride // 2)
+    return nn.Conv2d(INPUT_CHANNELS, settings.stem_width, side, stride=stride, padding=padding)
 
 
 def _residuals(inputs: int, outputs: int, count: int, groups: int) -> nn.Sequential:

@@ -21,7 +21,7 @@ from trainer.data import Samples
 from trainer.evidence import conclusion
 from trainer.held_out import HeldOut, supervision, teaching, validation_lines
 from trainer.loading import Loader
-from trainer.model import ReconNet, parameter_count
+from trainer.model import ReconNet, initialise, parameter_count
 from trainer.objective import Validation
 from trainer.order import BatchOrder
 from trainer.panels import write_curves, write_picture
@@ -49,7 +49,10 @@ class Run:
         self.processes, self.stopping = processes, stopping
         train, seed = settings.train, settings.train.seed
         torch.manual_seed(seed)
-        self.model = ReconNet(settings.model).to(processes.device)
+        self.model = ReconNet(settings.model)
+        if train.initial == "he":
+            initialise(self.model)
+        self.model.to(processes.device)
         if train.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not annotated
         self.average = copy.deepcopy(self.model) if train.average_decay is not None else None
@@ -62,6 +65,7 @@ class Run:
             photo_px=settings.losses.photo_px,
             truths=supervision(settings, data.training),
             dressed=teaching(settings, data.training),
+            with_references=settings.losses.gamma_photo > 0 or settings.corrections.learn,
         )
         self.held_out = HeldOut(data.held_out, settings, stopping)
         learns = settings.corrections.learn

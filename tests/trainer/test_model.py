@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -12,7 +14,13 @@ from trainer.model import GroupNorm, ReconNet, parameter_count
 
 @pytest.mark.parametrize(
     ("name", "parameters", "coarsest"),
-    [("paper", 31_052_737, 8), ("released", 24_556_481, 16), ("small", 142_737, 8), ("fine", 549_489, 8)],
+    [
+        ("paper", 31_052_737, 8),
+        ("released", 24_556_481, 16),
+        ("small", 142_737, 8),
+        ("fine", 549_489, 8),
+        ("supervised", 122_593, 8),
+    ],
 )
 def test_presets(name: str, parameters: int, coarsest: int) -> None:
     """On the meta device: shapes without numbers, so that 31 million parameters cost nothing."""
@@ -26,7 +34,8 @@ def test_presets(name: str, parameters: int, coarsest: int) -> None:
     assert out.shape == (2, 1, 256, 256)
     assert out.dtype == torch.float32
     width = preset(name).model.width
-    sides = [256 // 2**level for level in range(1, preset(name).model.downs)]
+    finest = 512 // preset(name).model.stem_stride
+    sides = [finest // 2**level for level in range(1, 1 + len(model.downs))]
     assert shapes == [(2, width, side, side) for side in sides]
     assert sides[-1] == coarsest
 
@@ -93,6 +102,28 @@ def test_every_parameter_gets_a_gradient() -> None:
     torch.nn.init.normal_(model.last.weight)
     model(torch.rand(1, 4, 512, 512)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_a_stem_of_stride_four_leaves_the_finest_level_out_and_shifts_nothing() -> None:
+    torch.manual_seed(4)
+    settings = replace(preset("small").model, stem_stride=4)
+    model = ReconNet(settings)
+    torch.nn.init.normal_(model.last.weight)
+    seen: list[torch.Tensor] = []
+    for part in (model.downs[-1], model.last):
+        part.register_forward_hook(lambda module, given, out: seen.append(out.detach()))
+    offset = model(torch.rand(1, 4, 512, 512))
+    coarsest, logit = seen
+    assert coarsest.shape[-1] == 8  # `downs` counts the halvings, however many the stem makes
+    coarse = settings.max_offset_m * (2 * torch.sigmoid(logit) - 1)
+    assert coarse.shape == (1, 1, 128, 128)
+    torch.testing.assert_close(offset, torch.nn.functional.interpolate(coarse, 256, mode="bilinear"))
+    torch.nn.init.constant_(model.stem.weight, 1.0)
+    shown = torch.rand(1, 4, 512, 512)
+    mirrored = model.stem(shown.flip(-1)).flip(-1)  # its windows lie as the pixels do, seen from either side
+    torch.testing.assert_close(model.stem(shown), mirrored)
+    with pytest.raises(SettingsError, match=r"model\.stem_stride"):
+        ModelSettings(stem_stride=4, downs=2)
 
 
 def test_other_sizes_are_refused(small: ReconNet) -> None:

@@ -88,7 +88,7 @@ def test_one_process_trains_the_model_itself() -> None:
     assert Processes(device=torch.device("cpu")).averaging(model) is model
 
 
-@pytest.mark.parametrize("name", ["paper", "released", "small", "fine"])
+@pytest.mark.parametrize("name", ["paper", "released", "small", "fine", "supervised"])
 def test_every_parameter_takes_part(name: str) -> None:
     """Processes wait for the gradient of every parameter: one that no loss depends on would stop them for ever."""
     with torch.device("meta"):

@@ -258,7 +258,7 @@ def test_options_train(root: Path, tmp_path: Path, extra: list[str]) -> None:
 
 def test_no_preset_holds_what_corrupts_memory_in_channels_last() -> None:
     """torch: a 1x1 convolution with stride 2 and fewer than 16 inputs writes outside its buffers in backward."""
-    for name in ("paper", "released", "small", "fine"):
+    for name in ("paper", "released", "small", "fine", "supervised"):
         with torch.device("meta"):
             model = ReconNet(preset(name).model)
         for module in model.modules():

@@ -133,6 +133,28 @@ def test_without_the_pictures_nothing_of_them_is_used(dataset: Path, truths: Pat
     assert float(losses_of(broken, offset, settings).photo) == 0
 
 
+def test_references_that_nothing_looks_at_are_not_read(dataset: Path, truths: Path) -> None:
+    """Every other draw of the sample, its losses and gradients are those of a batch with them."""
+    drawn = replace(preset("small").data, flip=True, crop_jitter=0.1, colour_jitter=True)
+    settings = replace(LossSettings(), gamma_truth=1.0, gamma_photo=0.0)
+    lists = [
+        Samples(
+            read_index_of(dataset), drawn, seed=1, training=True, truths=Truths(truths), with_references=kept
+        )
+        for kept in (True, False)
+    ]
+    offset = torch.from_numpy(0.01 * np.random.default_rng(2).standard_normal((2, 1, MAP_PX, MAP_PX))).float()
+    for epoch in range(3):
+        full, lean = (collate([samples[epoch, 0], samples[epoch, 1]]) for samples in lists)
+        assert full.references.shape[1] > 0 == lean.references.shape[1] == lean.motion.shape[1]
+        assert torch.equal(full.inputs, lean.inputs)
+        window = lean.body_window
+        found = [
+            losses_of(each.windowed(window), offset[..., *window], settings).total for each in (full, lean)
+        ]
+        assert torch.equal(found[0], found[1])
+
+
 def test_a_supervised_run_learns_the_shape_of_who_is_held_out(
     dataset: Path, truths: Path, tmp_path: Path
 ) -> None:
