@@ -243,10 +243,13 @@ def _mapped(layout: _Layout, file: int) -> Batch:
     """The batch in a file of memory, without a copy; the memory is freed with the last of its tensors."""
     with os.fdopen(file) as opened:
         memory = mmap.mmap(opened.fileno(), layout.bytes)
-    tensors: dict[str, Any] = {
-        name: torch.frombuffer(memory, dtype=dtype, count=torch.Size(shape).numel(), offset=at).reshape(shape)
-        for name, dtype, shape, at in layout.tensors
-    }
+    tensors: dict[str, Any] = {}
+    for name, dtype, shape, at in layout.tensors:
+        count = torch.Size(shape).numel()
+        if not count:  # no references: torch makes no tensor of an empty buffer
+            tensors[name] = torch.empty(shape, dtype=dtype)
+            continue
+        tensors[name] = torch.frombuffer(memory, dtype=dtype, count=count, offset=at).reshape(shape)
     return Batch(**tensors, **layout.others)
 
 

@@ -81,6 +81,20 @@ def test_batches_are_those_of_the_places_in_their_order(samples: Samples, worker
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the system has no anonymous files of memory")
+def test_batches_without_references_come_through_as_they_are(root: Path) -> None:
+    """Where only known depth teaches none are read; their tensors are empty."""
+    index = read_index(Dataset.open(root))
+    samples = Samples(index, DataSettings(), seed=5, training=True, with_references=False)
+    with loading(samples, PLACES, 1) as loader:
+        found = list(loader)
+    for places, batch in zip(PLACES, found, strict=True):
+        expected = collate([samples[place] for place in places])
+        assert batch.references.shape == (2, 0, *expected.references.shape[2:])
+        for name in (field.name for field in fields(Batch)):
+            one, other = getattr(batch, name), getattr(expected, name)
+            assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
 def test_batches_lie_in_memory_of_their_own_that_is_given_back(samples: Samples) -> None:
     def mapped() -> int:
         return Path("/proc/self/maps").read_text().count("memfd:humandepth-batch")
