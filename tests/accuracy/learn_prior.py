@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.tracking.pose_prior import PRIOR_FILE, PRIOR_JOINTS, PosePrior, mirrored
-from tests.accuracy.motions import Take, motion_capture
+from tests.accuracy.motions import Take, may_be_others, motion_capture
+from tests.accuracy.same_motion import repeats
 
 COMPONENTS, STEPS = 4, 40
 EVERY = 3
@@ -30,9 +31,16 @@ SHRINKAGE_POSES, SHRINKAGE = 40.0, 0.3
 """A component of n poses takes 40 / (40 + n) of its covariance from all poses', times .3."""
 
 
-def teachers(takes: Sequence[Take], without: str = "") -> list[Take]:
-    """The takes that a prior may learn from: of nobody who is reported on, nor of the person it is to judge."""
-    return [take for take in takes if not take.is_reported and take.person != without]
+def teachers(takes: Sequence[Take], without: str = "", *, reported_too: bool = False) -> list[Take]:
+    """The takes that a prior may learn from: of nobody who is reported on, nor of the person it is to judge.
+
+    `reported_too`: of everybody but that person. Neither who may be that person under another name, nor a recording
+    of that person that somebody else's folder holds as well.
+    """
+    own = [take for take in takes if take.person == without]
+    others = [take for take in takes if may_be_others(take.person, without)]
+    copies = {id(copy) for take in own for copy in repeats(take, others)}
+    return [take for take in others if (reported_too or not take.is_reported) and id(take) not in copies]
 
 
 def poses_of(takes: list[Take]) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,8 @@ _PERSON_OF = {
     "basketball_signal": "signals", "directing_traffic": "signals",
 }  # fmt: skip
 """Actions that carry no number of a subject, by whom they are most likely of: kept on one side of the split."""
+MAY_BE_ONE = frozenset({"signals", "jumping"})
+"""The database has traffic directed, windows washed and jumps by its subject 14, who may be in both of these groups."""
 KNEES = slice(4, 6)
 
 
@@ -58,6 +60,11 @@ def motion_capture(path: Path) -> list[Take]:
         person = _PERSON_OF.get(folder, folder)
         takes.append(Take(name=take.name, person=person, pose=take.pose, place=take.place_m))
     return takes
+
+
+def may_be_others(one: str, other: str) -> bool:
+    """Whether two names of people are of different people for certain, as far as the database tells."""
+    return one != other and not {one, other} <= MAY_BE_ONE
 
 
 def made_motions(count: int = 24, frames: int = 90, first: int = 0) -> list[Take]:

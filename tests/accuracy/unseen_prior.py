@@ -17,15 +17,19 @@ from tests.accuracy.motions import Take
 
 
 class UnseenPriors:
-    """A prior for every person, learned from the tuning half of people but that one."""
+    """A prior for every person, learned from the tuning half of people but that one, or from both halves."""
 
-    def __init__(self, takes: Sequence[Take], components: int = COMPONENTS) -> None:
-        self._takes, self._components, self._found = takes, components, dict[str, PosePrior]()
+    def __init__(
+        self, takes: Sequence[Take], components: int = COMPONENTS, *, reported_too: bool = False
+    ) -> None:
+        self._takes, self._components, self._reported_too = takes, components, reported_too
+        self._found = dict[str, PosePrior]()
 
     def of(self, person: str) -> PosePrior:
         """The prior that judges this person; learned in seconds when it is first asked for."""
         if person not in self._found:
-            self._found[person] = prior_of(teachers(self._takes, person), self._components)
+            others = teachers(self._takes, person, reported_too=self._reported_too)
+            self._found[person] = prior_of(others, self._components)
         return self._found[person]
 
 
