@@ -68,6 +68,13 @@ def main() -> int:
         default="tuning",
         help="of --unseen-prior: the others of the tuning half, or everybody else of both halves",
     )
+    parser.add_argument(
+        "--person-power",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="of --unseen-prior: someone of n poses counts as n^(1 - P)",
+    )
     parser.add_argument("--half", choices=HALVES, help="its one half of people")
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
@@ -77,8 +84,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.unseen_prior and options.start == "truth":
         parser.error("--start truth and --unseen-prior cannot be combined: leave one out.")
-    if options.teachers == "all" and not options.unseen_prior:
-        parser.error("--teachers all is about --unseen-prior: add it.")
+    if not options.unseen_prior and (options.teachers == "all" or options.person_power):
+        parser.error("--teachers and --person-power are about --unseen-prior: add it.")
     if options.scenes or options.mocap:
         return bed(options)
     models = landmark_models(Settings())
@@ -111,7 +118,12 @@ def bed(options: argparse.Namespace) -> int:
     takes = motion_capture(options.mocap) if options.mocap else made_motions()
     unseen = None
     if options.unseen_prior:
-        unseen = UnseenPriors(takes, options.unseen_prior, reported_too=options.teachers == "all")
+        unseen = UnseenPriors(
+            takes,
+            options.unseen_prior,
+            reported_too=options.teachers == "all",
+            person_power=options.person_power,
+        )
     result = report(
         takes,
         landmark_models(settings),

@@ -43,15 +43,23 @@ def teachers(takes: Sequence[Take], without: str = "", *, reported_too: bool = F
     return [take for take in others if (reported_too or not take.is_reported) and id(take) not in copies]
 
 
-def poses_of(takes: list[Take]) -> tuple[np.ndarray, np.ndarray]:
-    """Axis-angles (N, 57), each with its mirror image, and how much each counts (N,)."""
-    values, weights = [], []
+def poses_of(takes: list[Take], person_power: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Axis-angles (N, 57), each with its mirror image, and how much each counts (N,).
+
+    A person of whom poses of n in all are told counts as n^(1 - person_power), all of them together as before: 1 lets
+    each person count the same.
+    """
+    values, weights, people = [], [], []
     for take in takes:
         angles = take.pose[::EVERY][:, list(PRIOR_JOINTS)].reshape(-1, 3 * len(PRIOR_JOINTS))
         share = min(1.0, MOST_POSES / len(angles)) * (WALK_SHARE if "walking" in take.name else 1.0)
         values += [angles, mirrored(angles)]
         weights += [np.full(2 * len(angles), share)]
-    return np.concatenate(values), np.concatenate(weights)
+        people += [take.person] * 2 * len(angles)
+    counts = np.concatenate(weights)
+    _, which = np.unique(people, return_inverse=True)
+    evened = counts / np.bincount(which, counts)[which] ** person_power
+    return np.concatenate(values), evened * (counts.sum() / evened.sum())
 
 
 def mixture(
@@ -80,9 +88,9 @@ def mixture(
     return weight, mean, covariance
 
 
-def prior_of(takes: list[Take], components: int = COMPONENTS) -> PosePrior:
+def prior_of(takes: list[Take], components: int = COMPONENTS, person_power: float = 0.0) -> PosePrior:
     """What these takes and their mirror images teach."""
-    return PosePrior.with_mirror_images(*mixture(*poses_of(takes), components))
+    return PosePrior.with_mirror_images(*mixture(*poses_of(takes, person_power), components))
 
 
 def log_density(values: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -98,9 +106,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.accuracy.learn_prior", description=__doc__)
     parser.add_argument("mocap", type=Path)
     parser.add_argument("--out", type=Path, default=PRIOR_FILE)
+    parser.add_argument("--components", type=int, default=COMPONENTS)
+    parser.add_argument(
+        "--teachers",
+        choices=("tuning", "all"),
+        default="tuning",
+        help="the half of people that nothing is reported of, or everybody",
+    )
+    parser.add_argument(
+        "--person-power", type=float, default=0.0, metavar="P", help="someone of n poses counts as n^(1 - P)"
+    )
     options = parser.parse_args()
-    takes = teachers(motion_capture(options.mocap))
-    weight, mean, covariance = mixture(*poses_of(takes), COMPONENTS)
+    takes = teachers(motion_capture(options.mocap), reported_too=options.teachers == "all")
+    weight, mean, covariance = mixture(*poses_of(takes, options.person_power), options.components)
     np.savez(
         options.out,
         weight=weight.astype(np.float32),
