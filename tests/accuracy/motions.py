@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.studio.performance import Script
 from pipeline.studio.recorded_motion import read_takes
 from schemas.errors import DatasetError
+from tests.accuracy.straightened import TIPPED, straightened
 
 MOTION_FPS = 30.0
 REPORTED = ("006", "01", "02", "soccer", "signals")
@@ -48,7 +49,10 @@ class Take:
 
 
 def motion_capture(path: Path) -> list[Take]:
-    """The takes of a file that `studio film --motion` reads too, by the folder in their name. Raises DatasetError."""
+    """The takes of a file that `studio film --motion` reads too, by the folder in their name, pelvises upright.
+
+    Raises DatasetError.
+    """
     takes = []
     for take in read_takes(path):
         if take.fps != MOTION_FPS:
@@ -58,7 +62,8 @@ def motion_capture(path: Path) -> list[Take]:
             )
         folder = PurePosixPath(take.name).parent.name or take.name
         person = _PERSON_OF.get(folder, folder)
-        takes.append(Take(name=take.name, person=person, pose=take.pose, place=take.place_m))
+        pose = straightened(take.pose) if TIPPED in take.name else take.pose
+        takes.append(Take(name=take.name, person=person, pose=pose, place=take.place_m))
     return takes
 
 
