@@ -75,6 +75,11 @@ def main() -> int:
         metavar="P",
         help="of --unseen-prior: someone of n poses counts as n^(1 - P)",
     )
+    parser.add_argument(
+        "--straighten",
+        action="store_true",
+        help="of --mocap: puts tipped pelvises right, in films and priors",
+    )
     parser.add_argument("--half", choices=HALVES, help="its one half of people")
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
@@ -115,7 +120,7 @@ def main() -> int:
 def bed(options: argparse.Namespace) -> int:
     """The test bed; returns the exit code."""
     settings = with_overrides(Settings(), options.set)
-    takes = motion_capture(options.mocap) if options.mocap else made_motions()
+    takes = motion_capture(options.mocap, straighten=options.straighten) if options.mocap else made_motions()
     unseen = None
     if options.unseen_prior:
         unseen = UnseenPriors(

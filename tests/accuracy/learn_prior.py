@@ -117,8 +117,10 @@ def main() -> int:
     parser.add_argument(
         "--person-power", type=float, default=0.0, metavar="P", help="someone of n poses counts as n^(1 - P)"
     )
+    parser.add_argument("--straighten", action="store_true", help="puts tipped pelvises right first")
     options = parser.parse_args()
-    takes = teachers(motion_capture(options.mocap), reported_too=options.teachers == "all")
+    everybody = motion_capture(options.mocap, straighten=options.straighten)
+    takes = teachers(everybody, reported_too=options.teachers == "all")
     weight, mean, covariance = mixture(*poses_of(takes, options.person_power), options.components)
     np.savez(
         options.out,

@@ -48,10 +48,10 @@ class Take:
         return Take(name=self.name, person=self.person, pose=self.pose[part], place=self.place[part])
 
 
-def motion_capture(path: Path) -> list[Take]:
-    """The takes of a file that `studio film --motion` reads too, by the folder in their name, pelvises upright.
+def motion_capture(path: Path, *, straighten: bool = False) -> list[Take]:
+    """The takes of a file that `studio film --motion` reads too, by the folder in their name.
 
-    Raises DatasetError.
+    `straighten`: with pelvises upright, see `straightened`. Raises DatasetError.
     """
     takes = []
     for take in read_takes(path):
@@ -62,7 +62,7 @@ def motion_capture(path: Path) -> list[Take]:
             )
         folder = PurePosixPath(take.name).parent.name or take.name
         person = _PERSON_OF.get(folder, folder)
-        pose = straightened(take.pose) if TIPPED in take.name else take.pose
+        pose = straightened(take.pose) if straighten and TIPPED in take.name else take.pose
         takes.append(Take(name=take.name, person=person, pose=pose, place=take.place_m))
     return takes
 

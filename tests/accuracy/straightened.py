@@ -1,4 +1,4 @@
-"""Takes of one retargeting program tip the pelvis by 28 degrees and bend the back the other way: put right here.
+"""Takes of one retargeting program tip the pelvis by 28 degrees and bend the back the other way; put right here.
 
 Two recordings that are there in both forms (005_01 and walking_2, 006_01 and walking_3) tell it: limbs point the same
 way within 2 degrees, while pelvis and trunk differ by turns about their x that are constant in time within 2 degrees

@@ -46,6 +46,7 @@ def test_only_takes_of_that_program_are_straightened(tmp_path: Path) -> None:
     names = np.array(["data/iclone/All/005/a.bvh", "data/CMU/02/a.amc"])
     pose = np.concatenate([POSE, POSE])
     np.savez(file, pose=pose, trans=pose[:, 0], length=np.array([count, count]), name=names)
-    first, second = motion_capture(file)
+    first, second = motion_capture(file, straighten=True)
     np.testing.assert_allclose(first.pose, straightened(POSE))
     np.testing.assert_array_equal(second.pose, POSE)
+    np.testing.assert_array_equal(motion_capture(file)[0].pose, POSE)
