@@ -60,7 +60,7 @@ def _limbs(take: Take) -> np.ndarray:
     forwards = Rotation.from_euler("y", np.arctan2(across[:, 2], across[:, 0])[:, None]).as_matrix()
     limbs = np.stack([joints[:, end] - joints[:, start] for start, end in LIMBS], axis=1)
     limbs /= np.linalg.norm(limbs, axis=-1, keepdims=True)
-    return np.einsum("tij,tkj->tki", forwards, limbs).reshape(len(limbs), -1).astype(np.float32)
+    return np.asarray(np.einsum("tij,tkj->tki", forwards, limbs).reshape(len(limbs), -1), np.float32)
 
 
 @lru_cache(maxsize=1)
