@@ -33,7 +33,7 @@ from tests.accuracy.learn_prior import COMPONENTS
 from tests.accuracy.motions import made_motions, motion_capture
 from tests.accuracy.observing import SEEN
 from tests.accuracy.oracles import ORACLES
-from tests.accuracy.scenes import KINDS
+from tests.accuracy.scenes import HALVES, KINDS
 from tests.accuracy.unseen_prior import UnseenPriors
 
 OUTPUT = Path(__file__).parents[2] / "build" / "accuracy.json"
@@ -62,6 +62,25 @@ def main() -> int:
         metavar="COMPONENTS",
         help="judge poses by priors learned from others alone",
     )
+    parser.add_argument(
+        "--teachers",
+        choices=("tuning", "all"),
+        default="tuning",
+        help="of --unseen-prior: the others of the tuning half, or everybody else of both halves",
+    )
+    parser.add_argument(
+        "--person-power",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="of --unseen-prior: someone of n poses counts as n^(1 - P)",
+    )
+    parser.add_argument(
+        "--straighten",
+        action="store_true",
+        help="of --mocap: puts tipped pelvises right, in films and priors",
+    )
+    parser.add_argument("--half", choices=HALVES, help="its one half of people")
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
     parser.add_argument(
@@ -70,6 +89,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.unseen_prior and options.start == "truth":
         parser.error("--start truth and --unseen-prior cannot be combined: leave one out.")
+    if not options.unseen_prior and (options.teachers == "all" or options.person_power):
+        parser.error("--teachers and --person-power are about --unseen-prior: add it.")
     if options.scenes or options.mocap:
         return bed(options)
     models = landmark_models(Settings())
@@ -99,7 +120,15 @@ def main() -> int:
 def bed(options: argparse.Namespace) -> int:
     """The test bed; returns the exit code."""
     settings = with_overrides(Settings(), options.set)
-    takes = motion_capture(options.mocap) if options.mocap else made_motions()
+    takes = motion_capture(options.mocap, straighten=options.straighten) if options.mocap else made_motions()
+    unseen = None
+    if options.unseen_prior:
+        unseen = UnseenPriors(
+            takes,
+            options.unseen_prior,
+            reported_too=options.teachers == "all",
+            person_power=options.person_power,
+        )
     result = report(
         takes,
         landmark_models(settings),
@@ -110,7 +139,8 @@ def bed(options: argparse.Namespace) -> int:
         seen=options.seen,
         settings=settings,
         start_at_truth=options.start == "truth",
-        unseen=UnseenPriors(takes, options.unseen_prior) if options.unseen_prior else None,
+        unseen=unseen,
+        half=options.half,
     )
     BED_OUTPUT.parent.mkdir(exist_ok=True)
     BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

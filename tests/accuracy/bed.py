@@ -22,7 +22,7 @@ from tests.accuracy.joints import pose_and_shape
 from tests.accuracy.motions import Take
 from tests.accuracy.observing import observed
 from tests.accuracy.oracles import IN_SPACE, ORACLES
-from tests.accuracy.scenes import MotionScene, scenes_of
+from tests.accuracy.scenes import HALVES, MotionScene, scenes_of
 from tests.accuracy.true_start import TrueStartTracker
 from tests.accuracy.unseen_prior import UnseenPriors, UnseenPriorTracker
 
@@ -42,6 +42,7 @@ def report(
     weights: EnergyWeights | None = None,
     start_at_truth: bool = False,
     unseen: UnseenPriors | None = None,
+    half: str | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
     body, settings = BodyModel.open_body(), settings or Settings()
@@ -50,9 +51,9 @@ def report(
     fitted = body if settings.tracking.landmark_offsets else body.as_named
     kind = TrueStartTracker if start_at_truth else UnseenPriorTracker if unseen else LandmarkTracker
     tracker = kind(fitted, settings, models, weights)
-    rows: dict[str, dict[str, list[BodyFigures]]] = {"tuning": {}, "reported": {}}
+    rows: dict[str, dict[str, list[BodyFigures]]] = {name: {} for name in HALVES}
     spent_s, frames, lost = 0.0, 0, 0
-    for scene in scenes_of(body, takes, count, only):
+    for scene in scenes_of(body, takes, count, only, half):
         person = observed(scene, body, models, settings.tracking, seen)
         if person is None:
             lost += 1
@@ -67,12 +68,12 @@ def report(
         started = time.perf_counter()
         track = tracker.fitted([person], Footage(unit_id="scene", focal_px=focal_px))[0][0]
         spent_s, frames = spent_s + time.perf_counter() - started, frames + len(person)
-        half = rows["reported" if scene.is_reported else "tuning"]
-        half.setdefault(scene.kind, []).append(figures_of(scene, track, body))
+        of_half = rows[HALVES[scene.is_reported]]
+        of_half.setdefault(scene.kind, []).append(figures_of(scene, track, body))
     print(
         f"{frames} frames, {lost} scenes in which nobody was found, {1000 * spent_s / frames:.0f} ms a frame"
     )
-    return {half: show(half, by_kind) for half, by_kind in rows.items()}
+    return {name: show(name, by_kind) for name, by_kind in rows.items()}
 
 
 def figures_of(scene: MotionScene, track: Track, body: BodyModel) -> BodyFigures:

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.studio.performance import Script
 from pipeline.studio.recorded_motion import read_takes
 from schemas.errors import DatasetError
+from tests.accuracy.straightened import TIPPED, straightened
 
 MOTION_FPS = 30.0
 REPORTED = ("006", "01", "02", "soccer", "signals")
@@ -20,6 +21,8 @@ _PERSON_OF = {
     "basketball_signal": "signals", "directing_traffic": "signals",
 }  # fmt: skip
 """Actions that carry no number of a subject, by whom they are most likely of: kept on one side of the split."""
+MAY_BE_ONE = frozenset({"signals", "jumping"})
+"""The database has traffic directed, windows washed and jumps by its subject 14, who may be in both of these groups."""
 KNEES = slice(4, 6)
 
 
@@ -45,8 +48,11 @@ class Take:
         return Take(name=self.name, person=self.person, pose=self.pose[part], place=self.place[part])
 
 
-def motion_capture(path: Path) -> list[Take]:
-    """The takes of a file that `studio film --motion` reads too, by the folder in their name. Raises DatasetError."""
+def motion_capture(path: Path, *, straighten: bool = False) -> list[Take]:
+    """The takes of a file that `studio film --motion` reads too, by the folder in their name.
+
+    `straighten`: with pelvises upright, see `straightened`. Raises DatasetError.
+    """
     takes = []
     for take in read_takes(path):
         if take.fps != MOTION_FPS:
@@ -56,8 +62,14 @@ def motion_capture(path: Path) -> list[Take]:
             )
         folder = PurePosixPath(take.name).parent.name or take.name
         person = _PERSON_OF.get(folder, folder)
-        takes.append(Take(name=take.name, person=person, pose=take.pose, place=take.place_m))
+        pose = straightened(take.pose) if straighten and TIPPED in take.name else take.pose
+        takes.append(Take(name=take.name, person=person, pose=pose, place=take.place_m))
     return takes
+
+
+def may_be_others(one: str, other: str) -> bool:
+    """Whether two names of people are of different people for certain, as far as the database tells."""
+    return one != other and not {one, other} <= MAY_BE_ONE
 
 
 def made_motions(count: int = 24, frames: int = 90, first: int = 0) -> list[Take]:

@@ -15,6 +15,8 @@ from tests.accuracy.motions import MOTION_FPS, Take, crouching, liveliness
 from tests.support.rendered_people import Performance
 
 FRAMES = 36
+HALVES = ("tuning", "reported")
+"""Of people: by whether figures are reported of them."""
 NEAREST_M, LEAST_DEPTH_M = 0.7, 0.3
 TORSO = (11, 12, 23, 24)
 CANDIDATES = 8
@@ -73,11 +75,16 @@ class MotionScene:
 
 
 def scenes_of(
-    body: BodyModel, takes: Sequence[Take], count: int, only: str | None = None
+    body: BodyModel, takes: Sequence[Take], count: int, only: str | None = None, half: str | None = None
 ) -> Iterator[MotionScene]:
-    """`count` scenes of every kind and half (reported or not), each of another take where there are enough."""
+    """`count` scenes of every kind and half (reported or not), each of another take where there are enough.
+
+    `only` names one kind and `half` one of HALVES; their scenes are the same as among all.
+    """
     for kind in KINDS if only is None else (only,):
         for is_reported in (False, True):
+            if half is not None and HALVES[is_reported] != half:
+                continue
             pool = [take for take in takes if take.is_reported == is_reported and len(take.pose) >= FRAMES]
             for number in range(count):
                 seed = zlib.crc32(f"{kind} {is_reported} {number}".encode())

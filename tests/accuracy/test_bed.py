@@ -14,9 +14,11 @@ from pipeline.geometry.camera import Camera
 from pipeline.tracking.depth_bias import without_depth_bias
 from schemas.errors import DatasetError
 from tests.accuracy.depth_figures import BodyFigures, body_figures
+from tests.accuracy.learn_prior import teachers
 from tests.accuracy.motions import REPORTED, made_motions, motion_capture
 from tests.accuracy.oracles import true_pixels, true_rotation, true_sides, true_space
-from tests.accuracy.scenes import FRAMES, KINDS, MotionScene, scenes_of
+from tests.accuracy.same_motion import repeats
+from tests.accuracy.scenes import FRAMES, HALVES, KINDS, MotionScene, scenes_of
 from tests.accuracy.true_start import true_start
 from tests.accuracy.unseen_prior import UnseenPriors
 from tests.support.rendered_people import Performance, walking
@@ -86,6 +88,16 @@ def test_scenes_are_of_every_kind_and_half(scenes):
     ]
 
 
+def test_scenes_of_one_half_are_the_same_as_among_all(body, scenes):
+    for half in HALVES:
+        alone = list(scenes_of(body, made_motions(), 1, "near", half))
+        (among,) = [
+            scene for scene in scenes if scene.kind == "near" and scene.is_reported == (half == "reported")
+        ]
+        assert [scene.name for scene in alone] == [among.name]
+        np.testing.assert_array_equal(alone[0].performance.pose, among.performance.pose)
+
+
 def test_people_are_in_the_picture_unless_they_are_cut(body, scenes):
     for scene in scenes:
         truth = scene.performance
@@ -131,6 +143,34 @@ def test_an_unseen_prior_has_not_seen_whom_it_judges_nor_anybody_reported(scenes
     expected = prior_with(set())
     np.testing.assert_array_equal(prior_with({judged, *REPORTED}), expected)
     assert np.abs(prior_with({other}) - expected).max() > 1e-4
+
+
+def test_a_prior_of_everybody_else_has_not_seen_whom_it_judges_by_any_name() -> None:
+    """Not in a copy that another program retargeted, nor as somebody who may be the same; the other half teaches."""
+    takes = [
+        replace(take, person=name)
+        for take, name in zip(made_motions(5), ("01", "signals", "a", "jumping", "b"))
+    ]
+    turned = takes[0].pose.copy()
+    turned[:, 1:] += 0.02 * np.random.default_rng(5).standard_normal((23, 3))
+    takes.append(replace(takes[0], name="a copy", person="c", pose=turned))
+
+    def named(person: str, reported_too: bool) -> list[str]:
+        return [take.person for take in teachers(takes, person, reported_too=reported_too)]
+
+    assert named("a", True) == ["01", "signals", "jumping", "b", "c"]
+    assert named("a", False) == ["jumping", "b", "c"]
+    assert named("01", True) == ["signals", "a", "jumping", "b"]
+    assert named("jumping", True) == ["01", "a", "b", "c"]
+    assert named("", True) == [take.person for take in takes]
+
+
+def test_a_recording_is_found_in_a_longer_one_and_not_in_another_of_the_same_kind() -> None:
+    walks = [take for take in made_motions(60) if take.name.startswith("walk")][:3]
+    assert len(walks) == 3
+    part = replace(walks[0], name="part", pose=walks[0].pose[20:70])
+    assert repeats(part, walks) == walks[:1]
+    assert repeats(walks[0], [*walks[1:], part]) == [part]
 
 
 def test_takes_of_one_folder_are_of_one_person(tmp_path: Path) -> None:

@@ -17,15 +17,25 @@ from tests.accuracy.motions import Take
 
 
 class UnseenPriors:
-    """A prior for every person, learned from the tuning half of people but that one."""
+    """A prior for every person, learned from the tuning half of people but that one, or from both halves."""
 
-    def __init__(self, takes: Sequence[Take], components: int = COMPONENTS) -> None:
-        self._takes, self._components, self._found = takes, components, dict[str, PosePrior]()
+    def __init__(
+        self,
+        takes: Sequence[Take],
+        components: int = COMPONENTS,
+        *,
+        reported_too: bool = False,
+        person_power: float = 0.0,
+    ) -> None:
+        """See `learn_prior.teachers` and `learn_prior.poses_of`."""
+        self._takes, self._components, self._reported_too = takes, components, reported_too
+        self._person_power, self._found = person_power, dict[str, PosePrior]()
 
     def of(self, person: str) -> PosePrior:
         """The prior that judges this person; learned in seconds when it is first asked for."""
         if person not in self._found:
-            self._found[person] = prior_of(teachers(self._takes, person), self._components)
+            others = teachers(self._takes, person, reported_too=self._reported_too)
+            self._found[person] = prior_of(others, self._components, self._person_power)
         return self._found[person]
 
 

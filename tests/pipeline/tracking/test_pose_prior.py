@@ -9,7 +9,8 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t, wishart
 
 from pipeline.tracking.pose_prior import FREEDOM, PRIOR_FILE, PRIOR_JOINTS, PosePrior, learned_prior, mirrored
-from tests.accuracy.learn_prior import log_density, mixture
+from tests.accuracy.learn_prior import log_density, mixture, poses_of
+from tests.accuracy.motions import Take
 from tests.support import torch_energy as terms
 
 SIZE = 3 * len(PRIOR_JOINTS)
@@ -109,3 +110,21 @@ def test_learning_finds_the_mixture_that_made_the_points():
         log_density(points[:5], mean[0], covariance[0]),
         multivariate_normal(mean[0], covariance[0]).logpdf(points[:5]),
     )
+
+
+def test_people_count_by_a_power_of_their_poses_all_together_as_ever() -> None:
+    rng = np.random.default_rng(4)
+
+    def take(person: str, frames: int) -> Take:
+        pose = 0.1 * rng.standard_normal((frames, 24, 3))
+        return Take(name=f"{person} jumps", person=person, pose=pose, place=np.zeros((frames, 3)))
+
+    takes = [take("a", 120), take("b", 30), take("a", 120)]
+    _, counts = poses_of(takes)
+    assert counts.shape == (2 * (40 + 10 + 40),)
+    np.testing.assert_array_equal(counts, 1)
+    of_b = slice(80, 100)
+    for power, ratio in ((0.5, np.sqrt(80 / 10)), (1.0, 1.0)):
+        _, evened = poses_of(takes, power)
+        assert evened.sum() == pytest.approx(counts.sum())
+        assert (evened.sum() - evened[of_b].sum()) / evened[of_b].sum() == pytest.approx(ratio)
