@@ -159,7 +159,7 @@ def assumed_focal(tables: AuditTables) -> Iterator[Finding]:
             slug="assumed-focal-length",
             level="note",
             weight=assumed / read,
-            text=f"The focal length of {assumed} of {read} clip(s) is assumed (by source: {clips}): their depths and "
+            text=f"Nothing states the focal length of {assumed} of {read} clip(s) (by source: {clips}): their depths and "
             "baselines are metres only as far as it is right.",
             remedy="Where it is known give focal_px in the manifest, or --focal-px.",
         )

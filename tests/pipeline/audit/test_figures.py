@@ -53,14 +53,14 @@ def test_assumed_focal_lengths_are_counted_by_clip_among_those_that_were_read(tm
     (finding,) = [item for item in figures.findings if item.slug == "assumed-focal-length"]
     assert finding.level == "note"
     assert finding.weight == 0.25
-    assert "1 of 4 clip(s) is assumed (by source: given 3, assumed 1)" in finding.text
+    assert "Nothing states the focal length of 1 of 4 clip(s) (by source: given 3, assumed 1)" in finding.text
     write_report(figures, read_tables(Dataset.open(root)), str(tmp_path / "page.html"))
     tables["clips"]["focal_source"][:2] = ["estimated", "file"]
     estimated = figures_of(read_tables(Dataset.open(write_tables(tmp_path / "estimated", tables))))
     assert estimated.clips_with_assumed_focal == (1, 4)  # the first clip's other unit is assumed
     (finding,) = [item for item in estimated.findings if item.slug == "assumed-focal-length"]
     assert "(by source: given 2, file 1, assumed 1)" in finding.text
-    assert "The focal length of 1 of 4 clip(s) is assumed" in (tmp_path / "page.html").read_text()
+    assert "Nothing states the focal length of 1 of 4 clip(s)" in (tmp_path / "page.html").read_text()
 
 
 def swap(tables: dict[str, dict]) -> None:
