@@ -159,8 +159,8 @@ def assumed_focal(tables: AuditTables) -> Iterator[Finding]:
             slug="assumed-focal-length",
             level="note",
             weight=assumed / read,
-            text=f"Nothing states the focal length of {assumed} of {read} clip(s) (by source: {clips}): their depths and "
-            "baselines are metres only as far as it is right.",
+            text=f"Nothing states the focal length of {assumed} of {read} clip(s) (by source: {clips}): their depths "
+            "and baselines are metres only as far as it is right.",
             remedy="Where it is known give focal_px in the manifest, or --focal-px.",
         )
 
