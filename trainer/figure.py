@@ -29,14 +29,15 @@ _TITLES = (
 def figure(prediction: Prediction, image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB; image (h, w, 3) float32 RGB in [0, 1] of the prediction's size.
 
-    Depth from the 1st to the 99th percentile of the base, yellow nearest; offsets within +-5 cm, blue nearer, red
-    farther. White is background.
+    Depth from the 1st to the 99th percentile of the base, yellow nearest; offsets within 5 cm of nothing, or of their
+    median where that itself lies beyond, blue nearer, red farther. White is background.
     """
     base, depth, K = prediction.base_depth_m, prediction.depth_m, prediction.K
     mask = depth > 0
     low, high = np.percentile(base[mask], [1, 99]) if mask.any() else (0.0, 1.0)
     near = [(high - values) / max(high - low, 1e-6) for values in (base, depth)]
-    offset = (depth - base) / SHOWN_OFFSET_M
+    middle_cm = _middle_cm((depth - base)[mask])
+    offset = (depth - base - 0.01 * middle_cm) / SHOWN_OFFSET_M
     panels = [
         np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8),
         _coloured(near[0], mask),
@@ -46,7 +47,10 @@ def figure(prediction: Prediction, image: NDArray[np.float32]) -> NDArray[np.uin
     ]
     bars = {
         2: (_coloured(_ramp(), np.ones((PANEL_PX, 1), bool)), f"{low:.2f}", f"{high:.2f}"),
-        3: (_blue_to_red(2 * _ramp() - 1, np.ones((PANEL_PX, 1), bool)), "5", "-5"),
+        3: (
+            _blue_to_red(2 * _ramp() - 1, np.ones((PANEL_PX, 1), bool)),
+            *(f"{middle_cm + end:.0f}" for end in (100 * SHOWN_OFFSET_M, -100 * SHOWN_OFFSET_M)),
+        ),
     }
     drawn = []
     for at, (title, panel) in enumerate(zip(_TITLES, panels, strict=True)):
@@ -54,6 +58,12 @@ def figure(prediction: Prediction, image: NDArray[np.float32]) -> NDArray[np.uin
         if at in bars:
             drawn.append(_bar(*bars[at]))
     return np.concatenate(drawn, axis=1)
+
+
+def _middle_cm(offset_m: NDArray[np.floating]) -> float:
+    """The middle of the scale of offsets: 0, or their median in whole centimetres where no colour would show it."""
+    middle_m = float(np.median(offset_m)) if offset_m.size else 0.0
+    return round(100 * middle_m) if abs(middle_m) > SHOWN_OFFSET_M else 0.0
 
 
 def _ramp() -> NDArray[np.float64]:
