@@ -49,7 +49,8 @@ def figure(prediction: Prediction, image: NDArray[np.float32]) -> NDArray[np.uin
         2: (_coloured(_ramp(), np.ones((PANEL_PX, 1), bool)), f"{low:.2f}", f"{high:.2f}"),
         3: (
             _blue_to_red(2 * _ramp() - 1, np.ones((PANEL_PX, 1), bool)),
-            *(f"{middle_cm + end:.0f}" for end in (100 * SHOWN_OFFSET_M, -100 * SHOWN_OFFSET_M)),
+            f"{middle_cm + 100 * SHOWN_OFFSET_M:.0f}",
+            f"{middle_cm - 100 * SHOWN_OFFSET_M:.0f}",
         ),
     }
     drawn = []
