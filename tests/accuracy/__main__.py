@@ -29,7 +29,7 @@ from tests.accuracy.agreement import agreement, sampled, through_a_file
 from tests.accuracy.bed import report
 from tests.accuracy.demo import whole_demo
 from tests.accuracy.joints import SCENES, TERMS, JointFigures, Scene, scene
-from tests.accuracy.learn_prior import COMPONENTS
+from tests.accuracy.learn_prior import COMPONENTS, add_teachers_to
 from tests.accuracy.motions import made_motions, motion_capture
 from tests.accuracy.observing import SEEN
 from tests.accuracy.oracles import ORACLES
@@ -62,24 +62,7 @@ def main() -> int:
         metavar="COMPONENTS",
         help="judge poses by priors learned from others alone",
     )
-    parser.add_argument(
-        "--teachers",
-        choices=("tuning", "all"),
-        default="tuning",
-        help="of --unseen-prior: the others of the tuning half, or everybody else of both halves",
-    )
-    parser.add_argument(
-        "--person-power",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="of --unseen-prior: someone of n poses counts as n^(1 - P)",
-    )
-    parser.add_argument(
-        "--straighten",
-        action="store_true",
-        help="of --mocap: puts tipped pelvises right, in films and priors",
-    )
+    add_teachers_to(parser)
     parser.add_argument("--half", choices=HALVES, help="its one half of people")
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")

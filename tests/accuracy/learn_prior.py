@@ -102,22 +102,33 @@ def log_density(values: np.ndarray, mean: np.ndarray, covariance: np.ndarray) ->
     return np.asarray(-0.5 * (white**2).sum(axis=0) - constant)
 
 
+def add_teachers_to(parser: argparse.ArgumentParser) -> None:
+    """Options that say from whom a prior is learned."""
+    parser.add_argument(
+        "--teachers",
+        choices=("tuning", "all"),
+        default="tuning",
+        help="a prior's: the half of people that nothing is reported of, or everybody, less whom it judges",
+    )
+    parser.add_argument(
+        "--person-power",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="a prior's teacher of n poses counts as n^(1 - P)",
+    )
+    parser.add_argument(
+        "--straighten", action="store_true", help="puts tipped pelvises of motion capture right first"
+    )
+
+
 def main() -> int:
     """Writes the file that the pipeline ships; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.accuracy.learn_prior", description=__doc__)
     parser.add_argument("mocap", type=Path)
     parser.add_argument("--out", type=Path, default=PRIOR_FILE)
     parser.add_argument("--components", type=int, default=COMPONENTS)
-    parser.add_argument(
-        "--teachers",
-        choices=("tuning", "all"),
-        default="tuning",
-        help="the half of people that nothing is reported of, or everybody",
-    )
-    parser.add_argument(
-        "--person-power", type=float, default=0.0, metavar="P", help="someone of n poses counts as n^(1 - P)"
-    )
-    parser.add_argument("--straighten", action="store_true", help="puts tipped pelvises right first")
+    add_teachers_to(parser)
     options = parser.parse_args()
     everybody = motion_capture(options.mocap, straighten=options.straighten)
     takes = teachers(everybody, reported_too=options.teachers == "all")
