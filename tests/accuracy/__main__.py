@@ -63,6 +63,9 @@ def main() -> int:
         help="judge poses by priors learned from others alone",
     )
     add_teachers_to(parser)
+    parser.add_argument(
+        "--own-lengths", action="store_true", help="films people whose limbs have lengths of their own"
+    )
     parser.add_argument("--half", choices=HALVES, help="its one half of people")
     parser.add_argument("--lens-unknown", action="store_true", help="whether it guesses the focal length")
     parser.add_argument("--seen", type=Path, default=SEEN, help="where landmarks that were found are kept")
@@ -124,6 +127,7 @@ def bed(options: argparse.Namespace) -> int:
         start_at_truth=options.start == "truth",
         unseen=unseen,
         half=options.half,
+        own_lengths=options.own_lengths,
     )
     BED_OUTPUT.parent.mkdir(exist_ok=True)
     BED_OUTPUT.write_text(json.dumps(result, indent=1) + "\n")

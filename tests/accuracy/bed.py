@@ -43,6 +43,7 @@ def report(
     start_at_truth: bool = False,
     unseen: UnseenPriors | None = None,
     half: str | None = None,
+    own_lengths: bool = False,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by half and kind, printed as they come. `given` names the oracle, `seen` the folder of landmarks."""
     body, settings = BodyModel.open_body(), settings or Settings()
@@ -53,13 +54,13 @@ def report(
     tracker = kind(fitted, settings, models, weights)
     rows: dict[str, dict[str, list[BodyFigures]]] = {name: {} for name in HALVES}
     spent_s, frames, lost = 0.0, 0, 0
-    for scene in scenes_of(body, takes, count, only, half):
-        person = observed(scene, body, models, settings.tracking, seen)
+    for scene in scenes_of(body, takes, count, only, half, own_lengths=own_lengths):
+        person = observed(scene, models, settings.tracking, seen)
         if person is None:
             lost += 1
             continue
         if given is not None:
-            person = ORACLES[given](scene, person, body)
+            person = ORACLES[given](scene, person, scene.body)
         focal_px = float(scene.performance.camera.K[0, 0]) if lens_known else None
         if isinstance(tracker, TrueStartTracker):
             tracker.performance = scene.performance
@@ -84,7 +85,9 @@ def figures_of(scene: MotionScene, track: Track, body: BodyModel) -> BodyFigures
         translation_from_weak_perspective(vector[VECTOR_CAMERA], crop)
         for vector, crop in zip(track.vector, crops, strict=True)
     ]
-    return body_figures(body, scene.performance, track.frame_index, track.kept, pose, betas, np.array(placed))
+    return body_figures(
+        body, scene.performance, track.frame_index, track.kept, pose, betas, np.array(placed), scene.body
+    )
 
 
 def show(half: str, by_kind: dict[str, list[BodyFigures]]) -> dict[str, dict[str, float]]:

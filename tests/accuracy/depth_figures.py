@@ -67,12 +67,17 @@ def body_figures(
     pose: np.ndarray,
     betas: np.ndarray,
     translation: np.ndarray,
+    true_body: BodyModel | None = None,
 ) -> BodyFigures:
-    """Figures of bodies (T of the film's frames) in the film's own camera, over frames `kept` (T,), or all if none."""
+    """Figures of bodies (T of the film's frames) in the film's own camera, over frames `kept` (T,), or all if none.
+
+    `true_body` performed; without one it was `body` too.
+    """
+    true_body = true_body or body
     use = kept if kept.any() else np.ones(len(kept), bool)
     at = frame_index[use]
     pose, translation = pose[use], translation[use]
-    true_joints = truth.joints(body)[at]
+    true_joints = truth.joints(true_body)[at]
     joints = body.joints(pose, betas, translation)
     counted = list(COUNTED_JOINTS)
     apart = _centred(joints[:, counted]) - _centred(true_joints[:, counted])
@@ -97,7 +102,7 @@ def body_figures(
         rotation_deg=float(angle.mean()),
         exchanged=float(((sides[0] * sides[1]).sum(axis=-1) < 0).mean()),
         wrong_signs=float(wrong.sum() / max(counts.sum(), 1)),
-        depth_mm=_base_depth_mm(body, truth, at, pose, betas, translation),
+        depth_mm=_base_depth_mm(body, true_body, truth, at, pose, betas, translation),
         size=float((joints[:, 0, 2] / true_joints[:, 0, 2]).mean()),
         found=len(frame_index) / len(truth.pts_s),
         kept=float(kept.mean()),
@@ -112,6 +117,7 @@ def mean_figures(rows: Sequence[BodyFigures]) -> BodyFigures:
 
 def _base_depth_mm(
     body: BodyModel,
+    true_body: BodyModel,
     truth: Performance,
     at: np.ndarray,
     pose: np.ndarray,
@@ -123,7 +129,7 @@ def _base_depth_mm(
     rasterizer, errors = CompiledRasterizer(), []
     for number in range(0, len(at), DEPTH_EVERY):
         frame = at[number]
-        true = body.vertices(truth.pose[frame], truth.betas, truth.translation[frame])
+        true = true_body.vertices(truth.pose[frame], truth.betas, truth.translation[frame])
         found = body.vertices(pose[number], betas, translation[number])
         depth = [render(rasterizer, each, body.faces, camera).depth for each in (found, true)]
         both = (depth[0] > 0) & (depth[1] > 0)

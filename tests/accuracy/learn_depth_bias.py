@@ -49,7 +49,7 @@ def main() -> int:
     body, settings, by_person = BodyModel.open_body(), Settings(), {}
     models = landmark_models(settings)
     for scene in scenes_of(body, motion_capture(options.mocap), options.scenes):
-        seen = None if scene.is_reported else observed(scene, body, models, settings.tracking, options.seen)
+        seen = None if scene.is_reported else observed(scene, models, settings.tracking, options.seen)
         if seen is not None:
             seen = joined_landmarks(repair_left_right(seen, settings.tracking.swap_cost)[0])
             person = scene.name.split(": ")[1].split("/")[0]

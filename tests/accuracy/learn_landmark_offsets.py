@@ -84,7 +84,7 @@ def of_scenes(count: int, mocap: Path, body: BodyModel, folder: Path) -> dict[st
     settings, found = Settings(), defaultdict(list)
     models = landmark_models(settings)
     for scene in scenes_of(body, motion_capture(mocap), count):
-        seen = None if scene.is_reported else observed(scene, body, models, settings.tracking, folder)
+        seen = None if scene.is_reported else observed(scene, models, settings.tracking, folder)
         if seen is not None:
             seen = joined_landmarks(repair_left_right(seen, settings.tracking.swap_cost)[0])
             truth = scene.performance

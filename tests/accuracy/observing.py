@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.tracking.people import LandmarkModels, Observations, follow_people
 from tests.accuracy.filming import Look, filmed
@@ -21,7 +20,7 @@ ARRAYS = [field.name for field in fields(Observations) if field.name not in ("im
 
 
 def observed(
-    scene: MotionScene, body: BodyModel, models: LandmarkModels, settings: TrackingSettings, folder: Path
+    scene: MotionScene, models: LandmarkModels, settings: TrackingSettings, folder: Path
 ) -> Observations | None:
     """The person of a scene, None where nobody is found; from `folder` where the same film has been seen before.
 
@@ -30,8 +29,8 @@ def observed(
     path = folder / f"{_digest(scene, settings)}.npz"
     if not path.exists():
         rng = np.random.default_rng(scene.seed)
-        look = Look.of(rng, body, scene.performance.camera.hw, backlit=scene.backlit)
-        people = follow_people(filmed(body, scene.performance, look, rng), models, settings)
+        look = Look.of(rng, scene.body, scene.performance.camera.hw, backlit=scene.backlit)
+        people = follow_people(filmed(scene.body, scene.performance, look, rng), models, settings)
         found = {"image_hw": np.array(scene.performance.camera.hw)}
         if people:
             longest = max(people, key=len)
@@ -56,6 +55,8 @@ def _digest(scene: MotionScene, settings: TrackingSettings) -> str:
         digest.update(f"heavy every {settings.heavy_every_s} s".encode())
     if settings.mirrored_look:
         digest.update(b"mirrored look")
+    if scene.own_lengths:
+        digest.update(scene.body.template.tobytes())
     for array in (performance.pose, performance.betas, performance.translation, performance.camera.K):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:24]

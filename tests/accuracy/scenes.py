@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from pipeline.body.model import BodyModel
 from pipeline.geometry.camera import Camera
 from tests.accuracy.motions import MOTION_FPS, Take, crouching, liveliness
+from tests.accuracy.own_lengths import drawn_lengths, with_lengths
 from tests.support.rendered_people import Performance
 
 FRAMES = 36
@@ -62,6 +63,10 @@ class MotionScene:
     seed: int
     is_reported: bool
     performance: Performance
+    body: BodyModel
+    """Whose performance it is."""
+    own_lengths: bool = False
+    """Whether limbs and trunk have lengths that no shape of the open body has."""
 
     @property
     def person(self) -> str:
@@ -75,11 +80,18 @@ class MotionScene:
 
 
 def scenes_of(
-    body: BodyModel, takes: Sequence[Take], count: int, only: str | None = None, half: str | None = None
+    body: BodyModel,
+    takes: Sequence[Take],
+    count: int,
+    only: str | None = None,
+    half: str | None = None,
+    *,
+    own_lengths: bool = False,
 ) -> Iterator[MotionScene]:
     """`count` scenes of every kind and half (reported or not), each of another take where there are enough.
 
-    `only` names one kind and `half` one of HALVES; their scenes are the same as among all.
+    `only` names one kind and `half` one of HALVES; their scenes are the same as among all. With `own_lengths` the same
+    people move the same way before cameras of the same kind, but each has limbs of their own lengths.
     """
     for kind in KINDS if only is None else (only,):
         for is_reported in (False, True):
@@ -88,13 +100,20 @@ def scenes_of(
             pool = [take for take in takes if take.is_reported == is_reported and len(take.pose) >= FRAMES]
             for number in range(count):
                 seed = zlib.crc32(f"{kind} {is_reported} {number}".encode())
-                performance, name = _scene(body, pool, KINDS[kind], np.random.default_rng(seed))
+                own = (
+                    with_lengths(body, drawn_lengths(np.random.default_rng([seed, 5])))
+                    if own_lengths
+                    else body
+                )
+                performance, name = _scene(own, pool, KINDS[kind], np.random.default_rng(seed))
                 yield MotionScene(
                     name=f"{kind} {number}: {name}",
                     kind=kind,
                     seed=seed,
                     is_reported=is_reported,
                     performance=performance,
+                    body=own,
+                    own_lengths=own_lengths,
                 )
 
 
