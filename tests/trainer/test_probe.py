@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from schemas.truth import Truth
 from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth, sphere_row
 from trainer.batch import collate
+from trainer.checkpoint import save_checkpoint
 from trainer.cli import main
-from trainer.config import DataSettings
+from trainer.config import DataSettings, preset
 from trainer.data import Samples, read_index
+from trainer.model import ReconNet
+from trainer.objective import losses_of
 from trainer.probe import PROBE_LOSSES, ProbeSettings, optimised_offset
 from trainer.recovery import Recovery, mean_recovery, recovery
 
@@ -56,6 +60,38 @@ def test_samples_do_not_interact(dataset: str) -> None:
     alone = optimised_offset(samples[0, 0], PROBE_LOSSES, settings)
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
     assert alone.abs().max() > 1e-3
+
+
+def test_smoothness_and_the_pull_to_zero_hold_for_what_is_not_expected(dataset: str) -> None:
+    samples = Samples(read_index(Dataset.open(dataset)), DataSettings(), seed=0, training=False)
+    batch = samples[0, 0]
+    bumps = 0.02 * torch.sin(torch.arange(256.0) / 9)[:, None] * torch.cos(torch.arange(256.0) / 7)
+    offset = bumps[None, None] * batch.mask
+    alone, expected = (
+        losses_of(batch, offset, PROBE_LOSSES),
+        losses_of(batch, offset, PROBE_LOSSES, expected=offset),
+    )
+    torch.testing.assert_close(expected.photo, alone.photo)  # pictures see the whole offset
+    assert float(alone.smooth) > 1e-3
+    assert float(alone.reg) > 1e-3
+    assert float(expected.smooth) == float(expected.reg) == 0
+    further = losses_of(batch, offset + 0.01, PROBE_LOSSES, expected=offset)
+    assert float(further.reg) == pytest.approx(0.01, rel=1e-5)
+
+
+def test_a_probe_begins_at_what_a_network_predicts(dataset: str, tmp_path: Path) -> None:
+    """A network that has all of it 2 cm too near: one small step of the optimiser leaves that nearly as it is."""
+    settings = preset("small")
+    model = ReconNet(settings.model)
+    assert model.last.bias is not None
+    torch.nn.init.constant_(model.last.bias, 2 * math.atanh(-0.02 / settings.model.max_offset_m))
+    save_checkpoint(tmp_path / "checkpoint", model, torch.optim.Adam(model.parameters()), settings, 1, {})
+    arguments = ["probe", dataset, "--out", str(tmp_path / "out"), "--steps", "1", "--device", "cpu"]
+    assert main([*arguments, "--checkpoint", str(tmp_path / "checkpoint")]) == 0
+    found = Prediction.load(tmp_path / "out" / "clip_p00_000010.npz")
+    on_body = found.base_depth_m > 0
+    np.testing.assert_allclose(found.depth_m[on_body] - found.base_depth_m[on_body], -0.02, atol=2e-3)
+    assert (found.depth_m[~on_body] == 0).all()
 
 
 def test_recovery_in_closed_form() -> None:
