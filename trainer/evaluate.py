@@ -10,7 +10,7 @@ Ground truth is a folder with one NAME.npz per prediction of the same name, plai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from schemas.errors import DatasetError
 from schemas.prediction import Prediction
 from schemas.truth import PARTS, Truth
 from trainer.metrics import DepthErrors, best_offset, depth_errors, mean_errors
+from trainer.recovered_share import RecoveredShare, recovered_shares
 from trainer.truth import checked_truth, read_truth
 
 PLANE, TRUE_BODY, BASE, REFINED = "plane", "true body", "base", "refined"
@@ -146,20 +147,34 @@ def _lines(errors: Iterable[tuple[str, DepthErrors]]) -> Iterable[str]:
         )
 
 
-def evaluation_text(results: Mapping[str, ImageErrors]) -> str:
-    """What `python -m trainer evaluate` prints: means, then errors by part and by pose where the truth knows them."""
+def gains(
+    results: Mapping[str, ImageErrors], others: Mapping[str, bool] | None = None
+) -> list[RecoveredShare]:
+    """What REFINED and the depths among `others` recover of BASE and of the base depths among them."""
+    depths, bases = [REFINED], [BASE]
+    for name, is_base in (others or {}).items():
+        (bases if is_base else depths).append(name)
+    return recovered_shares({name: image.methods for name, image in results.items()}, depths, bases)
+
+
+def evaluation_text(results: Mapping[str, ImageErrors], found: Sequence[RecoveredShare] = ()) -> str:
+    """What `python -m trainer evaluate` prints: means, what was recovered, errors by part and pose where known."""
     parts, poses = mae_by_part(results), mae_by_pose(results)
     blocks = [f"{len(results)} image(s), after one offset per image", table(means(results))]
+    blocks += ["\n".join(each.sentence() for each in found)] if found else []
     blocks += [mae_table("MAE mm by part", parts)] if parts else []
     blocks += [mae_table("MAE mm by pose", poses)] if poses else []
     return "\n\n".join(blocks)
 
 
-def evaluation_content(results: Mapping[str, ImageErrors]) -> dict[str, Any]:
-    """For JSON: the means, by part, by pose, and every image."""
+def evaluation_content(
+    results: Mapping[str, ImageErrors], found: Sequence[RecoveredShare] = ()
+) -> dict[str, Any]:
+    """For JSON: the means, what was recovered, errors by part, by pose, and of every image."""
     return {
         "images": len(results),
         "means": {name: asdict(each) for name, each in means(results).items()},
+        "recovered": [each.as_dict() for each in found],
         "mae_mm_by_part": mae_by_part(results),
         "mae_mm_by_pose": mae_by_pose(results),
         "by_image": {

@@ -198,8 +198,8 @@ def test_other_depths_stand_in_the_same_table(
     assert main([*arguments, f"--also=optimised={other}", f"--also-base=flat={other}"]) == 0
     said = capsys.readouterr().out
     lines = {line[:14].strip(): line.split() for line in said.splitlines()}
-    assert list(lines)[:9] == ["2 image(s), af", "", "plane", "true body", "base", "refined", "optimised", "flat",
-                               "MAE mm by part"]  # fmt: skip
+    assert list(lines)[:11] == ["2 image(s), af", "", "plane", "true body", "base", "refined", "optimised", "flat",
+                                "refined recove", "optimised reco", "MAE mm by part"]  # fmt: skip
     assert float(lines["optimised"][1]) < 0.01
     assert float(lines["flat"][1]) == float(lines["plane"][1])
     assert float(lines["true body"][2]) == pytest.approx(5, abs=0.5)
