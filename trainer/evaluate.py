@@ -46,11 +46,16 @@ def evaluate(
 
     Methods are PLANE, TRUE_BODY (where the truth knows it), BASE, REFINED, and by name those of `others`: folders of
     predictions of the same images, and whether their base depth is meant. All are scored over the pixels that all
-    know. Every truth needs a prediction. Raises DatasetError naming the file that is missing or wrong.
+    know. An image is a prediction whose truth is known; see `without_partner` for the others. Raises DatasetError
+    naming the file that is missing or wrong.
     """
-    paths = sorted(truths.glob("*.npz"))
+    paths = sorted(path for path in truths.glob("*.npz") if (predictions / path.name).exists())
     if not paths:
-        raise DatasetError(f"{truths} holds no truth.", remedy="Put NAME.npz with depth_m and K there.")
+        known = sum(1 for _ in truths.glob("*.npz"))
+        raise DatasetError(
+            f"{truths} holds {known} truth(s), and none is of a prediction in {predictions}.",
+            remedy="Put NAME.npz with depth_m and K there for predictions of the same name.",
+        )
     results = {}
     for path in paths:
         prediction = Prediction.load(predictions / path.name)
@@ -68,6 +73,12 @@ def evaluate(
         except DatasetError as error:
             raise DatasetError(f"{path}: {error.message}", remedy=error.remedy) from error
     return results
+
+
+def without_partner(predictions: Path, truths: Path) -> tuple[int, int]:
+    """How many predictions have no truth, and how many truths no prediction: they are not compared."""
+    ours, theirs = ({path.name for path in folder.glob("*.npz")} for folder in (predictions, truths))
+    return len(ours - theirs), len(theirs - ours)
 
 
 def image_errors(depths: Mapping[str, NDArray[np.floating]], truth: Truth) -> ImageErrors:
