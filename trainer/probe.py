@@ -141,9 +141,14 @@ def probe(
 
 @torch.no_grad()
 def predicted_offset(model: nn.Module, batch: Batch) -> Tensor:
-    """(B, 1, 256, 256) metres: what a network says, 0 outside bodies."""
+    """(B, 1, 256, 256) metres: what a network says beyond its mean over each body, 0 outside.
+
+    Known depth teaches up to a constant, and what pictures say of one says nothing of shape: it is found anew.
+    """
     offset: Tensor = model.eval()(batch.inputs)
-    return offset * batch.mask
+    pixels = batch.mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    mean = (offset * batch.mask).sum((1, 2, 3), keepdim=True) / pixels
+    return (offset - mean) * batch.mask
 
 
 def probed(batch: Batch, offset: Tensor) -> Iterator[Probed]:
