@@ -76,11 +76,18 @@ def prior(variables: Tensor, reference_numbers: Tensor) -> Tensor:
 
 
 def corrected_losses(
-    batch: Batch, offset: Tensor, variables: Tensor, losses: LossSettings, settings: CorrectionSettings
+    batch: Batch,
+    offset: Tensor,
+    variables: Tensor,
+    losses: LossSettings,
+    settings: CorrectionSettings,
+    *,
+    expected: Tensor | None = None,
 ) -> Losses:
     """The losses of an offset (B, 1, H, W) over corrected motion, cut to the bodies, and prior_weight sum z^2."""
     moved, window = corrected(batch, variables, settings), batch.body_window
-    found = losses_of(moved.windowed(window), offset[..., *window], losses)
+    shown = None if expected is None else expected[..., *window]
+    found = losses_of(moved.windowed(window), offset[..., *window], losses, expected=shown)
     held = settings.prior_weight * prior(variables, batch.reference_numbers).mean()
     return replace(found, total=found.total + held)
 

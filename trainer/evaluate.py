@@ -10,7 +10,7 @@ Ground truth is a folder with one NAME.npz per prediction of the same name, plai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from schemas.errors import DatasetError
 from schemas.prediction import Prediction
 from schemas.truth import PARTS, Truth
 from trainer.metrics import DepthErrors, best_offset, depth_errors, mean_errors
+from trainer.recovered_share import RecoveredShare, recovered_shares
 from trainer.truth import checked_truth, read_truth
 
 PLANE, TRUE_BODY, BASE, REFINED = "plane", "true body", "base", "refined"
@@ -45,11 +46,16 @@ def evaluate(
 
     Methods are PLANE, TRUE_BODY (where the truth knows it), BASE, REFINED, and by name those of `others`: folders of
     predictions of the same images, and whether their base depth is meant. All are scored over the pixels that all
-    know. Every truth needs a prediction. Raises DatasetError naming the file that is missing or wrong.
+    know. An image is a prediction whose truth is known; see `without_partner` for the others. Raises DatasetError
+    naming the file that is missing or wrong.
     """
-    paths = sorted(truths.glob("*.npz"))
+    paths = sorted(path for path in truths.glob("*.npz") if (predictions / path.name).exists())
     if not paths:
-        raise DatasetError(f"{truths} holds no truth.", remedy="Put NAME.npz with depth_m and K there.")
+        known = sum(1 for _ in truths.glob("*.npz"))
+        raise DatasetError(
+            f"{truths} holds {known} truth(s), and none is of a prediction in {predictions}.",
+            remedy="Put NAME.npz with depth_m and K there for predictions of the same name.",
+        )
     results = {}
     for path in paths:
         prediction = Prediction.load(predictions / path.name)
@@ -67,6 +73,12 @@ def evaluate(
         except DatasetError as error:
             raise DatasetError(f"{path}: {error.message}", remedy=error.remedy) from error
     return results
+
+
+def without_partner(predictions: Path, truths: Path) -> tuple[int, int]:
+    """How many predictions have no truth, and how many truths no prediction: they are not compared."""
+    ours, theirs = ({path.name for path in folder.glob("*.npz")} for folder in (predictions, truths))
+    return len(ours - theirs), len(theirs - ours)
 
 
 def image_errors(depths: Mapping[str, NDArray[np.floating]], truth: Truth) -> ImageErrors:
@@ -146,20 +158,34 @@ def _lines(errors: Iterable[tuple[str, DepthErrors]]) -> Iterable[str]:
         )
 
 
-def evaluation_text(results: Mapping[str, ImageErrors]) -> str:
-    """What `python -m trainer evaluate` prints: means, then errors by part and by pose where the truth knows them."""
+def gains(
+    results: Mapping[str, ImageErrors], others: Mapping[str, bool] | None = None
+) -> list[RecoveredShare]:
+    """What REFINED and the depths among `others` recover of BASE and of the base depths among them."""
+    depths, bases = [REFINED], [BASE]
+    for name, is_base in (others or {}).items():
+        (bases if is_base else depths).append(name)
+    return recovered_shares({name: image.methods for name, image in results.items()}, depths, bases)
+
+
+def evaluation_text(results: Mapping[str, ImageErrors], found: Sequence[RecoveredShare] = ()) -> str:
+    """What `python -m trainer evaluate` prints: means, what was recovered, errors by part and pose where known."""
     parts, poses = mae_by_part(results), mae_by_pose(results)
     blocks = [f"{len(results)} image(s), after one offset per image", table(means(results))]
+    blocks += ["\n".join(each.sentence() for each in found)] if found else []
     blocks += [mae_table("MAE mm by part", parts)] if parts else []
     blocks += [mae_table("MAE mm by pose", poses)] if poses else []
     return "\n\n".join(blocks)
 
 
-def evaluation_content(results: Mapping[str, ImageErrors]) -> dict[str, Any]:
-    """For JSON: the means, by part, by pose, and every image."""
+def evaluation_content(
+    results: Mapping[str, ImageErrors], found: Sequence[RecoveredShare] = ()
+) -> dict[str, Any]:
+    """For JSON: the means, what was recovered, errors by part, by pose, and of every image."""
     return {
         "images": len(results),
         "means": {name: asdict(each) for name, each in means(results).items()},
+        "recovered": [each.as_dict() for each in found],
         "mae_mm_by_part": mae_by_part(results),
         "mae_mm_by_pose": mae_by_pose(results),
         "by_image": {

@@ -80,11 +80,17 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _by_truth(options: argparse.Namespace, predictions: Path) -> dict[str, Any]:
-    from trainer.evaluate import evaluate, evaluation_content, evaluation_text
+    from trainer.evaluate import evaluate, evaluation_content, evaluation_text, gains, without_partner
+    from trainer.progress import warn
 
-    results = evaluate(predictions, Path(options.truth), _others(options))
-    print(evaluation_text(results))
-    return evaluation_content(results)
+    others = _others(options)
+    alone = without_partner(predictions, Path(options.truth))
+    if any(alone):
+        warn(f"not compared: {alone[0]} prediction(s) without truth, {alone[1]} truth(s) without prediction")
+    results = evaluate(predictions, Path(options.truth), others)
+    found = gains(results, {name: is_base for name, (_, is_base) in others.items()})
+    print(evaluation_text(results, found))
+    return evaluation_content(results, found)
 
 
 def _by_dataset(root: str, predictions: Path) -> dict[str, Any]:

@@ -31,8 +31,8 @@ class Score:
     """One depth map of one picture."""
 
     cs_ref: float
-    """Contrast and structure of what the second camera saw, over pixels that any method shows it; those that this one
-    loses count 0."""
+    """Contrast and structure of what the second camera saw, over pixels that one of the two depths shows it where it
+    fits best; those that this one loses count 0."""
     inside: float
     """Share of the lifted pixels that fall on the person in the second picture; NaN without a silhouette."""
     constant_m: float
@@ -90,7 +90,8 @@ def _scores(path: Path, pair: ViewPair, views: Views) -> dict[str, Score]:
 
 
 def _on_common_pixels(found: Mapping[str, Explained], constants: Mapping[str, float]) -> dict[str, Score]:
-    counted = np.logical_or.reduce([each.seen for each in found.values()])
+    """The plane does not say which pixels count: it hides nothing, so bodies would lose for what truly is hidden."""
+    counted = found[BASE_CONSTANT].seen | found[REFINED_CONSTANT].seen
     pixels = max(int(counted.sum()), 1)
     return {
         name: Score(

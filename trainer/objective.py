@@ -123,13 +123,17 @@ class Validation:
         }
 
 
-def losses_of(batch: Batch, offset: Tensor, settings: LossSettings) -> Losses:
+def losses_of(
+    batch: Batch, offset: Tensor, settings: LossSettings, *, expected: Tensor | None = None
+) -> Losses:
     """L = gamma_photo L_photo + gamma_smooth L_smooth + gamma_reg L_reg of an offset (B, 1, H, W) in metres.
 
     And gamma_truth L_truth where the batch has true depth, gamma_dressed L_dressed where it has that of dressed shapes.
+    Where an offset is expected, smoothness and the pull to zero hold for what differs from it.
     A term of weight 0 is not computed: `photo` is 0 then.
     """
-    smooth, reg = smooth_loss(offset, batch.mask), reg_loss(offset, batch.mask)
+    unexpected = offset if expected is None else offset - expected
+    smooth, reg = smooth_loss(unexpected, batch.mask), reg_loss(unexpected, batch.mask)
     photo, truth, dressed = torch.zeros_like(reg), None, None
     if settings.gamma_photo:
         warped, counted = warped_references(batch, offset)

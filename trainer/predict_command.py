@@ -63,6 +63,11 @@ def add_to(commands: Commands) -> None:
         help="people that go through the network together (default: 1)",
     )
     predict.add_argument(
+        "--mirrored-look",
+        action="store_true",
+        help="let the network look at the mirror image too, and take the mean: for one trained with data.flip",
+    )
+    predict.add_argument(
         "--turntable", action="store_true", help="also write an animated GIF of every surface"
     )
     predict.add_argument("--only-npz", action="store_true", help="write no pictures and no meshes")
@@ -97,7 +102,7 @@ def _predict(options: argparse.Namespace) -> int:
     if checkpoint is None:
         warn("no checkpoint: the base depth alone is written, that of the bodies")
     else:
-        predictor = Predictor(checkpoint, options.device)
+        predictor = Predictor(checkpoint, options.device, mirrored_look=options.mirrored_look)
     if options.dataset:
         subjects = subjects_of_dataset(options.dataset, options.sample_ids, options.per_track)
     else:

@@ -30,12 +30,18 @@ class DepthPredictor(Protocol):
 
 
 class Predictor:
-    """A trained network, ready to use."""
+    """A trained network, ready to use.
 
-    def __init__(self, checkpoint: Checkpoint, device: str | None = None) -> None:
+    `mirrored_look`: it looks at every mirror image too, and the mean of both offsets counts.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: str | None = None, *, mirrored_look: bool = False
+    ) -> None:
         self._device = device_of(device)
         self._model: ReconNet = checkpoint.model().to(self._device).eval()
         self._settings: DataSettings = checkpoint.settings.data
+        self._mirrored_look = mirrored_look
 
     def predict(self, subject: Subject) -> Prediction:
         """depth = base depth + offset inside the mask, 0 outside (method, section 5)."""
@@ -51,7 +57,10 @@ class Predictor:
     def _offset(self, inputs: Tensor) -> Tensor:
         # Not in TF32, torch's default for convolutions on a GPU: ten bits would cost a tenth of a millimetre.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            offset: Tensor = self._model(inputs.to(self._device))
+            inputs = inputs.to(self._device)
+            offset: Tensor = self._model(inputs)
+            if self._mirrored_look:
+                offset = (offset + self._model(inputs.flip(-1)).flip(-1)) / 2
             return offset
 
 

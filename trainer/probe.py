@@ -1,8 +1,9 @@
 """What the supervision carries: the offset of single samples optimised directly, with the same losses and no network.
 
-It is the upper bound of what a network can learn from these losses and this data, and the sharpest test of the whole
-chain: where bodies, motion or cameras disagree between frames, the offset that fits the pictures best is not the true
-one. Source: method, section 10.
+From the base depth it is the upper bound of what a network can learn from these losses and this data, and the sharpest
+test of the whole chain: where bodies, motion or cameras disagree between frames, the offset that fits the pictures best
+is not the true one. From a network's prediction it adds what the sample's own references say; smoothness and the pull
+to zero then hold for what is added. Source: method, section 10.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from schemas.errors import SettingsError
@@ -50,16 +51,21 @@ class ProbeSettings:
                 )
 
 
-def optimised_offset(batch: Batch, losses: LossSettings, settings: ProbeSettings) -> Tensor:
+def optimised_offset(
+    batch: Batch, losses: LossSettings, settings: ProbeSettings, start: Tensor | None = None
+) -> Tensor:
     """(B, 1, 256, 256) metres, argmin over offsets of the losses of each sample; 0 outside the window of bodies.
 
-    offset = max_offset tanh(sum over scales of upsampled maps), all maps zero at first; Adam, its rate warmed up over
-    10 steps and let down by a cosine over the last 60 %. The losses of samples add up, so they do not interact.
-    Corrections, if any, take steps of their own rate, in units of what is expected.
+    offset = start + max_offset tanh(sum over scales of upsampled maps), all maps zero at first, and so is `start` where
+    none is given (B, 1, 256, 256); Adam, its rate warmed up over 10 steps and let down by a cosine over the last 60 %.
+    The losses of samples add up, so they do not interact. Corrections, if any, take steps of their own rate, in units
+    of what is expected.
     """
     window = batch.body_window
     seen, whole = batch.windowed(window), torch.zeros_like(batch.base_depth)
-    count, size = len(batch.base_depth), (seen.base_depth.shape[-2], seen.base_depth.shape[-1])
+    start = whole if start is None else start
+    began = start[..., *window]
+    count, size = len(batch.base_depth), (began.shape[-2], began.shape[-1])
     moves = settings.corrections
     variables = _no_corrections(batch, moves) if moves is not None else None
     maps = _flat_maps(count, size, batch.base_depth.device)
@@ -69,10 +75,10 @@ def optimised_offset(batch: Batch, losses: LossSettings, settings: ProbeSettings
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
 
     def offset() -> Tensor:
-        summed = torch.zeros_like(seen.base_depth)
+        summed = torch.zeros_like(began)
         for each in maps:
             summed = summed + functional.interpolate(each, size, mode="bilinear", align_corners=False)
-        return settings.max_offset_m * torch.tanh(summed)
+        return began + settings.max_offset_m * torch.tanh(summed)
 
     for step in range(settings.steps):
         done = step / settings.steps
@@ -81,16 +87,17 @@ def optimised_offset(batch: Batch, losses: LossSettings, settings: ProbeSettings
             group["lr"] = group["rate"] * min(1.0, 0.1 + step / 10) * (0.01 + fall)
         optimizer.zero_grad(set_to_none=True)
         if variables is None or moves is None:
-            found = losses_of(seen, offset(), losses)
+            found = losses_of(seen, offset(), losses, expected=began)
         else:
             placed = whole.clone()
             placed[..., *window] = offset()
-            found = corrected_losses(batch, placed, variables, losses, moves)
+            found = corrected_losses(batch, placed, variables, losses, moves, expected=start)
         (count * found.total).backward()
         optimizer.step()
     with torch.no_grad():
-        whole[..., *window] = offset()
-    return whole
+        placed = whole.clone()
+        placed[..., *window] = offset()
+    return placed
 
 
 def _flat_maps(count: int, size: tuple[int, int], device: torch.device) -> list[Tensor]:
@@ -123,11 +130,25 @@ def probe(
     *,
     batch_size: int,
     device: torch.device,
+    model: nn.Module | None = None,
 ) -> Iterator[Probed]:
-    """Optimises samples, `batch_size` at a time."""
+    """Optimises samples, `batch_size` at a time, from the base depth or from what a network makes of it."""
     for first in range(0, len(positions), batch_size):
         batch = collate([samples[0, at] for at in positions[first : first + batch_size]]).to(device)
-        yield from probed(batch, optimised_offset(batch, losses, settings))
+        start = None if model is None else predicted_offset(model, batch)
+        yield from probed(batch, optimised_offset(batch, losses, settings, start))
+
+
+@torch.no_grad()
+def predicted_offset(model: nn.Module, batch: Batch) -> Tensor:
+    """(B, 1, 256, 256) metres: what a network says beyond its mean over each body, 0 outside.
+
+    Known depth teaches up to a constant, and what pictures say of one says nothing of shape: it is found anew.
+    """
+    offset: Tensor = model.eval()(batch.inputs)
+    pixels = batch.mask.sum((1, 2, 3), keepdim=True).clamp(min=1)
+    mean = (offset * batch.mask).sum((1, 2, 3), keepdim=True) / pixels
+    return (offset - mean) * batch.mask
 
 
 def probed(batch: Batch, offset: Tensor) -> Iterator[Probed]:

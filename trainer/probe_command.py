@@ -16,7 +16,10 @@ def add_to(commands: Commands) -> None:
         "probe",
         "optimise the depth of single samples directly, without a network",
         about="What comes out is what the losses alone can recover from these data.",
-        examples=["dataset --per-track 2 --truth truth --out probed"],
+        examples=[
+            "dataset --per-track 2 --truth truth --out probed",
+            "dataset --per-track 2 --checkpoint checkpoint --out probed",
+        ],
     )
     probe.add_argument("dataset", type=plain_path, metavar="DATASET", help="a dataset folder")
     probe.add_argument(
@@ -26,6 +29,12 @@ def add_to(commands: Commands) -> None:
         "--truth",
         metavar="FOLDER",
         help="what `python -m pipeline studio truth` wrote: also report what was recovered",
+    )
+    probe.add_argument(
+        "--checkpoint",
+        type=plain_path,
+        metavar="FOLDER",
+        help="begin at what this network predicts, not at the base depth",
     )
     add_samples(probe)
     probe.add_argument(
@@ -47,6 +56,7 @@ def add_to(commands: Commands) -> None:
 
 def _probe(options: argparse.Namespace) -> int:
     from schemas.settings import with_overrides
+    from trainer.checkpoint import load_checkpoint
     from trainer.config import CorrectionSettings
     from trainer.probe import PROBE_LOSSES, ProbeSettings
     from trainer.probed_files import probe_into
@@ -65,6 +75,7 @@ def _probe(options: argparse.Namespace) -> int:
         references=options.references,
         batch_size=options.batch,
         device=options.device,
+        checkpoint=load_checkpoint(options.checkpoint) if options.checkpoint else None,
     )
     print(said)
     return 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from schemas.dataset import Dataset
 from schemas.prediction import prediction_path
 from schemas.truth import Truth
+from trainer.checkpoint import Checkpoint
 from trainer.config import DataSettings, LossSettings
 from trainer.data import Samples, read_index
 from trainer.devices import device_of
@@ -28,16 +30,24 @@ def probe_into(
     references: int = 6,
     batch_size: int = 4,
     device: str | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> str:
-    """Writes one prediction per sample into `out` and returns what is to be said about them."""
+    """Writes one prediction per sample into `out` and returns what is to be said about them.
+
+    Samples begin at the prediction of `checkpoint`, or without one at their base depth.
+    """
     index = read_index(Dataset.open(root))
     positions = chosen_positions(index, sample_ids, per_track)
-    data = DataSettings(max_references=references, colour_jitter=False)
+    data = DataSettings() if checkpoint is None else checkpoint.settings.data
+    data = replace(data, max_references=references, colour_jitter=False)
     samples = Samples(index, data, seed=0, training=False, photo_px=losses.photo_px)
     where = device_of(device)
+    model = None if checkpoint is None else checkpoint.model().to(where)
     recoveries: list[Recovery] = []
     count = 0
-    for found in probe(samples, positions, losses, settings, batch_size=batch_size, device=where):
+    for found in probe(
+        samples, positions, losses, settings, batch_size=batch_size, device=where, model=model
+    ):
         count += 1
         path = prediction_path(out, found.sample_id)
         found.prediction.save(path)

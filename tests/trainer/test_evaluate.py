@@ -140,11 +140,23 @@ def test_wrong_truths_are_named(folders: tuple[Path, Path], truth: np.ndarray, t
         with pytest.raises(DatasetError, match=expected) as caught:
             evaluate(predicted, truths)
         assert str(truths / "b.npz") in str(caught.value)
-    (truths / "b.npz").rename(truths / "c.npz")
-    with pytest.raises(DatasetError, match=r"predicted/c\.npz"):
-        evaluate(predicted, truths)
-    with pytest.raises(DatasetError, match="no truth"):
+    with pytest.raises(DatasetError, match=r"holds 0 truth\(s\), and none"):
         evaluate(predicted, tmp_path)
+
+
+def test_what_has_no_partner_is_counted_and_left_out(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicted, truths = folders
+    (truths / "b.npz").rename(truths / "c.npz")
+    assert list(evaluate(predicted, truths)) == ["a"]
+    assert main(["evaluate", str(predicted), "--truth", str(truths)]) == 0
+    said = capsys.readouterr()
+    assert "1 image(s)" in said.out
+    assert "not compared: 1 prediction(s) without truth, 1 truth(s) without prediction" in said.out + said.err
+    (truths / "a.npz").unlink()
+    with pytest.raises(DatasetError, match=r"holds 1 truth\(s\), and none"):
+        evaluate(predicted, truths)
 
 
 def test_every_method_is_scored_over_the_pixels_that_all_know(truth: np.ndarray) -> None:
@@ -198,8 +210,8 @@ def test_other_depths_stand_in_the_same_table(
     assert main([*arguments, f"--also=optimised={other}", f"--also-base=flat={other}"]) == 0
     said = capsys.readouterr().out
     lines = {line[:14].strip(): line.split() for line in said.splitlines()}
-    assert list(lines)[:9] == ["2 image(s), af", "", "plane", "true body", "base", "refined", "optimised", "flat",
-                               "MAE mm by part"]  # fmt: skip
+    assert list(lines)[:11] == ["2 image(s), af", "", "plane", "true body", "base", "refined", "optimised", "flat",
+                                "refined recove", "optimised reco", "MAE mm by part"]  # fmt: skip
     assert float(lines["optimised"][1]) < 0.01
     assert float(lines["flat"][1]) == float(lines["plane"][1])
     assert float(lines["true body"][2]) == pytest.approx(5, abs=0.5)

@@ -19,7 +19,7 @@ from schemas.errors import DatasetError, DecodeError, NobodyFoundError, SourceEr
 from schemas.prediction import Prediction, prediction_path
 from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import CENTRE_M, RADIUS_M, map_intrinsics, sphere_depth, sphere_row
-from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import ModelSettings, Settings
 from trainer.depth_files import PNG_UNITS_PER_M, depth_mesh, write_depth_png
 from trainer.model import ReconNet
@@ -27,7 +27,7 @@ from trainer.photo_file import read_photo
 from trainer.predict import subjects_of_files
 from trainer.prediction_files import predict_into
 from trainer.predictor import BaseDepth, Predictor
-from trainer.subject import subjects_of_dataset
+from trainer.subject import Subject, subjects_of_dataset
 from trainer.surfaces import normals, surface_points
 from trainer.turntable import FRAMES, turntable, write_turntable
 
@@ -41,19 +41,42 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.manual_seed(3)
     model = ReconNet(TINY)
     torch.nn.init.normal_(model.last.weight, std=0.3)
     folder = tmp_path_factory.mktemp("checkpoint")
     save_checkpoint(folder, model, torch.optim.Adam(model.parameters()), Settings(model=TINY), 1, {})
-    return Predictor(load_checkpoint(folder), "cpu")
+    return load_checkpoint(folder)
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint: Checkpoint) -> Predictor:
+    return Predictor(checkpoint, "cpu")
 
 
 @pytest.fixture
 def sphere() -> Prediction:
     depth = sphere_depth(256, RADIUS_M).astype(np.float32)
     return Prediction(depth_m=depth, base_depth_m=depth, K=map_intrinsics(256))
+
+
+def test_a_mirrored_look_makes_depth_of_mirror_images_mirror_images(
+    dataset: str, checkpoint: Checkpoint
+) -> None:
+    (subject,) = list(subjects_of_dataset(dataset, ["clip/p01/000010"]))
+    maps = {name: getattr(subject, name)[:, ::-1].copy() for name in ("image", "input_depth", "base_depth")}
+    mirrored = replace(subject, **maps)
+
+    def added_m(predictor: Predictor, shown: Subject) -> np.ndarray:
+        found = predictor.predict(shown)
+        return found.depth_m - found.base_depth_m
+
+    once, twice = Predictor(checkpoint, "cpu"), Predictor(checkpoint, "cpu", mirrored_look=True)
+    np.testing.assert_allclose(added_m(twice, mirrored), added_m(twice, subject)[:, ::-1], atol=1e-6)
+    assert np.abs(added_m(once, mirrored) - added_m(once, subject)[:, ::-1]).max() > 1e-4
+    mean = (added_m(once, subject) + added_m(once, mirrored)[:, ::-1]) / 2
+    np.testing.assert_allclose(added_m(twice, subject), mean, atol=1e-6)
 
 
 def test_depth_is_base_plus_offset(dataset: str, predictor: Predictor) -> None:

@@ -15,11 +15,16 @@ from schemas.truth import Truth
 from tests.support.datasets import write_dataset
 from tests.support.sphere_scene import RADIUS_M, map_intrinsics, sphere_depth, sphere_row
 from trainer.batch import collate
+from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.cli import main
-from trainer.config import DataSettings
+from trainer.config import DataSettings, preset
 from trainer.data import Samples, read_index
+from trainer.model import ReconNet
+from trainer.objective import losses_of
+from trainer.predictor import Predictor
 from trainer.probe import PROBE_LOSSES, ProbeSettings, optimised_offset
 from trainer.recovery import Recovery, mean_recovery, recovery
+from trainer.subject import subjects_of_dataset
 
 BASE_RADIUS_M = 0.56
 
@@ -56,6 +61,44 @@ def test_samples_do_not_interact(dataset: str) -> None:
     alone = optimised_offset(samples[0, 0], PROBE_LOSSES, settings)
     torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
     assert alone.abs().max() > 1e-3
+
+
+def test_smoothness_and_the_pull_to_zero_hold_for_what_is_not_expected(dataset: str) -> None:
+    samples = Samples(read_index(Dataset.open(dataset)), DataSettings(), seed=0, training=False)
+    batch = samples[0, 0]
+    bumps = 0.02 * torch.sin(torch.arange(256.0) / 9)[:, None] * torch.cos(torch.arange(256.0) / 7)
+    offset = bumps[None, None] * batch.mask
+    alone, expected = (
+        losses_of(batch, offset, PROBE_LOSSES),
+        losses_of(batch, offset, PROBE_LOSSES, expected=offset),
+    )
+    torch.testing.assert_close(expected.photo, alone.photo)  # pictures see the whole offset
+    assert float(alone.smooth) > 1e-3
+    assert float(alone.reg) > 1e-3
+    assert float(expected.smooth) == float(expected.reg) == 0
+    further = losses_of(batch, offset + 0.01, PROBE_LOSSES, expected=offset)
+    assert float(further.reg) == pytest.approx(0.01, rel=1e-5)
+
+
+def test_a_probe_begins_at_the_shape_that_a_network_predicts(dataset: str, tmp_path: Path) -> None:
+    """One small step of the optimiser leaves that nearly as it is; the network's constant is not taken over."""
+    torch.manual_seed(3)
+    settings = preset("small")
+    model = ReconNet(settings.model)
+    torch.nn.init.normal_(model.last.weight, std=0.3)
+    save_checkpoint(tmp_path / "checkpoint", model, torch.optim.Adam(model.parameters()), settings, 1, {})
+    arguments = ["probe", dataset, "--out", str(tmp_path / "out"), "--steps", "1", "--device", "cpu"]
+    assert main([*arguments, "--checkpoint", str(tmp_path / "checkpoint")]) == 0
+    found = Prediction.load(tmp_path / "out" / "clip_p00_000010.npz")
+    on_body = found.base_depth_m > 0
+    (subject,) = subjects_of_dataset(dataset, ["clip/p00/000010"])
+    predicted = Predictor(load_checkpoint(tmp_path / "checkpoint"), "cpu").predict(subject)
+    offset_m = (predicted.depth_m - predicted.base_depth_m)[on_body]
+    assert offset_m.std() > 5e-3
+    np.testing.assert_allclose(
+        (found.depth_m - found.base_depth_m)[on_body], offset_m - offset_m.mean(), atol=2e-3
+    )
+    assert (found.depth_m[~on_body] == 0).all()
 
 
 def test_recovery_in_closed_form() -> None:

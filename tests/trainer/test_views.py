@@ -121,6 +121,15 @@ def test_true_depth_explains_the_second_picture_best(results: dict[str, dict[str
     assert found[REFINED].inside > found[BASE_CONSTANT].inside > found[PLANE].inside
 
 
+def test_a_plane_does_not_say_which_pixels_count(scene: Path, tmp_path: Path) -> None:
+    """What the second camera cannot see of a true surface counts for nobody, however much of a plane it sees there."""
+    stored = Prediction.load(scene / "predicted" / "person.npz")
+    replace(stored, base_depth_m=stored.depth_m).save(tmp_path / "person.npz")
+    (found,) = evaluate_views(tmp_path, scene / "views.json").values()
+    assert found[BASE_CONSTANT] == found[REFINED_CONSTANT]
+    assert found[REFINED_CONSTANT].cs_ref > 0.9  # lost pixels of any other set would count 0
+
+
 def test_a_constant_more_changes_only_what_is_not_aligned(
     scene: Path, tmp_path: Path, results: dict[str, dict[str, Score]]
 ) -> None:
