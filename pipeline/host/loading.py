@@ -26,3 +26,27 @@ def without_collection() -> Iterator[None]:
             gc.freeze()
         if was_enabled:
             gc.enable()
+
+
+class _NoPandas:
+    """A finder of modules that finds no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("left out: nothing of it is needed here", name=name)
+
+
+def leave_pandas_out() -> None:
+    """PyArrow does without pandas in this process from now on, also where it is installed.
+
+    It looks for pandas, once, when it is given its first list, though lists need nothing of it: .25 s of CPU time of
+    every worker. Whoever else imports pandas still gets it.
+    """
+    import pyarrow as pa  # not for processes that only name this function
+
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(_NoPandas)

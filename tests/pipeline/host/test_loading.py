@@ -39,6 +39,23 @@ def test_what_loading_made_is_not_looked_through_again() -> None:
     subprocess.run([sys.executable, "-c", FROZEN], check=True)
 
 
+PANDAS = """
+import sys
+from pipeline.host.loading import leave_pandas_out
+leave_pandas_out()
+import pyarrow as pa
+table = pa.Table.from_pylist([{"a": [1.5], "b": "x"}, {"a": None, "b": None}])
+assert table.to_pylist() == [{"a": [1.5], "b": "x"}, {"a": None, "b": None}]
+assert "pandas" not in sys.modules
+import pandas  # of the development dependencies
+assert pandas.DataFrame is not None
+"""
+
+
+def test_pyarrow_does_without_pandas_where_it_is_installed() -> None:
+    subprocess.run([sys.executable, "-c", PANDAS], check=True)
+
+
 PICTURES = """
 import sys
 from pipeline.host.picture_threads import one_thread_for_pictures
