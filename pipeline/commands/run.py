@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import (
@@ -91,6 +92,7 @@ def add_to(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     from pipeline.audit.gates import overrides_from_name
     from pipeline.dataset.clip_shards import shard_from_slurm, shard_from_text
+    from pipeline.host.loading import without_pandas
     from pipeline.runner.driver import run
     from pipeline.runner.engines import make_engine
     from pipeline.runner.summary import print_run
@@ -98,9 +100,12 @@ def _run(options: argparse.Namespace) -> int:
 
     shard = shard_from_text(options.shard) if options.shard else shard_from_slurm(os.environ)
     settings = settings_from(options, overrides_from_name(options.selection))
-    engine = make_engine(  # wrong usage is said before any input is looked at
-        options.engine, workers=options.workers, master=options.master, arguments=options.beam_args
-    )
+    # Spark's Python needs pandas, and a cluster's Beam may. Wrong usage is said before any input is looked at.
+    is_plain = options.engine == "beam" and not options.beam_args
+    with without_pandas() if is_plain else nullcontext():
+        engine = make_engine(
+            options.engine, workers=options.workers, master=options.master, arguments=options.beam_args
+        )
     clips = clips_from_arguments(options.inputs, focal_px=options.focal_px)
     is_empty = shard is not None and _say_shard(shard, clips, options)
     summary = run(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.geometry.array_types import Floats
 from pipeline.geometry.estimate_kernel import fill_estimates, fill_gate_numbers
+from pipeline.geometry.opposite_kernel import turn_round
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface, require_same_mesh
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rings import Rings
@@ -82,6 +83,29 @@ def motion_field(
         field.rotation,
         field.translation,
     )
+    return field
+
+
+def opposite_field(
+    earlier: MotionField,
+    known: NDArray[np.bool_],
+    *,
+    target: PosedSurface,
+    reference: PosedSurface,
+    rings: Rings,
+    vertices: NDArray[np.int64],
+) -> MotionField:
+    """`motion_field` of some vertices where the opposite pair's is known for others, `known` (V,), some of them shared.
+
+    What turns b_i nearest to a_i is the inverse of what turns a_i nearest to b_i, so R is the earlier one transposed
+    there, the same to rounding; the others are fitted. Raises ValueError as `motion_field` does.
+    """
+    is_known = known[vertices]
+    field = motion_field(target=target, reference=reference, rings=rings, vertices=vertices[~is_known])
+    turn_round(
+        earlier.rotation, target.vertices, reference.vertices, vertices[is_known], field.rotation,
+        field.translation,
+    )  # fmt: skip
     return field
 
 

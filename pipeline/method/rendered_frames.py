@@ -12,6 +12,7 @@ from pipeline.geometry.array_types import Bytes
 from pipeline.geometry.camera import Camera, translation_from_weak_perspective
 from pipeline.geometry.posed_surface import PosedSurface, RenderedSurface
 from pipeline.method.map_pictures import MapPictures, map_picture
+from pipeline.method.pair_fields import PairFields
 from pipeline.method.resources import Resources
 from pipeline.records import Misalignment, RenderedFrame, Track, TrackSurface
 from pipeline.refine.dressed_shape import dressed
@@ -53,6 +54,7 @@ class RenderedFrames:
         pictures: MapPictures | None = None,
     ) -> None:
         self.track = track
+        self.fields = PairFields()
         self._crops, self._resources = crops, resources
         self._pictures = MapPictures(0) if pictures is None else pictures
         self._cache: dict[int, RenderedFrame] = {}

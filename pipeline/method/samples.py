@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import PairSettings
-from pipeline.geometry.motion import MotionField, motion_field
+from pipeline.geometry.motion import MotionField
 from pipeline.geometry.rings import Rings
 from pipeline.geometry.visibility import PairMaps, pair_maps
 from pipeline.method.pairs import candidate_references, spread_order, viewpoint
@@ -49,15 +49,9 @@ def target_rows(
     """
     track, frame = frames.track, frames[target]
     candidates = candidate_references(track.pts_s, track.kept, target, settings.candidate_gaps_s)
-    fields = {
-        at: motion_field(
-            target=frame.surface,
-            reference=frames.surface(at),
-            rings=rings,
-            vertices=frame.surface.shown.of_faces,
-        )
-        for at in candidates
-    }
+    fields = frames.fields.of_target(
+        target, frame.surface, {at: frames.surface(at) for at in candidates}, rings
+    )
     references, verdicts = _judged(frames, target, frame, fields, settings)
     of_target = {
         "target_depth_m": frame.surface.raster.mean_depth_m,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.host.loading import without_collection
+from pipeline.host.loading import without_collection, without_pandas
 from pipeline.host.logs import quieten_libraries
 from pipeline.host.process_family import die_with
 from schemas.errors import CrashError, HumandepthError, StorageError, TimeLimitError
@@ -136,7 +136,7 @@ def _serve(pipe: Connection, parent: int) -> None:
 
 
 def _prepare(*modules: str) -> None:
-    with without_collection():
+    with without_collection(), without_pandas():
         for module in modules:
             importlib.import_module(module)
 

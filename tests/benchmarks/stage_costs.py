@@ -47,7 +47,7 @@ PARTS: tuple[tuple[str, str], ...] = (
     ("drawing", "pipeline.rendering.compiled:CompiledRasterizer.face_ids"),
     ("drawing: rasters", "pipeline.rendering.rasterizer:raster_from_face_ids"),
     ("drawing: rasters", "pipeline.geometry.posed_surface:raster_from_face_ids"),
-    ("motion fields", "pipeline.method.samples:motion_field"),
+    ("motion fields", "pipeline.method.pair_fields:PairFields.of_target"),
     ("estimates", "pipeline.method.verdicts:estimate_statistics"),
     ("pair maps", "pipeline.method.samples:pair_maps"),
     ("misalignment", "pipeline.method.verdicts:misalignment"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.motion import estimate_statistics, motion_field
+from pipeline.geometry.motion import estimate_statistics, motion_field, opposite_field
 from pipeline.geometry.posed_surface import RenderedSurface
 from pipeline.geometry.procrustes import fit_motions
 from pipeline.geometry.rigid import nearest_rotation, rotation_angle, rotation_from_rotvec
@@ -268,6 +268,23 @@ def test_a_field_of_some_vertices_is_that_of_all_there_and_zero_elsewhere() -> N
     part = motion_field(target=target, reference=reference, rings=rings, vertices=some)
     for of_whole, of_part in ((whole.rotation, part.rotation), (whole.translation, part.translation)):
         np.testing.assert_array_equal(of_part[some], of_whole[some])
+
+
+def test_the_opposite_field_is_that_of_the_exchanged_surfaces() -> None:
+    rng, mesh = np.random.default_rng(9), icosphere(3, 0.4)
+    turned = mesh.vertices @ rotation_from_rotvec(np.array([0.1, 0.5, -0.2])).T + [0.2, 0.0, 3.0]
+    one, other = points(mesh.vertices), points(turned + rng.normal(size=turned.shape) * 0.003)
+    rings, count = two_ring(mesh.faces, len(mesh.vertices)), len(mesh.vertices)
+    first, second = (np.flatnonzero(rng.random(count) < 0.6) for _ in range(2))
+    earlier = motion_field(target=one, reference=other, rings=rings, vertices=first)
+    known = np.isin(np.arange(count), first)
+    field = opposite_field(earlier, known, target=other, reference=one, rings=rings, vertices=second)
+    expected = motion_field(target=other, reference=one, rings=rings, vertices=second)
+    np.testing.assert_allclose(field.rotation[second], expected.rotation[second], atol=1e-11)
+    np.testing.assert_allclose(field.translation[second], expected.translation[second], atol=1e-11)
+    both, alone = np.intersect1d(first, second), np.setdiff1d(second, first)
+    np.testing.assert_array_equal(field.rotation[both], earlier.rotation[both].swapaxes(1, 2))
+    np.testing.assert_array_equal(field.rotation[alone], expected.rotation[alone])
 
 
 def test_surfaces_of_other_meshes_are_refused() -> None:
