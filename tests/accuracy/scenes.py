@@ -61,6 +61,8 @@ KINDS = {
     "backlit": Kind(backlit=True, turning_deg_per_s=(-60, 60)),
     "steep": Kind(pitch_deg=(20, 35), third_pitch_deg=(-25, -10)),
 }
+LEARNED_ON = tuple(kind for kind in KINDS if kind != "steep")
+"""Kinds that taught the mean errors of depth and of landmarks in the picture that ship."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,17 +94,17 @@ def scenes_of(
     body: BodyModel,
     takes: Sequence[Take],
     count: int,
-    only: str | None = None,
+    only: Sequence[str] = tuple(KINDS),
     half: str | None = None,
     *,
     own_lengths: bool = False,
 ) -> Iterator[MotionScene]:
     """`count` scenes of every kind and half (reported or not), each of another take where there are enough.
 
-    `only` names one kind and `half` one of HALVES; their scenes are the same as among all. With `own_lengths` the same
+    `only` names kinds and `half` one of HALVES; their scenes are the same as among all. With `own_lengths` the same
     people move the same way before cameras of the same kind, but each has limbs of their own lengths.
     """
-    for kind in KINDS if only is None else (only,):
+    for kind in only:
         for is_reported in (False, True):
             if half is not None and HALVES[is_reported] != half:
                 continue

@@ -90,7 +90,7 @@ def test_scenes_are_of_every_kind_and_half(scenes):
 
 def test_scenes_of_one_half_are_the_same_as_among_all(body, scenes):
     for half in HALVES:
-        alone = list(scenes_of(body, made_motions(), 1, "near", half))
+        alone = list(scenes_of(body, made_motions(), 1, ["near"], half))
         (among,) = [
             scene for scene in scenes if scene.kind == "near" and scene.is_reported == (half == "reported")
         ]
@@ -108,7 +108,7 @@ def test_steep_films_look_down_and_up_at_people_from_all_sides(body) -> None:
         for take in made_motions()
     ]
     elevation_deg, azimuth_deg = [], []
-    for scene in scenes_of(body, standing, 24, "steep", "tuning"):
+    for scene in scenes_of(body, standing, 24, ["steep"], "tuning"):
         truth = scene.performance
         root = Rotation.from_rotvec(truth.pose[0, 0])
         to_camera = root.inv().apply(-truth.joints(body)[0, 0])
