@@ -1,7 +1,7 @@
 """`python -m tests.accuracy [--seconds 1.5]`: prints figures of tracking; `make accuracy`.
 
-`python -m tests.accuracy --scenes 5 [--mocap FILE] [--only KIND]` films moving people before cameras of all kinds and
-tells what their bodies' errors are made of, for the half of people that weights are chosen on and for the other.
+`python -m tests.accuracy --scenes 5 [--mocap FILE] [--only KIND ...]` films moving people before cameras of all kinds
+and tells what their bodies' errors are made of, for the half of people that weights are chosen on and for the other.
 
 The demo clip's, joint errors, the worth of terms, agreements; build/accuracy.json has them too. People are rendered,
 so errors of real ones are larger; what is compared is the fit with the landmarks it starts from, the terms with each
@@ -49,7 +49,9 @@ def main() -> int:
     parser.add_argument(
         "--mocap", type=Path, help="its movements: an .npz of motion capture (else made ones)"
     )
-    parser.add_argument("--only", choices=sorted(KINDS), help="its one kind of film")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(KINDS), default=tuple(KINDS), help="its kinds of film (else all)"
+    )
     parser.add_argument("--given", choices=sorted(ORACLES), help="what it is told of the truth")
     parser.add_argument(
         "--start", choices=("landmarks", "truth"), default="landmarks", help="where its fits begin"

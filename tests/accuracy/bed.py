@@ -34,7 +34,7 @@ def report(
     models: LandmarkModels,
     *,
     count: int,
-    only: str | None,
+    only: Sequence[str],
     given: str | None,
     lens_known: bool,
     seen: Path,

@@ -26,7 +26,7 @@ from pipeline.tracking.tracker import landmark_models
 from pipeline.tracking.two_models import joined_landmarks
 from tests.accuracy.motions import motion_capture
 from tests.accuracy.observing import SEEN, observed
-from tests.accuracy.scenes import MotionScene, scenes_of
+from tests.accuracy.scenes import LEARNED_ON, MotionScene, scenes_of
 
 
 def too_far(scene: MotionScene, seen: Observations, body: BodyModel) -> Floats:
@@ -48,7 +48,7 @@ def main() -> int:
     options = parser.parse_args()
     body, settings, by_person = BodyModel.open_body(), Settings(), {}
     models = landmark_models(settings)
-    for scene in scenes_of(body, motion_capture(options.mocap), options.scenes):
+    for scene in scenes_of(body, motion_capture(options.mocap), options.scenes, LEARNED_ON):
         seen = None if scene.is_reported else observed(scene, models, settings.tracking, options.seen)
         if seen is not None:
             seen = joined_landmarks(repair_left_right(seen, settings.tracking.swap_cost)[0])

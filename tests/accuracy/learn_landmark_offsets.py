@@ -34,7 +34,7 @@ from pipeline.tracking.two_models import joined_landmarks
 from tests.accuracy.lifter_films import FRAMES, TWIN_JOINTS, learning_takes, load, performance_of
 from tests.accuracy.motions import motion_capture
 from tests.accuracy.observing import SEEN, observed
-from tests.accuracy.scenes import scenes_of
+from tests.accuracy.scenes import LEARNED_ON, scenes_of
 from tests.support.rendered_people import Performance
 
 EVERY = 4
@@ -83,7 +83,7 @@ def of_scenes(count: int, mocap: Path, body: BodyModel, folder: Path) -> dict[st
     """By person, of the test bed's scenes, as the default settings see them."""
     settings, found = Settings(), defaultdict(list)
     models = landmark_models(settings)
-    for scene in scenes_of(body, motion_capture(mocap), count):
+    for scene in scenes_of(body, motion_capture(mocap), count, LEARNED_ON):
         seen = None if scene.is_reported else observed(scene, models, settings.tracking, folder)
         if seen is not None:
             seen = joined_landmarks(repair_left_right(seen, settings.tracking.swap_cost)[0])

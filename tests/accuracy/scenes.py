@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -32,6 +32,8 @@ class Kind:
     """Of the longer side."""
     pitch_deg: tuple[float, float] = (-3, 12)
     """Positive looks down."""
+    third_pitch_deg: tuple[float, float] | None = None
+    """Of every third film, where it is another."""
     roll_deg: tuple[float, float] = (-3, 3)
     turning_deg_per_s: tuple[float, float] = (0, 0)
     fill: tuple[float, float] = (0.6, 0.9)
@@ -39,6 +41,12 @@ class Kind:
     chosen: str = ""
     """`lively`, `bent`, or any window."""
     backlit: bool = False
+
+    def numbered(self, number: int) -> Kind:
+        """How the film of this number, from 0 on, is filmed."""
+        if self.third_pitch_deg is None or number % 3 != 2:
+            return self
+        return replace(self, pitch_deg=self.third_pitch_deg)
 
 
 KINDS = {
@@ -51,7 +59,10 @@ KINDS = {
     "dancing": Kind(chosen="lively", pitch_deg=(-10, 15), roll_deg=(-8, 8)),
     "crouching": Kind(chosen="bent", pitch_deg=(-10, 20), roll_deg=(-8, 8)),
     "backlit": Kind(backlit=True, turning_deg_per_s=(-60, 60)),
+    "steep": Kind(pitch_deg=(20, 35), third_pitch_deg=(-25, -10)),
 }
+LEARNED_ON = tuple(kind for kind in KINDS if kind != "steep")
+"""Kinds that taught the mean errors of depth and of landmarks in the picture that ship."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,17 +94,17 @@ def scenes_of(
     body: BodyModel,
     takes: Sequence[Take],
     count: int,
-    only: str | None = None,
+    only: Sequence[str] = tuple(KINDS),
     half: str | None = None,
     *,
     own_lengths: bool = False,
 ) -> Iterator[MotionScene]:
     """`count` scenes of every kind and half (reported or not), each of another take where there are enough.
 
-    `only` names one kind and `half` one of HALVES; their scenes are the same as among all. With `own_lengths` the same
+    `only` names kinds and `half` one of HALVES; their scenes are the same as among all. With `own_lengths` the same
     people move the same way before cameras of the same kind, but each has limbs of their own lengths.
     """
-    for kind in KINDS if only is None else (only,):
+    for kind in only:
         for is_reported in (False, True):
             if half is not None and HALVES[is_reported] != half:
                 continue
@@ -105,7 +116,8 @@ def scenes_of(
                     if own_lengths
                     else body
                 )
-                performance, name = _scene(own, pool, KINDS[kind], np.random.default_rng(seed))
+                filmed = KINDS[kind].numbered(number)
+                performance, name = _scene(own, pool, filmed, np.random.default_rng(seed))
                 yield MotionScene(
                     name=f"{kind} {number}: {name}",
                     kind=kind,

@@ -90,12 +90,39 @@ def test_scenes_are_of_every_kind_and_half(scenes):
 
 def test_scenes_of_one_half_are_the_same_as_among_all(body, scenes):
     for half in HALVES:
-        alone = list(scenes_of(body, made_motions(), 1, "near", half))
+        alone = list(scenes_of(body, made_motions(), 1, ["near"], half))
         (among,) = [
             scene for scene in scenes if scene.kind == "near" and scene.is_reported == (half == "reported")
         ]
         assert [scene.name for scene in alone] == [among.name]
         np.testing.assert_array_equal(alone[0].performance.pose, among.performance.pose)
+
+
+def test_steep_films_look_down_and_up_at_people_from_all_sides(body) -> None:
+    """Of people who stand still, so that their vertical is the root's: elevation and azimuth of the camera from them.
+
+    The person's place in the picture adds up to 8 degrees to the camera's pitch, of either sign.
+    """
+    standing = [
+        replace(take, pose=np.zeros_like(take.pose), place=np.zeros_like(take.place))
+        for take in made_motions()
+    ]
+    elevation_deg, azimuth_deg = [], []
+    for scene in scenes_of(body, standing, 24, ["steep"], "tuning"):
+        truth = scene.performance
+        root = Rotation.from_rotvec(truth.pose[0, 0])
+        to_camera = root.inv().apply(-truth.joints(body)[0, 0])
+        elevation_deg.append(np.rad2deg(np.arcsin(to_camera[1] / np.linalg.norm(to_camera))))
+        azimuth_deg.append(np.rad2deg(np.arctan2(to_camera[0], to_camera[2])))
+    from_below = np.arange(24) % 3 == 2
+    above_deg, below_deg = np.array(elevation_deg)[~from_below], -np.array(elevation_deg)[from_below]
+    assert above_deg.min() > 20 - 8
+    assert above_deg.max() < 35 + 8
+    assert below_deg.min() > 10 - 8
+    assert below_deg.max() < 25 + 8
+    assert min(np.ptp(above_deg), np.ptp(below_deg)) > 8
+    quadrants = np.round(np.array(azimuth_deg)[~from_below] / 90).astype(int) % 4
+    assert set(quadrants) == {0, 1, 2, 3}
 
 
 def test_people_are_in_the_picture_unless_they_are_cut(body, scenes):

@@ -77,7 +77,7 @@ def test_lengths_that_are_drawn_vary_as_much_as_they_say() -> None:
 
 def test_scenes_are_the_same_but_for_the_lengths(body: BodyModel) -> None:
     usual, own = (
-        next(iter(scenes_of(body, made_motions(4), 1, "level", "tuning", own_lengths=each)))
+        next(iter(scenes_of(body, made_motions(4), 1, ["level"], "tuning", own_lengths=each)))
         for each in (False, True)
     )
     np.testing.assert_array_equal(own.performance.betas, usual.performance.betas)
