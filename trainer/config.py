@@ -255,7 +255,7 @@ def preset(name: str) -> Settings:
 
     `fine` is `small` with twice the features, pictures compared at 512 and weights to match: what found the most depth
     on made-up people. `supervised` is `small` without its finest level, taught by known depth alone, four times as fast
-    a step (docs/experiments.md).
+    a step; a little `gamma_reg` holds the constant that such depth leaves free (docs/experiments.md).
     """
     if name == "paper":
         return Settings()
@@ -290,7 +290,7 @@ def preset(name: str) -> Settings:
             small,
             data=replace(small.data, background="keep", colour_jitter=True, flip=True),
             model=replace(small.model, stem_stride=4, stem_width=32, head_blocks=0),
-            losses=LossSettings(gamma_photo=0.0, gamma_truth=1.0, gamma_smooth=0.01, gamma_reg=0.0),
+            losses=LossSettings(gamma_photo=0.0, gamma_truth=1.0, gamma_smooth=0.01, gamma_reg=0.005),
             train=replace(small.train, max_steps=7000, channels_last=True, initial="he"),
         )
     remedy = "Use 'paper', 'released', 'small', 'fine' or 'supervised'."
