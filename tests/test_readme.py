@@ -19,8 +19,8 @@ from schemas.errors import SettingsError
 from schemas.setting_list import settings_in
 from tests.support.command_lines import calls_in, every_command, parsed
 from trainer.cli import make_parser as make_trainer_parser
+from trainer.config import LossSettings, preset
 from trainer.config import Settings as TrainerSettings
-from trainer.config import preset
 from trainer.model import ReconNet, parameter_count
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +74,8 @@ def _settings_of(program: str, arguments: list[str]) -> set[str]:
         return {setting.name for setting in settings_in(StudioSettings())}
     if program == "pipeline" or arguments[0] == "predict":
         return {setting.name for setting in settings_in(Settings())}
+    if arguments[0] == "probe":
+        return {setting.name for setting in settings_in(LossSettings())}
     return {setting.name for setting in settings_in(TrainerSettings())}
 
 

@@ -31,7 +31,7 @@ def test_a_bias_is_learned_from_what_was_seen_too_far():
     from tests.support.toy_people import observations
 
     body = BodyModel.open_body()
-    scene = next(iter(scenes_of(body, made_motions(4), 1, "pitched")))
+    scene = next(iter(scenes_of(body, made_motions(4), 1, ["pitched"])))
     truth = scene.performance
     marks = body.landmarks(truth.pose, truth.betas, truth.translation)
     seen = observations(
