@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.learned import MIN_GROUPS
 from trainer.metrics import DepthErrors
 
 DRAWS = 2000
@@ -38,9 +39,12 @@ class RecoveredShare:
 
     def sentence(self) -> str:
         """For people."""
-        return (
+        said = (
             f"{self.depth} recovers {100 * self.share:+.1f} % of the error of {self.base} (95 % interval "
             f"{100 * self.low:+.1f} to {100 * self.high:+.1f} over {self.tracks} track{'s' * (self.tracks != 1)})"
+        )
+        return (
+            said if self.tracks >= MIN_GROUPS else f"{said}; too few tracks to tell ({MIN_GROUPS} are needed)"
         )
 
 

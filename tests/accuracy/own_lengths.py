@@ -67,9 +67,8 @@ def with_lengths(body: BodyModel, log_lengths: Floats) -> BodyModel:
     stretched = BodyModel(
         BodyArrays(template=template + displaced, **same), "own lengths", body.landmark_offsets
     )
-    stretched.joint_template = (
-        joints + moved
-    )  # the regressor, made for shapes without them, errs by up to 9 mm
+    # The regressor, made for shapes without them, errs by up to 9 mm.
+    stretched.joint_template = joints + moved
     return stretched
 
 

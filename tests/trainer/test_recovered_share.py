@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,9 +30,9 @@ def test_every_image_counts_by_its_error() -> None:
     found = recovered_shares(images, ["refined"], ["base", "naked"])
     assert [each.share for each in found] == pytest.approx([8 / 40, 28 / 60])
     assert [each.base for each in found] == ["base", "naked"]
-    assert (
-        found[0].sentence()
-    ) == "refined recovers +20.0 % of the error of base (95 % interval +10.0 to +50.0 over 2 tracks)"
+    said = "refined recovers +20.0 % of the error of base (95 % interval +10.0 to +50.0 over 2 tracks)"
+    assert found[0].sentence() == f"{said}; too few tracks to tell (5 are needed)"
+    assert replace(found[0], tracks=5).sentence() == said.replace("2 tracks", "5 tracks")
 
 
 def test_frames_of_one_track_are_drawn_together() -> None:
