@@ -27,6 +27,7 @@ from trainer.order import BatchOrder
 from trainer.panels import write_curves, write_picture
 from trainer.plan import EndedBy, Extent
 from trainer.processes import Processes
+from trainer.optimiser import optimiser
 from trainer.progress import FitDisplay
 from trainer.run_data import RunData
 from trainer.run_log import RunLog
@@ -56,7 +57,7 @@ class Run:
         if train.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not annotated
         self.average = copy.deepcopy(self.model) if train.average_decay is not None else None
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=train.learning_rate)
+        self.optimizer = optimiser(self.model, train)
         self.training = Samples(
             data.training,
             settings.data,
