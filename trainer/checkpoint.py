@@ -2,7 +2,7 @@
 
     weights-<step>.safetensors     ReconNet, what predicts: the averaged weights where an average is kept
     trained-<step>.safetensors     then also the weights that are trained on
-    optimizer-<step>.safetensors   Adam's moments, to go on exactly
+    optimizer-<step>.safetensors   the optimiser's moments, to go on exactly
     corrections-<step>.safetensors where motion is corrected (`corrections.learn`): the corrections and their moments
     checkpoint.json                format, settings, step, the last and best validation, the other files' SHA-256
 
@@ -29,11 +29,14 @@ from schemas.recipe import Recipe
 from schemas.settings import as_dict, from_dict
 from trainer.config import Settings
 from trainer.model import ReconNet
+from trainer.optimiser import Muon
 
 FORMAT_VERSION = 3
 """Older ones are still read: version 1 knew no average and no best validation, version 2 had `data.view`."""
 READABLE_VERSIONS = (1, 2, 3)
 FACTS_NAME = "checkpoint.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Mean of gradients and of their squares; of what Muon moves the first alone."""
 _OURS = ("weights-", "trained-", "optimizer-", "corrections-")
 _AGAIN = "Give the folder that `python -m trainer fit --out` made."
 
@@ -95,15 +98,17 @@ class Checkpoint:
         """Puts the moments back on the devices of their parameters; the count of steps stays on the CPU."""
         state = _read_tensors(self._path("optimizer"))
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        filters = {id(parameter) for parameter in optimizer.filters} if isinstance(optimizer, Muon) else set()
         for number, parameter in enumerate(parameters):
-            step, mean, square = (state.get(f"{number}.{name}") for name in ("step", "exp_avg", "exp_avg_sq"))
-            if mean is None or square is None or mean.shape != parameter.shape:
+            names = _MOMENTS[:1] if id(parameter) in filters else _MOMENTS
+            stored = {name: state[f"{number}.{name}"] for name in _MOMENTS if f"{number}.{name}" in state}
+            if {*stored} != {*names} or any(moment.shape != parameter.shape for moment in stored.values()):
                 raise CheckpointError(
                     f"{self._path('optimizer')} does not fit the network at parameter {number}.",
-                    remedy=_AGAIN,
+                    remedy=f"Give the train.optimiser it was trained with. {_AGAIN}",
                 )
-            moments = {"exp_avg": mean.to(parameter.device), "exp_avg_sq": square.to(parameter.device)}
-            optimizer.state[parameter] = {"step": step, **moments}
+            moments = {name: moment.to(parameter.device) for name, moment in stored.items()}
+            optimizer.state[parameter] = {"step": state[f"{number}.step"], **moments}
 
 
 def save_checkpoint(
@@ -226,8 +231,9 @@ def _file_name(what: str, step: int) -> str:
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for number, state in optimizer.state_dict()["state"].items():
-        for name in ("step", "exp_avg", "exp_avg_sq"):
-            tensors[f"{number}.{name}"] = torch.as_tensor(state[name])
+        for name in ("step", *_MOMENTS):
+            if name in state:
+                tensors[f"{number}.{name}"] = torch.as_tensor(state[name])
     return tensors
 
 

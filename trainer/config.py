@@ -190,7 +190,8 @@ class TrainSettings:
     """How weights begin. `torch`: the default of its layers, with which coarse levels start at a fifth to a half of
     the strength of fine ones. `he`: normal with variance 2 / fan-in, so that all start equally strong."""
     optimiser: Literal["adam", "muon"] = "adam"
-    """`muon`: convolutions follow their momentum, orthogonalised, so that weak directions of a layer learn too."""
+    """`muon`: convolutions follow their momentum, orthogonalised (see `optimiser.py`), and learn in a step what they
+    learn in two of Adam or more."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
     seed: int = 6666

@@ -1,10 +1,10 @@
-"""How gradients become steps: Adam, or the orthogonalised momentum of Muon."""
+"""How gradients become steps: Adam, or for convolutions the orthogonalised momentum of Muon."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,93 +13,79 @@ from trainer.config import TrainSettings
 from trainer.model import ReconNet
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the Newton-Schulz step, steepest at 0: singular values end within 0.7 to 1.2."""
+"""Coefficients of the Newton-Schulz step, steepest at 0: singular values end within .68 and 1.14."""
 NEWTON_SCHULZ_STEPS = 5
 MOMENTUM = 0.95
-BETAS = (0.9, 0.999)
-EPS = 1e-8
-ADAM_LIKE = 0.2
-"""Root mean square of an Adam step in units of its learning rate: makes one rate suit both."""
+ADAM_RMS = 0.2
+"""Root mean square of Adam's steps in units of its learning rate, so that rates of both are of one size."""
 
 
-def optimiser(model: ReconNet, settings: TrainSettings) -> torch.optim.Optimizer:
+def optimiser(model: ReconNet, settings: TrainSettings) -> torch.optim.Adam:
     """The one that `train.optimiser` names."""
     if settings.optimiser == "muon":
-        return Muon(model, model.last, settings.learning_rate)
+        return Muon(model, settings.learning_rate)
     return torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
 
 
-class Muon(torch.optim.Optimizer):
-    """Convolutions follow their momentum, orthogonalised; everything else (biases, norms, the last layer) Adam.
+class Muon(torch.optim.Adam):
+    """Convolutions follow their momentum, orthogonalised; biases, norms and the last layer follow Adam.
 
-    A convolution's filters are the rows of a matrix M (outputs, inputs k^2). Of the momentum
-    B := mu B + G the step is  w -= 0.2 sqrt(max(rows, columns)) lr O,  O the orthogonal matrix nearest to
-    mu B + G: all directions of a layer move equally far, where Adam follows the few strong ones. Source: Jordan
-    et al. 2024 (Muon); the scale is that of Liu et al. 2025, by which Adam's learning rate serves.
+    A convolution's weights are a matrix W of one row per filter. With its gradient G
+
+        B := mu B + G,   W := W - 0.2 sqrt(max(rows, columns)) lr orthogonalised(G + mu B):
+
+    all directions of a layer move equally far, where Adam follows the few strong ones. Source: Jordan et al., "Muon",
+    2024; the scale is that of Liu et al., arXiv:2502.16982. Torch's own takes matrices only, one by one and in
+    bfloat16, which many CPUs emulate.
     """
 
-    def __init__(self, model: nn.Module, last: nn.Module, lr: float) -> None:
-        kept = {id(parameter) for parameter in last.parameters()}
-        super().__init__(model.parameters(), {"lr": lr})
-        self._orthogonal = {
-            id(parameter) for parameter in model.parameters() if parameter.ndim >= 2 and id(parameter) not in kept
-        }
+    def __init__(self, model: ReconNet, lr: float) -> None:
+        super().__init__(model.parameters(), lr=lr)
+        last = {id(parameter) for parameter in model.last.parameters()}
+        self.filters = [
+            parameter for parameter in model.parameters() if parameter.ndim > 1 and id(parameter) not in last
+        ]
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step on the gradients there are."""
-        for group in self.param_groups:
-            shapes: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                if id(parameter) in self._orthogonal:
-                    shapes[(len(parameter), parameter[0].numel())].append(parameter)
-                else:
-                    self._adam(parameter, group["lr"])
-            for (rows, columns), parameters in shapes.items():
-                wanted = torch.stack([self._momentum(p).flatten(1) for p in parameters])
-                steps = orthogonalised(wanted)
-                scale = ADAM_LIKE * math.sqrt(max(rows, columns)) * group["lr"]
-                for parameter, step in zip(parameters, steps, strict=True):
-                    parameter.sub_(step.view(parameter.shape), alpha=scale)
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step; gradients of the convolutions are used up. There is no closure: a step is one gradient."""
+        assert closure is None
+        (lr,) = {group["lr"] for group in self.param_groups}
+        by_shape: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)
+        for parameter in self.filters:
+            if parameter.grad is not None:
+                by_shape[len(parameter), parameter[0].numel()].append(parameter)
+        for (rows, columns), parameters in by_shape.items():
+            directions = orthogonalised(torch.stack([self._wanted(each).flatten(1) for each in parameters]))
+            length = ADAM_RMS * math.sqrt(max(rows, columns)) * lr
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter.sub_(direction.view(parameter.shape), alpha=length)
+                parameter.grad = None  # or Adam would move it too
+        super().step()
 
-    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.state[parameter]
+    def _wanted(self, parameter: Tensor) -> Tensor:
+        """G + mu B of one parameter, B brought up to date."""
+        state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        return state
-
-    def _momentum(self, parameter: Tensor) -> Tensor:
-        state = self._state(parameter)
-        state["step"] += 1
+            state["step"], state["exp_avg"] = torch.zeros(()), torch.zeros_like(parameter)
         assert parameter.grad is not None
+        state["step"] += 1
         state["exp_avg"].mul_(MOMENTUM).add_(parameter.grad)
-        return parameter.grad + MOMENTUM * state["exp_avg"]
-
-    def _adam(self, parameter: Tensor, lr: float) -> None:
-        state = self._state(parameter)
-        state["step"] += 1
-        assert parameter.grad is not None
-        state["exp_avg"].lerp_(parameter.grad, 1 - BETAS[0])
-        state["exp_avg_sq"].mul_(BETAS[1]).addcmul_(parameter.grad, parameter.grad, value=1 - BETAS[1])
-        taken = state["step"].item()
-        deviation = (state["exp_avg_sq"] / (1 - BETAS[1] ** taken)).sqrt_().add_(EPS)
-        parameter.addcdiv_(state["exp_avg"], deviation, value=-lr / (1 - BETAS[0] ** taken))
+        wanted: Tensor = parameter.grad + MOMENTUM * state["exp_avg"]
+        return wanted
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Near U V^T of each matrix U S V^T (N, rows, columns): its singular values brought to about 1.
+    """Near U V^T of each matrix U S V^T (N, rows, columns): its singular values are brought to about 1.
 
-    X := a X + (b X X^T + c (X X^T)^2) X five times from X = M / |M|.
+    X = M / |M|, then five times  X := a X + (b X X^T + c (X X^T)^2) X.
     """
     a, b, c = QUINTIC
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if is_tall else matrices
-    x = x / x.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+    x = x / x.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)[:, None, None]
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.mT if is_tall else x
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    directions: Tensor = x.mT if is_tall else x
+    return directions

@@ -23,11 +23,11 @@ from trainer.held_out import HeldOut, supervision, teaching, validation_lines
 from trainer.loading import Loader
 from trainer.model import ReconNet, initialise, parameter_count
 from trainer.objective import Validation
+from trainer.optimiser import optimiser
 from trainer.order import BatchOrder
 from trainer.panels import write_curves, write_picture
 from trainer.plan import EndedBy, Extent
 from trainer.processes import Processes
-from trainer.optimiser import optimiser
 from trainer.progress import FitDisplay
 from trainer.run_data import RunData
 from trainer.run_log import RunLog

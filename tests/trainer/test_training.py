@@ -155,16 +155,18 @@ def test_the_control_of_a_constant_is_that_constant() -> None:
     assert abs(seen.reduction) > 0.1
 
 
-def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path) -> None:
-    fit(str(root), str(tmp_path / "whole"), SETTINGS)
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_stopping_and_resuming_changes_no_bit(root: Path, tmp_path: Path, optimiser: str) -> None:
+    settings = with_overrides(SETTINGS, [f"train.optimiser={optimiser}"])
+    fit(str(root), str(tmp_path / "whole"), settings)
     # The schedule belongs to the whole run, so the first part is stopped, not told to be shorter.
     stopped = StoppedAfter(steps=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.run.train_step", stopped)
         with pytest.raises(KeyboardInterrupt):
-            fit(str(root), str(tmp_path / "parts"), SETTINGS)
+            fit(str(root), str(tmp_path / "parts"), settings)
     assert load_checkpoint(tmp_path / "parts").step == 3
-    fit(str(root), str(tmp_path / "parts"), SETTINGS, resume=True)
+    fit(str(root), str(tmp_path / "parts"), settings, resume=True)
     whole, parts = (load_checkpoint(tmp_path / name).model().state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
