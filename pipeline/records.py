@@ -109,6 +109,15 @@ class Frame:
     image: np.ndarray
     """(H, W, 3) uint8 sRGB."""
 
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def showing(self, rows: slice, columns: slice) -> np.ndarray:
+        """(H, W, 3) uint8 with the frame's pixels in those rows and columns, for who looks nowhere else."""
+        return self.image
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quality:

@@ -122,22 +122,25 @@ def batch_of_row(
         raise DatasetError(
             "it has no reference.", remedy="Run `python -m pipeline dataset verify` on the dataset."
         )
-    image = _recoloured(decode_image(row["image"], IMAGE_PX), colours)
     is_finer = photo_px == IMAGE_PX
+    image = np.empty((3, IMAGE_PX, IMAGE_PX), np.float32)
+    fill_planes(image, row["image"], colours)
     # Shrunk as the references are, by the decoder: by area instead, equal pictures would differ.
-    seen = image if is_finer else _recoloured(decode_image(row["image"], MAP_PX), colours)
+    seen = torch.from_numpy(image) if is_finer else torch.empty(3, MAP_PX, MAP_PX)
+    if not is_finer:
+        fill_planes(seen.numpy(), row["image"], colours)
     pictures = torch.empty(1, len(references), 3, photo_px, photo_px)
     reference_K = torch.empty(1, len(references), 3, 3)
     valid = torch.empty(1, len(references), 1, MAP_PX, MAP_PX)
     motion = torch.empty(1, len(references), 6, MAP_PX, MAP_PX)
     for at, reference in enumerate(references):  # planes already: nothing is moved, only made float32
         motion[0, at] = torch.from_numpy(reference["motion"].transpose(2, 0, 1))
-        pictures[0, at] = _tensor(_recoloured(decode_image(reference["image"], photo_px), colours))
+        fill_planes(pictures[0, at].numpy(), reference["image"], colours)
         reference_K[0, at] = scaled_K(reference["K"], photo_px)
         valid[0, at, 0] = torch.from_numpy(reference["validity"] == VALID_ALL)
     return Batch(
         inputs=network_input(image, row["input_depth"], settings, backdrop)[None],
-        target=_tensor(seen)[None],
+        target=seen[None],
         photo_depth=_depth(row["input_depth" if is_finer else "base_depth"]),
         base_depth=_depth(row["base_depth"]),
         K=scaled_K(row["K"], MAP_PX)[None],
@@ -177,7 +180,7 @@ def network_input(
     settings: DataSettings,
     backdrop: NDArray[np.floating] | None = None,
 ) -> Tensor:
-    """(4, 512, 512) of colours (512, 512, 3) in [0, 1] and base depth (512, 512) metres (method, section 5).
+    """(4, 512, 512) of colours (3, 512, 512) in [0, 1] and base depth (512, 512) metres (method, section 5).
 
     Colours outside the base mask are zero unless the background is kept, or replaced by one colour (grey where none is
     given); the depth is centred over the mask.
@@ -189,11 +192,10 @@ def network_input(
         )
     centre = np.median(input_depth[mask]) if settings.centre_by == "median" else input_depth[mask].mean()
     inputs = np.zeros((4, IMAGE_PX, IMAGE_PX), np.float32)
-    colours = image.transpose(2, 0, 1)
     if settings.background == "zero":
-        np.multiply(colours, mask, out=inputs[:3])
+        np.multiply(image, mask, out=inputs[:3])
     else:
-        inputs[:3] = colours
+        inputs[:3] = image
     if settings.background == "replace":
         inputs[:3, ~mask] = np.reshape(0.5 if backdrop is None else backdrop, (-1, 1))
     np.subtract(input_depth, centre, out=inputs[3], where=mask, casting="same_kind")
@@ -241,25 +243,33 @@ def _padded(tensor: Tensor, count: int, name: str) -> Tensor:
 
 def decode_image(data: bytes, side_px: int) -> NDArray[np.float32]:
     """(side_px, side_px, 3) float32 RGB in [0, 1] of a stored crop; half the size is decoded as such (faster)."""
+    rgb = cv2.cvtColor(_decoded(data, side_px), cv2.COLOR_BGR2RGB)
+    colours: NDArray[np.float32] = rgb.astype(np.float32) / 255
+    return colours
+
+
+def fill_planes(planes: NDArray[np.float32], data: bytes, colours: ColourDraw | None = None) -> None:
+    """Writes `decode_image` of a stored crop, recoloured, as planes (3, P, P): each pixel is made and moved once."""
+    side_px = planes.shape[1]
+    if colours is not None:
+        planes[:] = colours.applied(decode_image(data, side_px)).transpose(2, 0, 1)
+        return
+    for plane, channel in zip(planes, reversed(cv2.split(_decoded(data, side_px)))):
+        np.divide(channel, np.float32(255), out=plane)
+
+
+def _decoded(data: bytes, side_px: int) -> NDArray[np.uint8]:
+    """(side_px, side_px, 3) BGR."""
     reduced = side_px * 2 == IMAGE_PX
     flag = cv2.IMREAD_REDUCED_COLOR_2 if reduced else cv2.IMREAD_COLOR
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
+    image: NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
     if image is None or image.shape != (side_px, side_px, 3):
         shape = None if image is None else image.shape
         raise DatasetError(
             f"an image cell holds {shape}, expected {side_px} px square.",
             remedy="Run `python -m pipeline dataset verify`.",
         )
-    colours: NDArray[np.float32] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-    return colours
-
-
-def _recoloured(image: NDArray[np.float32], colours: ColourDraw | None) -> NDArray[np.float32]:
-    return image if colours is None else colours.applied(image)
-
-
-def _tensor(image: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).contiguous()
+    return image
 
 
 def _depth(depth_m: NDArray[np.floating]) -> Tensor:

@@ -49,7 +49,10 @@ class Predictor:
 
     def predict_together(self, subjects: Sequence[Subject]) -> list[Prediction]:
         """`predict` of several in one pass of the network, in their order."""
-        inputs = [network_input(each.image, each.input_depth, self._settings) for each in subjects]
+        inputs = [
+            network_input(each.image.transpose(2, 0, 1), each.input_depth, self._settings)
+            for each in subjects
+        ]
         offsets = self._offset(torch.stack(inputs))[:, 0].cpu().numpy()
         return [_prediction(subject, offset) for subject, offset in zip(subjects, offsets, strict=True)]
 

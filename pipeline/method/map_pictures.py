@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.geometry.array_types import Bytes
 from schemas.conventions import MAP_PX
 
-MAX_BYTES = 40 * 10**6
-"""Of pictures that wait for their frame: 203 of them. A unit is then rendered in no more memory than its people are
+MAX_BYTES = 80 * 10**6
+"""Of pictures that wait for their frame: 406 of them. A unit is then rendered in no more memory than its people are
 followed in."""
 
 

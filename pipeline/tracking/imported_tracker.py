@@ -94,13 +94,14 @@ class ImportedTracker:
         hw, count = (1, 1), 0
         for frame, tolerance_s in frames_with_tolerance(frames, bodies):
             count += 1
-            hw = (frame.image.shape[0], frame.image.shape[1])
+            hw = frame.hw
             for row in rows_at(bodies, frame, tolerance_s):
                 region = self._region(bodies, row, hw)
                 if region is None:
                     continue
                 found = people.setdefault(int(bodies.person[row]), _Found([], PersonSeen(region=region)))
-                found.seen.record(frame, self._models.landmarks(frame.image, region))
+                picture = frame.showing(*region.window(hw))
+                found.seen.record(frame, self._models.landmarks(picture, region))
                 found.rows.append(row)
         shortest = min(self._settings.tracking.min_track_frames, count)
         kept = [found for found in people.values() if len(found.rows) >= max(1, shortest)]

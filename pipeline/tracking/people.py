@@ -125,7 +125,7 @@ def follow_people(
     image_hw, count = (0, 0), 0
     for count, frame in enumerate(frames, start=1):
         if count == 1:
-            image_hw = (frame.image.shape[0], frame.image.shape[1])
+            image_hw = frame.hw
             recent = deque(maxlen=frames_between_detections(image_hw, settings.detect_every))
         live = [person for person in live if _advance(person, frame, models, settings)]
         live = _merge(live, settings)
@@ -157,8 +157,8 @@ def _look(
     region: Region, frame: Frame, models: LandmarkModels, settings: TrackingSettings, *, heavier: bool = False
 ) -> Landmarks | None:
     """The person in a region, or None where the network sees nobody or too little of the body is in the image."""
-    seen = models.landmarks(frame.image, region, heavier=heavier)
-    height, width = frame.image.shape[:2]
+    seen = models.landmarks(frame.showing(*region.window(frame.hw)), region, heavier=heavier)
+    height, width = frame.hw
     inside = ((seen.xy_px > 0) & (seen.xy_px < [width, height])).all(axis=-1).mean()
     present = seen.score >= settings.min_presence and inside >= settings.min_inside
     return seen if present and seen.next_region.side_px > 1.0 else None

@@ -51,6 +51,20 @@ class Region:
         offset = self.centre_px - linear @ np.full(2, crop_px / 2)
         return np.concatenate([linear, offset[:, None]], axis=1)
 
+    def window(self, hw: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of a picture of hw that hold every pixel which `sample` reads of it; they may be empty.
+
+        Those under the square and two more on each side: between two pixels it interpolates.
+        """
+        corners = transform(
+            self.image_from_crop(1), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        )
+        low, high = np.floor(corners.min(axis=0)) - 2.0, np.ceil(corners.max(axis=0)) + 2.0
+        (left, top), (right, bottom) = (
+            np.clip(each, 0.0, hw[::-1]).astype(int).tolist() for each in (low, high)
+        )
+        return slice(top, bottom), slice(left, right)
+
     def distance(self, other: Region) -> float:
         """Distance of the centres in sides of the larger region."""
         return float(np.hypot(*(self.centre_px - other.centre_px))) / max(self.side_px, other.side_px)

@@ -36,6 +36,7 @@ from pipeline.video.lens_metadata import lens_of_film
 from pipeline.video.packet_index import PacketIndex, packet_index
 from pipeline.video.picture_parts import Box, PicturePart
 from pipeline.video.pictures import Key, pictures
+from pipeline.video.stored_frame import Canvas, StoredFrame
 from pipeline.video.upright import Turn, turn_of, upright_part, upright_rgb, upright_size
 from schemas.errors import DecodeError
 
@@ -104,6 +105,28 @@ def decode(
         for number, pts_s, picture, turn in sampled:
             image = upright_rgb(picture, turn, packet_index(file).pixel_aspect, max_side_px, file)
             yield Frame(index=number, pts_s=pts_s, image=image)
+
+
+def decode_stored(
+    path: str | os.PathLike[str],
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    sample_fps: float | None = None,
+    sample_start_s: float = 0.0,
+) -> Iterator[Frame]:
+    """The frames that `decode` yields at full size, each made RGB only where it is looked at, bit for bit."""
+    file, canvas = checked_file(path), Canvas()
+    with contextlib.closing(_sampled(file, start_s, end_s, sample_fps, sample_start_s)) as sampled:
+        for number, pts_s, picture, turn in sampled:
+            aspect = packet_index(file).pixel_aspect
+            yield StoredFrame(
+                index=number,
+                pts_s=pts_s,
+                hw=upright_size(picture, turn, aspect),
+                part_of=functools.partial(upright_part, picture, turn, aspect, file=file),
+                canvas=canvas,
+            )
 
 
 def decode_parts(

@@ -14,7 +14,7 @@ import cv2
 from pipeline.config import VideoSettings
 from pipeline.records import ClipRef, Frame, Segment, VideoFacts
 from pipeline.video.cadence import AS_IT_IS, Cadence, cadence_of
-from pipeline.video.decode import Wanted, decode, decode_parts, probe
+from pipeline.video.decode import Wanted, decode, decode_parts, decode_stored, probe
 from pipeline.video.motion import Motion
 from pipeline.video.picture_parts import PicturePart
 from pipeline.video.source import local_path
@@ -112,7 +112,7 @@ def equal_windows(start_s: float, end_s: float, longest_s: float) -> list[tuple[
 
 def frames_of(segment: Segment, settings: VideoSettings, path: str | None = None) -> Iterator[Frame]:
     """The frames of a segment that are worked on. `path` is where the clip lies, if not at its own uri."""
-    return decode(path or local_path(segment.clip.uri), **_window(segment, settings))
+    return decode_stored(path or local_path(segment.clip.uri), **_window(segment, settings))
 
 
 def parts_of(

@@ -23,6 +23,7 @@ from tests.benchmarks.whole_segment import SegmentCost, process_clip
 
 PARTS: tuple[tuple[str, str], ...] = (
     ("decoding", "pipeline.method.segment:frames_of"),
+    ("decoding", "pipeline.video.stored_frame:StoredFrame.showing"),
     ("decoding", "pipeline.method.crops:parts_of"),
     ("detection", "pipeline.tracking.blazepose:PoseModels.detect_people"),
     ("landmarks", "pipeline.tracking.blazepose:PoseModels.landmarks"),

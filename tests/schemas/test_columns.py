@@ -64,6 +64,28 @@ def test_a_packed_map_is_the_cell_of_the_map(name: str) -> None:
         column.encode(replace(packed, shape=(128, 512)))
 
 
+@pytest.mark.parametrize("field", ["motion", "validity", "base_depth"])
+def test_maps_of_a_sample_are_those_read_one_by_one(field: str) -> None:
+    """Whether their masks are one or several, of long stretches or of single pixels, or empty."""
+    rng = np.random.default_rng(9)
+    columns = {each.name: each for each in (*REFERENCE, *SAMPLES.columns)}
+    column, body = columns[field], person(rng, (256, 256))
+    speckled = rng.uniform(size=(256, 256)) < 0.3
+    masks = [body, body, speckled, speckled, np.zeros_like(body), body.T, np.ones_like(body)]
+    many = replace(columns["references"], fields=(column,))
+    maps = []
+    for mask in masks:
+        values = rng.uniform(1, 7, column.shape)
+        maps.append(np.where(mask.reshape(256, 256, *[1] * (values.ndim - 2)), values, 0).astype("float32"))
+    maps = [each.astype(np.float32 if column.scale else column.dtype) for each in maps]
+    together = many.decode(many.encode([{field: each} for each in maps]))
+    for each, found in zip(maps, together, strict=True):
+        alone = column.decode(column.encode(each))
+        assert alone.dtype == found[field].dtype
+        assert np.array_equal(alone, found[field])
+        assert np.abs(alone.astype(float) - each).max() <= (0.5e-4 + 2e-6 if column.scale else 0)
+
+
 def test_a_packed_depth_is_the_cell_of_the_depth() -> None:
     rng, column = np.random.default_rng(7), SAMPLES.column("base_depth")
     pixel = np.flatnonzero(person(rng, (256, 256))).astype(np.int32)

@@ -82,6 +82,24 @@ def test_an_aligned_region_copies_pixels_and_outside_is_zero():
     np.testing.assert_array_equal(cut[:, 16:], image[14:46, :16])
 
 
+def test_sampling_reads_nothing_outside_its_window():
+    rng, hw = np.random.default_rng(4), (120, 160)
+    image = rng.integers(0, 256, (*hw, 3), dtype=np.uint8)
+    narrow = 0
+    for _ in range(200):
+        place = region(rng.uniform(-40, 200, 2), rng.uniform(3, 200), rng.uniform(-np.pi, np.pi))
+        rows, columns = place.window(hw)
+        other = rng.integers(0, 256, (*hw, 3), dtype=np.uint8)
+        other[rows, columns] = image[rows, columns]
+        seen = [sample(each, place.image_from_crop(64), 64) for each in (image, other)]
+        np.testing.assert_array_equal(*seen)
+        narrow += (
+            seen[0].any()
+            and (rows.stop - rows.start) * (columns.stop - columns.start) < 0.8 * image[..., 0].size
+        )
+    assert narrow > 50
+
+
 def test_distance_is_in_sides_of_the_larger_region():
     near, far = region((10.0, 20.0), 50.0), region((40.0, 60.0), 200.0, 1.0)
     assert near.distance(far) == pytest.approx(0.25)
