@@ -170,7 +170,7 @@ def test_too_few_frames_for_an_acceleration(count) -> None:
     found = [
         TrackEnergy(
             BodyModel.open_body(), seen, None, CAMERA, settings, np.random.default_rng(0), weights
-        ).value_and_slopes(values, Shared.zeros(1), is_fine=False)[0]
+        ).value_and_slopes(values, Shared.zeros(count), is_fine=False)[0]
         for weights in (EnergyWeights(), smooth)
     ]
     assert found[0] == found[1]
