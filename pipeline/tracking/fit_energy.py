@@ -81,7 +81,7 @@ def part_shares() -> np.ndarray:
     shares = np.zeros((len(WORLD_PARTS), LANDMARK_COUNT))
     for share, part in zip(shares, WORLD_PARTS, strict=True):
         share[list(part)] = 1.0
-    return shares / shares.sum(axis=0)
+    return np.asarray(shares / shares.sum(axis=0))
 
 
 def landmark_weights() -> np.ndarray:
