@@ -88,7 +88,7 @@ class _Problem:
             "tracks": self._tracks.parameters(),
             "betas": [shared.betas],
             "log_scale": [shared.log_scale, shared.lifted_scale],
-            "turns": [shared.turns],
+            "turns": [shared.turns, shared.world_turns],
         }
 
     def solve(self) -> FittedTrack:
@@ -104,7 +104,7 @@ class _Problem:
                 "tracks": self._tracks.slopes(by_values),
                 "betas": [by_shared.betas],
                 "log_scale": [by_shared.log_scale, by_shared.lifted_scale],
-                "turns": [by_shared.turns],
+                "turns": [by_shared.turns, by_shared.world_turns],
             }
             optimizer.step(gradients, {name: rate * factor for name, rate in LEARNING_RATES.items()})
         return self._result(remaining)

@@ -57,12 +57,13 @@ def add_landmark_slopes(
 
 @kernel
 def add_world_slopes(
-    points: Reals, log_scale: Reals, seen_m: Reals, weight: Reals, hips: tuple[int, int], sigma: float,
-    term_weight: float, by_points: Reals, by_log_scale: Reals,
+    points: Reals, log_scale: Reals, rotation: Reals, seen_m: Reals, weight: Reals, hips: tuple[int, int],
+    sigma: float, term_weight: float, by_points: Reals, by_log_scale: Reals, by_rotation: Reals,
 ) -> float:  # fmt: skip
-    """term_weight times sum_k w_k rho(|x_k - x_hips - e^s y_k|; sigma), mean over frames.
+    """term_weight times sum_k w_k rho(|x_k - x_hips - e^s Q y_k|; sigma), mean over frames.
 
-    y = seen_m (T, K, 3) about the hips, weight (T, K), s = log_scale (1,); x_hips is the mean of two points.
+    y = seen_m (T, K, 3) about the hips, weight (T, K), s = log_scale (1,), Q = rotation (T, 3, 3); x_hips is the mean
+    of two points.
     """
     value, share, scale = 0.0, term_weight / points.shape[0], np.exp(np.float64(log_scale[0]))
     left, right = hips
@@ -70,9 +71,14 @@ def add_world_slopes(
         at_x = 0.5 * (points[t, left, 0] + points[t, right, 0])
         at_y = 0.5 * (points[t, left, 1] + points[t, right, 1])
         at_z = 0.5 * (points[t, left, 2] + points[t, right, 2])
-        all_x, all_y, all_z = 0.0, 0.0, 0.0
+        all_x, all_y, all_z, turn = 0.0, 0.0, 0.0, rotation[t]
         for k in range(points.shape[1]):
-            seen_x, seen_y, seen_z = scale * seen_m[t, k, 0], scale * seen_m[t, k, 1], scale * seen_m[t, k, 2]
+            if weight[t, k] == 0.0:
+                continue
+            own_x, own_y, own_z = scale * seen_m[t, k, 0], scale * seen_m[t, k, 1], scale * seen_m[t, k, 2]
+            seen_x = turn[0, 0] * own_x + turn[0, 1] * own_y + turn[0, 2] * own_z
+            seen_y = turn[1, 0] * own_x + turn[1, 1] * own_y + turn[1, 2] * own_z
+            seen_z = turn[2, 0] * own_x + turn[2, 1] * own_y + turn[2, 2] * own_z
             x = points[t, k, 0] - at_x - seen_x
             y = points[t, k, 1] - at_y - seen_y
             z = points[t, k, 2] - at_z - seen_z
@@ -85,6 +91,10 @@ def add_world_slopes(
             by_points[t, k, 2] += z
             all_x, all_y, all_z = all_x + x, all_y + y, all_z + z
             by_log_scale[0] -= x * seen_x + y * seen_y + z * seen_z
+            for axis, pull in ((0, x), (1, y), (2, z)):
+                by_rotation[t, axis, 0] -= pull * own_x
+                by_rotation[t, axis, 1] -= pull * own_y
+                by_rotation[t, axis, 2] -= pull * own_z
         for hip in (left, right):
             by_points[t, hip, 0] -= 0.5 * all_x
             by_points[t, hip, 1] -= 0.5 * all_y

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
+from pipeline.geometry.kinematics import fill_rotation_slopes, fill_rotations
 from pipeline.geometry.outline_kernel import fill_silhouette_slopes
 from pipeline.tracking import fit_energy as energy
 from pipeline.tracking.articulated_body import ArticulatedBody
@@ -40,7 +41,7 @@ SURFACE_VERTICES = 1000
 SILHOUETTE_FRAMES = 12
 """Frames whose silhouettes are compared in one step, drawn anew each time."""
 TURN_SPACING_S = 1.0
-"""Knots of the common turn of the lifter's landmarks."""
+"""Knots of the common turns of landmarks in space."""
 MIN_SIZE_SHARE = 0.3
 """A person's size in a frame counts as at least this share of the track's median (a crouching moment)."""
 
@@ -56,7 +57,9 @@ class Shared:
     lifted_scale: np.ndarray
     """(1,) ... and of the lifter's."""
     turns: np.ndarray
-    """(K, 3) of the lifter's landmarks, at knots in time."""
+    """(K, 3) of the lifter's landmarks, at knots in time ..."""
+    world_turns: np.ndarray
+    """(2, K, 3) ... and of the two `WORLD_PARTS` of the network's."""
 
     @classmethod
     def zeros(cls, knot_count: int) -> Shared:
@@ -66,6 +69,7 @@ class Shared:
             log_scale=np.zeros(1, REAL),
             lifted_scale=np.zeros(1, REAL),
             turns=np.zeros((knot_count, 3), REAL),
+            world_turns=np.zeros((len(energy.WORLD_PARTS), knot_count, 3), REAL),
         )
 
 
@@ -92,6 +96,7 @@ class TrackEnergy:
         self._size_px = np.maximum(seen.size_px, MIN_SIZE_SHARE * np.median(seen.size_px)).astype(REAL)
         self._seen_px = seen.xy_px.astype(REAL)
         self._confidence = (energy.landmark_weights() * landmark_confidence(seen)).astype(REAL)
+        self._part_weights = energy.part_shares()[:, None].astype(REAL) * self._confidence
         axes = camera_from_ray(seen, camera)
         along_ray = without_depth_bias(seen.world_m) if settings.depth_bias else seen.world_m
         self.world_m = np.einsum("tij,tkj->tki", axes, along_ray)
@@ -148,11 +153,27 @@ class TrackEnergy:
             posed.points, values, self._lens, energy.NEAREST_Z_M, self._seen_px, self._size_px, self._confidence,
             energy.LANDMARK_SIGMA[is_fine], weights.landmarks, posed.by_points, by_values,
         )  # fmt: skip
+        return value + self._world_value(shared, by_shared, is_fine=is_fine)
+
+    def _world_value(self, shared: Shared, by_shared: Shared, *, is_fine: bool) -> float:
+        """Landmarks in space of each of `WORLD_PARTS`, which turn together as the landmark network leans."""
+        weights, posed, value = self._weights, self._posed, 0.0
         world = weights.world_fine if is_fine else weights.world_coarse
-        return value + add_world_slopes(
-            posed.points, shared.log_scale, self._world_m, self._confidence, (HIPS[0], HIPS[1]),
-            energy.WORLD_SIGMA_M, world, posed.by_points, by_shared.log_scale,
-        )  # fmt: skip
+        loose = weights.world_turn / len(self.turn_weights.T)
+        for part, turns in enumerate(shared.world_turns):
+            angles = self.turn_weights @ turns
+            rotation, by_rotation = np.empty((2, *angles.shape, 3), REAL)
+            fill_rotations(angles, rotation)
+            by_rotation[:] = 0.0
+            value += add_world_slopes(
+                posed.points, shared.log_scale, rotation, self._world_m, self._part_weights[part],
+                (HIPS[0], HIPS[1]), energy.WORLD_SIGMA_M, world, posed.by_points, by_shared.log_scale, by_rotation,
+            )  # fmt: skip
+            by_angles = np.empty_like(angles)
+            fill_rotation_slopes(angles, by_rotation, by_angles)
+            by_shared.world_turns[part] = self.turn_weights.T @ by_angles + 2 * loose * turns
+            value += loose * float(np.square(turns).sum())
+        return value
 
     def _silhouette_value(self, values: np.ndarray, by_values: np.ndarray) -> float:
         """Silhouettes of some frames."""

@@ -25,6 +25,7 @@ from pipeline.tracking.fit_energy import (
     EnergyWeights,
     extremity_stiffness,
     landmark_weights,
+    part_shares,
 )
 from pipeline.tracking.fit_start import HIPS, camera_from_ray, landmark_confidence
 from pipeline.tracking.knots import time_knots
@@ -233,7 +234,7 @@ class TorchEnergy:
         self, values: np.ndarray, shared: Shared, drawn: np.ndarray, *, is_fine: bool
     ) -> tuple[float, np.ndarray, Shared]:
         """As `TrackEnergy.value_and_slopes`."""
-        names = ("betas", "log_scale", "lifted_scale", "turns")
+        names = ("betas", "log_scale", "lifted_scale", "turns", "world_turns")
         leaves = [
             torch.tensor(each, requires_grad=True)
             for each in (values, *(getattr(shared, name) for name in names))
@@ -245,8 +246,8 @@ class TorchEnergy:
         return float(total.detach()), by_values, Shared(**dict(zip(names, others)))
 
     def _energy(
-        self, values: Tensor, betas: Tensor, log_scale: Tensor, lifted_scale: Tensor, turns: Tensor, drawn: Tensor,
-        *, is_fine: bool,
+        self, values: Tensor, betas: Tensor, log_scale: Tensor, lifted_scale: Tensor, turns: Tensor,
+        world_turns: Tensor, drawn: Tensor, *, is_fine: bool,
     ) -> Tensor:  # fmt: skip
         weights = self._weights
         pose, translation = values[:, 6:75].reshape(len(values), -1, 3), values[:, 75:]
@@ -262,8 +263,11 @@ class TorchEnergy:
             uv, self._seen_px, self._size_px, self._confidence, LANDMARK_SIGMA[is_fine]
         )
         world_weight = weights.world_fine if is_fine else weights.world_coarse
-        scaled = self._world_m * torch.exp(log_scale)
-        total = total + world_weight * world_term(hip_centred(points), scaled, self._confidence)
+        for share, each in zip(_tensor(part_shares()), world_turns, strict=True):
+            turned = rotation_from_axis_angle(self._turn_weights @ each)
+            scaled = torch.exp(log_scale) * (self._world_m @ turned.transpose(1, 2))
+            total = total + world_weight * world_term(hip_centred(points), scaled, share * self._confidence)
+            total = total + weights.world_turn * each.square().sum(1).mean()
         total = total + self._lifter_energy(
             self._named(points, transforms.rotation), turns, lifted_scale, is_fine=is_fine
         )

@@ -36,6 +36,13 @@ def test_weights_are_the_same_left_and_right():
     assert (landmarks > 0).all()
 
 
+def test_parts_share_out_each_landmark_the_same_left_and_right():
+    shares = energy.part_shares()
+    np.testing.assert_allclose(shares.sum(axis=0), 1)
+    np.testing.assert_array_equal(shares[:, mirror_permutation()], shares)
+    np.testing.assert_array_equal(shares[:, [0, 15, 23, 25, 31]], [[1, 1, 0.5, 0, 0], [0, 0, 0.5, 1, 1]])
+
+
 def test_only_what_the_prior_does_not_know_is_held_by_springs():
     held = {int(joint) + 1 for joint in np.flatnonzero(energy.extremity_stiffness().any(axis=1))}
     assert held | set(PRIOR_JOINTS) == set(range(1, 24))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from pipeline.body.model import BodyModel
 from pipeline.config import TrackingSettings
 from pipeline.geometry.camera import Camera
 from pipeline.tracking.fit_energy import EnergyWeights
+from pipeline.tracking.fit_start import camera_from_ray
 from pipeline.tracking.people import Observations
 from pipeline.tracking.pose_prior import PRIOR_JOINTS, PosePrior, learned_prior
 from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
@@ -26,9 +28,9 @@ LIFTER = Path(__file__).parents[2] / "accuracy" / "lifter.npz"
 FRAMES = SILHOUETTE_FRAMES + 6
 NONE = EnergyWeights(**{field.name: 0.0 for field in fields(EnergyWeights)})
 TERMS = [
-    ("landmarks",), ("world_coarse", "world_fine"), ("pose_prior",), ("extremities", "hinge"), ("shape", "world_scale"),
-    ("landmark_acceleration",), ("pose_acceleration",), ("depth_acceleration",), ("silhouette",),
-    ("lifter_coarse", "lifter_fine", "lifter_turn"),
+    ("landmarks",), ("world_coarse", "world_fine", "world_turn"), ("pose_prior",), ("extremities", "hinge"),
+    ("shape", "world_scale"), ("landmark_acceleration",), ("pose_acceleration",), ("depth_acceleration",),
+    ("silhouette",), ("lifter_coarse", "lifter_fine", "lifter_turn"),
 ]  # fmt: skip
 
 
@@ -141,6 +143,25 @@ def test_slopes_are_the_rise_of_the_value(glimpse) -> None:
         assert (ends[0] - ends[1]) / 2e-3 == pytest.approx(slope, rel=1e-2)
 
 
+def test_a_lean_of_all_landmarks_in_space_costs_the_price_of_a_turn_alone(glimpse) -> None:
+    """Leaned landmarks, turned back, are as far from any body as they were, but for |turn|^2 for each of two parts."""
+    seen, _ = glimpse
+    lean = np.array([0.3, -0.1, 0.05])
+    axes = camera_from_ray(seen, CAMERA)
+    turned = axes.swapaxes(1, 2) @ Rotation.from_rotvec(lean).as_matrix() @ axes
+    leaned = replace(seen, world_m=seen.world_m @ turned.swapaxes(1, 2))
+    weights = replace(NONE, world_coarse=40.0, world_fine=10.0, world_turn=2.0)
+    values, shared = somewhere(FRAMES)
+    found = []
+    for each, turn in ((seen, np.zeros(3)), (leaned, -lean)):
+        shared.world_turns[:] = turn
+        settings, rng = TrackingSettings(depth_bias=False), np.random.default_rng(0)
+        energy = TrackEnergy(BodyModel.open_body(), each, None, CAMERA, settings, rng, weights)
+        found.append(energy.value_and_slopes(values, shared, is_fine=True)[0])
+    assert found[0] > 1
+    assert found[1] - found[0] == pytest.approx(2 * 2.0 * lean @ lean, rel=1e-3)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_frames_for_an_acceleration(count) -> None:
     seen = observed_body(BodyModel.open_body(), walking_person(np.arange(count) / 30), CAMERA)
@@ -149,7 +170,7 @@ def test_too_few_frames_for_an_acceleration(count) -> None:
     found = [
         TrackEnergy(
             BodyModel.open_body(), seen, None, CAMERA, settings, np.random.default_rng(0), weights
-        ).value_and_slopes(values, Shared.zeros(1), is_fine=False)[0]
+        ).value_and_slopes(values, Shared.zeros(count), is_fine=False)[0]
         for weights in (EnergyWeights(), smooth)
     ]
     assert found[0] == found[1]
