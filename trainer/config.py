@@ -294,7 +294,14 @@ def preset(name: str) -> Settings:
             data=replace(small.data, background="keep", colour_jitter=True, flip=True),
             model=replace(small.model, stem_stride=4, stem_width=32, head_blocks=0),
             losses=LossSettings(gamma_photo=0.0, gamma_truth=1.0, gamma_smooth=0.01, gamma_reg=0.005),
-            train=replace(small.train, max_steps=7000, channels_last=True, initial="he"),
+            train=replace(
+                small.train,
+                max_steps=7000,
+                channels_last=True,
+                initial="he",
+                optimiser="muon",
+                learning_rate=0.01,
+            ),
         )
     remedy = "Use 'paper', 'released', 'small', 'fine' or 'supervised'."
     raise SettingsError(f"unknown preset {name!r}.", remedy=remedy)

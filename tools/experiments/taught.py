@@ -141,7 +141,7 @@ def inputs_of(shown: Shown, data: DataSettings, colours: np.ndarray | None = Non
     """(1, 4, 512, 512), each colour multiplied where a draw is given."""
     image = shown.image.astype(np.float32) / 255
     image = image if colours is None else np.clip(image * colours, 0, 1).astype(np.float32)
-    return network_input(image, shown.input_depth, data)[None]
+    return network_input(image.transpose(2, 0, 1), shown.input_depth, data)[None]
 
 
 def taught(frames: list[Shown], settings: TrainerSettings, teacher: str, seed: int) -> ReconNet:
