@@ -190,8 +190,7 @@ class TrainSettings:
     """How weights begin. `torch`: the default of its layers, with which coarse levels start at a fifth to a half of
     the strength of fine ones. `he`: normal with variance 2 / fan-in, so that all start equally strong."""
     optimiser: Literal["adam", "muon"] = "adam"
-    """`muon`: convolutions follow their momentum, orthogonalised (see `optimiser.py`), and learn in a step what they
-    learn in two of Adam or more."""
+    """`muon`: convolutions follow their orthogonalised momentum (`optimiser.py`): half of Adam's steps do, or fewer."""
     clip_norm: float = 1.0
     """Largest norm of the gradient."""
     seed: int = 6666
@@ -289,19 +288,13 @@ def preset(name: str) -> Settings:
         )
     if name == "supervised":
         small = preset("small")
+        train = replace(small.train, max_steps=7000, learning_rate=0.01, optimiser="muon", initial="he")
         return replace(
             small,
             data=replace(small.data, background="keep", colour_jitter=True, flip=True),
             model=replace(small.model, stem_stride=4, stem_width=32, head_blocks=0),
             losses=LossSettings(gamma_photo=0.0, gamma_truth=1.0, gamma_smooth=0.01, gamma_reg=0.005),
-            train=replace(
-                small.train,
-                max_steps=7000,
-                channels_last=True,
-                initial="he",
-                optimiser="muon",
-                learning_rate=0.01,
-            ),
+            train=replace(train, channels_last=True),
         )
     remedy = "Use 'paper', 'released', 'small', 'fine' or 'supervised'."
     raise SettingsError(f"unknown preset {name!r}.", remedy=remedy)
