@@ -14,8 +14,9 @@ track, is taken out of V beforehand (`static_lighting`).
 
 Points lie on the body's surface moved along its normals by an offset that all frames share and that varies slowly
 over the surface: clothes, hair and a wrong shape. It is solved for beside the corrections; without it limbs would move
-to explain what clothes do. `dressed_shape` is what it comes to. The mean of every correction over a few seconds stays
-zero (`TrackBodies.without_drift`): the tracker says where the body is, the pictures say how frames differ.
+to explain what clothes do. `dressed_shape` is what it comes to, at the end with what outlines say (`outlines`). The
+mean of every correction over a few seconds stays zero (`TrackBodies.without_drift`): the tracker says where the body
+is, the pictures say how frames differ.
 
 Source: method, section 10 (our probe), made for a whole track; see README.
 """
@@ -32,6 +33,7 @@ from pipeline.config import RefineSettings
 from pipeline.refine.appearance import Appearance, Difference
 from pipeline.refine.dressed_shape import DressedShape
 from pipeline.refine.equation_kernels import CORRECTIONS, TWIST, add_twist_equations, carry_up
+from pipeline.refine.outlines import with_outlines
 from pipeline.refine.pictures import TONE, LevelPicture, LevelPictures, TrackPictures
 from pipeline.refine.shared_offset import OffsetPrior, OffsetSystem
 from pipeline.refine.step_solver import DAMPING, StepSolver
@@ -70,7 +72,7 @@ def aligned_bodies(
             if report is not None:
                 report("refine", done, total)
     if on_shape is not None:
-        on_shape(alignment.dressed_shape)
+        on_shape(alignment.dressed_shape())
     return alignment.bodies
 
 
@@ -98,18 +100,31 @@ class Alignment:
         self._parents = np.ascontiguousarray(body.parents, np.int64)
         mesh = TrackMesh(body, start.betas)
         self._visibility = Visibility(self._surface, frames, mesh, rasterizer)
+        self._side_px = MAP_PX
         self._pictures = TrackPictures(frames, boxes_px(start, frames, body, mesh), settings.levels_px)
         self._appearance = Appearance(frames, self._visibility, self._surface.points.node_count, settings)
         self._solver = StepSolver(start, frames, settings)
         self._offset_prior = OffsetPrior.of(settings)
         self._offset_m = np.full(self._surface.points.node_count, settings.offset_mean_m)
-        self._offset_sigma_m = np.full_like(self._offset_m, settings.offset_sigma_m)
+        self._offset_system, self._offset_before_m = OffsetSystem(self._surface.points), self._offset_m
 
-    @property
     def dressed_shape(self) -> DressedShape:
-        """How far the surface that all frames share lies off the skin, as the steps so far have it, and how sure."""
-        points = self._surface.points
-        return DressedShape(points=points, offset_m=self._offset_m, sigma_m=self._offset_sigma_m)
+        """How far the surface that all frames share lies off the skin, by what the last step was solved from and, if
+        they are asked, by the outlines of the bodies as they are now; and how sure."""
+        settings, points = self._settings, self._surface.points
+        if not settings.outlines:
+            sigma_m = self._offset_system.uncertainty_m(settings.offset_sigma_m)
+            return DressedShape(points=points, offset_m=self._offset_m, sigma_m=sigma_m)
+        placed, most_m = self.bodies.transforms(self._body), settings.offset_range_m[1]
+        self._visibility.update(self.bodies, placed, self._side_px, most_outline_m=most_m)
+        offset_m, sigma_m = with_outlines(
+            self._offset_system,
+            self._offset_before_m,
+            self._visibility.outline_m,
+            self._offset_prior,
+            settings.outline_sigma_m,
+        )
+        return DressedShape(points=points, offset_m=offset_m, sigma_m=sigma_m)
 
     def level(self, side_px: int) -> LevelPictures:
         """The frames' pictures at one resolution."""
@@ -117,6 +132,7 @@ class Alignment:
 
     def update_visibility(self, side_px: int) -> None:
         """Which points each frame sees, by the bodies as they are now."""
+        self._side_px = side_px
         self._visibility.update(self.bodies, self.bodies.transforms(self._body), side_px)
 
     def step(self, level: LevelPictures, *, update_lighting: bool) -> None:
@@ -134,8 +150,8 @@ class Alignment:
             self._equations(at, level[at], placed, dressed, difference, hessian[at], gradient[at])
         self.bodies = self._solver.stepped(self.bodies, hessian, gradient)
         del hessian
+        self._offset_system, self._offset_before_m = offset, self._offset_m
         self._offset_m = offset.solved(self._offset_m, self._offset_prior, DAMPING)
-        self._offset_sigma_m = offset.uncertainty_m(self._settings.offset_sigma_m)
         if update_lighting:  # first claim to what both could explain
             self._appearance.update_lighting(placed)
         else:

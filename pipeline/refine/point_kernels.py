@@ -15,7 +15,7 @@ from pipeline.refine.static_lighting_kernels import COEFFICIENTS, fill_basis
 
 
 @inlined
-def _placed(
+def placed_point(
     rest: Floats, normal: Floats, joint: Integers, weight: Floats, rotation: Floats, offset: Floats, q: int,
 ) -> tuple[float, float, float, float, float, float]:  # fmt: skip
     """Point q with its normal: x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m."""
@@ -44,7 +44,7 @@ def place_points(
 ) -> None:  # fmt: skip
     """x = sum_k W_k (G_k v + o_k) and n = sum_k W_k G_k m for points v (Q, 3) and normals m (Q, 3) at rest."""
     for q in range(rest.shape[0]):
-        x, y, z, nx, ny, nz = _placed(rest, normal, joint, weight, rotation, offset, q)
+        x, y, z, nx, ny, nz = placed_point(rest, normal, joint, weight, rotation, offset, q)
         point[q, 0], point[q, 1], point[q, 2] = x, y, z
         posed_normal[q, 0], posed_normal[q, 1], posed_normal[q, 2] = nx, ny, nz
 
@@ -85,7 +85,7 @@ def see_points(
     height, width = inverse_depth.shape
     for q in range(rest.shape[0]):
         seen[q] = 0.0
-        x, y, z, nx, ny, nz = _placed(rest, normal, joint, joint_weight, rotation, offset, q)
+        x, y, z, nx, ny, nz = placed_point(rest, normal, joint, joint_weight, rotation, offset, q)
         if not z > 0.0:
             continue
         length = math.sqrt(x * x + y * y + z * z)
@@ -154,7 +154,7 @@ def show_points(
     for q in range(rest.shape[0]):
         if weight[q] == 0.0:
             continue
-        x, y, z, nx, ny, nz = _placed(rest, normal, joint, joint_weight, rotation, offset, q)
+        x, y, z, nx, ny, nz = placed_point(rest, normal, joint, joint_weight, rotation, offset, q)
         u, v = lens[0] * x / z + lens[2], lens[1] * y / z + lens[3]
         if not (z > 0.0 and u >= 2.0 and v >= 2.0 and u < width - 2.0 and v < height - 2.0):
             weight[q] = 0.0

@@ -31,7 +31,7 @@ class OffsetSystem:
     """Normal equations of the offset, at the nodes of the coarse field."""
 
     def __init__(self, points: SurfacePoints) -> None:
-        self._points = points
+        self.points = points
         self.square, self.product = np.zeros(len(points.face)), np.zeros(len(points.face))
         """(Q,) sums over frames and channels of w s^2 and w s r: weights, slopes by the offset, residuals."""
 
@@ -42,9 +42,9 @@ class OffsetSystem:
         """
         hessian = self._hessian()
         gradient = np.bincount(
-            self._points.node.ravel(),
-            (self.product[:, None] * self._points.node_weight).ravel(),
-            self._points.node_count,
+            self.points.node.ravel(),
+            (self.product[:, None] * self.points.node_weight).ravel(),
+            self.points.node_count,
         )
         diagonal = np.arange(len(hessian))
         hessian[diagonal, diagonal] = (1.0 + damping) * hessian[diagonal, diagonal] + prior.sigma_m**-2.0
@@ -58,12 +58,12 @@ class OffsetSystem:
         sqrt diag (H + 1 / sigma^2)^-1 with the weights that the pictures have in the alignment, so that it is a matter
         of trust, not of noise alone.
         """
-        hessian = self._hessian() + np.eye(self._points.node_count) * sigma_m**-2.0
+        hessian = self._hessian() + np.eye(self.points.node_count) * sigma_m**-2.0
         return np.asarray(np.sqrt(np.diag(np.linalg.inv(hessian))))
 
     def _hessian(self) -> Floats:
         """(K, K) without the prior."""
-        node, share, count = self._points.node, self._points.node_weight, self._points.node_count
+        node, share, count = self.points.node, self.points.node_weight, self.points.node_count
         pair = (node[:, :, None] * count + node[:, None, :]).ravel()
         shares = (self.square[:, None, None] * share[:, :, None] * share[:, None, :]).ravel()
         return np.asarray(np.bincount(pair, shares, count * count), np.float64).reshape(count, count)

@@ -1,4 +1,4 @@
-"""Which surface points each frame of a track sees."""
+"""Which surface points each frame of a track sees, and how far from its outline they lie."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from pipeline.body.skinning import JointTransforms
 from pipeline.geometry.camera import Camera
+from pipeline.refine.outline_kernel import reach_outline
+from pipeline.refine.outlines import LEAST_M, MOST_COSINE
 from pipeline.refine.point_kernels import see_points
 from pipeline.refine.surface_points import RestSurface
 from pipeline.refine.track_bodies import TrackBodies, TrackMesh
@@ -33,19 +35,31 @@ class Visibility:
         """The Q points that are compared."""
         self.weight = np.zeros((len(frames), surface.count), np.float32)
         """(T, Q)."""
+        self.outline_m = np.full_like(self.weight, np.nan)
+        """(T, Q) metres along the normals to the person's outline; NaN for points that do not lie on the rim, and
+        where nobody looked."""
         self._cameras: dict[int, list[Camera]] = {}
 
-    def update(self, bodies: TrackBodies, placed: JointTransforms, side_px: int) -> None:
+    def update(
+        self,
+        bodies: TrackBodies,
+        placed: JointTransforms,
+        side_px: int,
+        *,
+        most_outline_m: float | None = None,
+    ) -> None:
         """Draws the bodies, without what they wear, at pictures of side_px, or at map size if that is less.
 
         Of pictures below map size every second, fourth, ... point is compared: neighbours repeat each other there,
-        and a step takes as long as it has points.
+        and a step takes as long as it has points. Outlines are looked for up to `most_outline_m` off the skin; None:
+        not at all.
         """
         side_px = min(side_px, MAP_PX)
         self.stride = max(1, MAP_PX // side_px)
         surface = self.surface = self._whole.every(self.stride)
         points = surface.points
         self.weight = np.zeros((len(self._frames), self.surface.count), np.float32)
+        self.outline_m = np.full_like(self.weight, np.nan)
         if side_px not in self._cameras:
             self._cameras[side_px] = [each.resized((side_px, side_px)) for each in self._frames.cameras]
         for at, camera in enumerate(self._cameras[side_px]):
@@ -54,8 +68,13 @@ class Visibility:
                 vertices, self._mesh.faces, camera, is_closed=self._mesh.is_closed
             )
             margin_px = OUTLINE_MARGIN_PX if side_px == MAP_PX else 1
+            person = self._frames.person_at(at)
             see_points(
                 surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
-                camera.lens, inverse_depth, self._frames.person_at(at), DEPTH_TOLERANCE_M, margin_px, LEAST_COSINE,
-                self.weight[at],
+                camera.lens, inverse_depth, person, DEPTH_TOLERANCE_M, margin_px, LEAST_COSINE, self.weight[at],
             )  # fmt: skip
+            if most_outline_m is not None:
+                reach_outline(
+                    surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
+                    camera.lens, inverse_depth, person, MOST_COSINE, LEAST_M, most_outline_m, self.outline_m[at],
+                )  # fmt: skip

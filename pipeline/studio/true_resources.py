@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.config import Settings
 from pipeline.method.resources import Resources
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
+from pipeline.tracking.tracker import landmark_models
 
 
 class TrueResources(Resources):
@@ -19,8 +20,10 @@ class TrueResources(Resources):
 
     @cached_property
     def tracker(self) -> TrueTracker:
-        """The studio's bodies."""
-        return TrueTracker(self._studio, self.settings, self._jitter)
+        """The studio's bodies; with outlines where refinement asks for them."""
+        refine = self.settings.refine
+        models = landmark_models(self.settings) if refine.outlines and refine.mode != "off" else None
+        return TrueTracker(self._studio, self.settings, self._jitter, models)
 
 
 @lru_cache(maxsize=1)

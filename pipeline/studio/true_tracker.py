@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,15 @@ from pipeline.geometry.camera import Camera, weak_perspective_from_translation
 from pipeline.geometry.rigid import rotation_from_rotvec, rotvec_from_rotation
 from pipeline.records import Footage, Frame, ProgressCallback, Quality, Track
 from pipeline.studio.clip import BodyPose, StudioClip
+from pipeline.tracking.people import LandmarkModels, PersonSeen, observations_of
+from pipeline.tracking.regions import Region
+from pipeline.tracking.silhouette import (
+    SILHOUETTE_THRESHOLD,
+    Silhouettes,
+    person_cells,
+    silhouettes_of,
+    unknown_person,
+)
 from pipeline.video.crops import smooth_crops
 from schemas.conventions import IMAGE_PX, JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE, VECTOR_SIZE
 from schemas.errors import SettingsError
@@ -62,8 +71,17 @@ class BodyJitter:
 class TrueTracker:
     """`Tracker` of films that lie in a studio folder. Quality says that nothing is in doubt, jittered or not."""
 
-    def __init__(self, studio: Path, settings: Settings, jitter: BodyJitter | None = None) -> None:
+    def __init__(
+        self,
+        studio: Path,
+        settings: Settings,
+        jitter: BodyJitter | None = None,
+        models: LandmarkModels | None = None,
+    ) -> None:
+        """`models` look for the person's outline in every frame, as they do for bodies of another program; without
+        them tracks have none."""
         self._studio, self._settings, self._jitter = studio, settings, jitter or BodyJitter()
+        self._models = models
 
     def track(
         self,
@@ -78,11 +96,34 @@ class TrueTracker:
         """
         match = _UNIT_ID.fullmatch(footage.unit_id)
         clip = _clip(self._studio / f"{match.group(1) if match else footage.unit_id}.json")
-        times = [(frame.index, frame.pts_s) for frame in frames]
+        times, outlines = [], []
+        for frame in frames:
+            times.append((frame.index, frame.pts_s))
+            outlines.append(self._outline(clip, frame))
         if not times:
             return []
         index, pts_s = (np.array(values) for values in zip(*times, strict=True))
-        return [self.track_of(clip, index, pts_s, f"{footage.unit_id}/p00")]
+        track = self.track_of(clip, index, pts_s, f"{footage.unit_id}/p00")
+        if self._models is None:
+            return [track]
+        cells = [
+            unknown_person() if outline is None else person_cells(outline, crop[None])[0]
+            for outline, crop in zip(outlines, track.crop_px, strict=True)
+        ]
+        return [replace(track, person=tuple(cells))]
+
+    def _outline(self, clip: StudioClip, frame: Frame) -> Silhouettes | None:
+        """Of the person in one frame; None where nobody looks, or the body is not in the picture."""
+        if self._models is None:
+            return None
+        body = clip.body_at(frame.pts_s)
+        joints = clip.actor.body.joints(body.pose, body.betas, body.translation)
+        region = Region.from_joints(clip.camera.px_from_cam(joints), frame.hw)
+        if region is None:
+            return None
+        seen = PersonSeen(region=region)
+        seen.record(frame, self._models.landmarks(frame.showing(*region.window(frame.hw)), region))
+        return silhouettes_of(observations_of(seen, frame.hw), SILHOUETTE_THRESHOLD, distances=False)
 
     def track_of(self, clip: StudioClip, frame_index: np.ndarray, pts_s: np.ndarray, track_id: str) -> Track:
         """The person of a clip at times (T,). Boxes and crops are those of the true body, whatever the jitter."""

@@ -33,16 +33,14 @@ from pipeline.tracking.lens import Lens, known_lens
 from pipeline.tracking.people import LandmarkModels, Observations, PersonSeen, observations_of
 from pipeline.tracking.quality import shared_boxes
 from pipeline.tracking.regions import Region
-from pipeline.tracking.silhouette import silhouettes_of
+from pipeline.tracking.silhouette import SILHOUETTE_THRESHOLD, silhouettes_of
 from pipeline.tracking.track_building import build_track
-from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, full_camera, landmark_models, person_boxes
+from pipeline.tracking.tracker import full_camera, landmark_models, person_boxes
 from pipeline.video.crops import smooth_crops
 from schemas.errors import SourceError
 
 TIME_TOLERANCE_S = 0.005
 """A body belongs to the frame whose presentation time is this near to its own, or nearer than to any other frame."""
-CIRCLE_SHARE = 1.1
-"""Radius of the circle the landmark network expects, over the distance of the pelvis' farthest joint."""
 CROP_PX = 224
 """Side weak cameras are worked out at; it cancels."""
 _UNIT_SUFFIX = re.compile(r"-s\d{3}-w\d{3}$")
@@ -123,15 +121,7 @@ class ImportedTracker:
 
     def _region(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> Region | None:
         """Where the body is in the picture; None where it is behind the camera or outside the picture."""
-        px = self._joints_px(bodies, row, hw)
-        if not np.isfinite(px).all() or not ((px > 0) & (px < [hw[1], hw[0]])).all(axis=-1).any():
-            return None
-        pelvis, neck = px[0], px[12]
-        radius = CIRCLE_SHARE * float(np.linalg.norm(px - pelvis, axis=-1).max())
-        up = neck - pelvis
-        length = float(np.linalg.norm(up))
-        towards = up / length if length > 0.1 * radius else np.array([0.0, -1.0])
-        return Region.from_keypoints(pelvis, pelvis + radius * towards) if radius > 1 else None
+        return Region.from_joints(self._joints_px(bodies, row, hw), hw)
 
     def _joints_px(self, bodies: ImportedBodies, row: int, hw: tuple[int, int]) -> Floats:
         """(24, 2) pixels of one body's joints through its own camera."""

@@ -13,8 +13,8 @@ from pipeline.tracking.blazepose import Landmarks
 from pipeline.tracking.fit import FittedTrack
 from pipeline.tracking.network_file import NetworkFile
 from pipeline.tracking.people import Keep, Observations, PersonSeen, Portrait, observations_of
-from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
-from pipeline.tracking.tracker import SILHOUETTE_THRESHOLD, LandmarkTracker, person_boxes
+from pipeline.tracking.silhouette import SILHOUETTE_THRESHOLD, Silhouettes, silhouettes_of
+from pipeline.tracking.tracker import LandmarkTracker, person_boxes
 from pipeline.video.crops import crop_image
 from schemas.conventions import JOINT_COUNT, VECTOR_BETAS, VECTOR_CAMERA, VECTOR_POSE
 from schemas.errors import SettingsError

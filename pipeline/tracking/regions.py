@@ -11,6 +11,9 @@ from pipeline.geometry.array_types import Floats
 
 REGION_SCALE = 1.25
 """Side of the region over the diameter of the circle that two key points describe (MediaPipe's pose graph)."""
+CIRCLE_SHARE = 1.1
+"""Radius of the circle the landmark network expects, over the distance of the pelvis' farthest joint."""
+PELVIS, NECK = 0, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +42,20 @@ class Region:
             side_px=2 * REGION_SCALE * float(np.hypot(*towards)),
             rotation_rad=float(rotation),
         )
+
+    @classmethod
+    def from_joints(cls, px: np.ndarray, hw: tuple[int, int]) -> Region | None:
+        """The region of a body whose joints (24, 2) are known, in a picture of hw: its trunk stands upright in it.
+
+        None where no joint lies in the picture, or the body is a point.
+        """
+        if not np.isfinite(px).all() or not ((px > 0) & (px < [hw[1], hw[0]])).all(axis=-1).any():
+            return None
+        radius = CIRCLE_SHARE * float(np.linalg.norm(px - px[PELVIS], axis=-1).max())
+        up = px[NECK] - px[PELVIS]
+        length = float(np.linalg.norm(up))
+        towards = up / length if length > 0.1 * radius else np.array([0.0, -1.0])
+        return cls.from_keypoints(px[PELVIS], px[PELVIS] + radius * towards) if radius > 1 else None
 
     def image_from_crop(self, crop_px: int) -> np.ndarray:
         """(2, 3) affine map of continuous pixels of a crop_px square to pixels of the image:

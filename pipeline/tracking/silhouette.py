@@ -13,6 +13,8 @@ from pipeline.records import PERSON_PX, packed_person
 from pipeline.tracking.people import Observations
 from pipeline.tracking.regions import invert, sample, transform
 
+SILHOUETTE_THRESHOLD = 0.5
+"""A cell is the person's where they cover half of it."""
 MASK_PX = 256
 """Side of the masks that contours, distances and overlaps are measured in, aligned with the region."""
 CONTOUR_POINTS = 100
@@ -101,6 +103,11 @@ def _is_outline(
     return np.asarray(in_region & in_image, dtype=np.float64)
 
 
+def unknown_person() -> bytes:
+    """The packed outline of a frame that nothing is known of: it is all person."""
+    return packed_person(np.ones((PERSON_PX, PERSON_PX), bool))
+
+
 def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> tuple[bytes, ...]:
     """(T,) packed outlines for `Track.person`: masks as seen in crops (T, 3) = centre and side in the image.
 
@@ -110,7 +117,7 @@ def person_cells(silhouettes: Silhouettes, crop_px: np.ndarray) -> tuple[bytes, 
     for t, (u, v, side) in enumerate(crop_px):
         mask = silhouettes.mask(t)
         if not mask.any():
-            packed.append(packed_person(np.ones((PERSON_PX, PERSON_PX), bool)))
+            packed.append(unknown_person())
             continue
         cell_px = side / PERSON_PX
         image_from_crop = np.array([[cell_px, 0, u - side / 2], [0, cell_px, v - side / 2]])

@@ -20,13 +20,11 @@ from pipeline.tracking.left_right import repair_left_right
 from pipeline.tracking.lens import Lens, estimated_lens, known_lens
 from pipeline.tracking.people import Keep, LandmarkModels, Observations, follow_people
 from pipeline.tracking.quality import shared_boxes
-from pipeline.tracking.silhouette import Silhouettes, silhouettes_of
+from pipeline.tracking.silhouette import SILHOUETTE_THRESHOLD, Silhouettes, silhouettes_of
 from pipeline.tracking.track_building import build_track
 from pipeline.tracking.two_models import joined_landmarks
 from pipeline.video.crops import smooth_crops
 
-SILHOUETTE_THRESHOLD = 0.5
-"""A cell is the person's where they cover half of it."""
 BOX_VISIBILITY = 0.5
 """Landmarks at least this visible belong to the person's box."""
 

@@ -28,6 +28,7 @@ from pipeline.rendering import render
 from pipeline.studio.clip import StudioClip
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import truth_at
+from pipeline.tracking.tracker import landmark_models
 from pipeline.video.crops import crop_image
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.settings import with_overrides
@@ -35,6 +36,7 @@ from schemas.truth import PARTS
 from trainer.metrics import best_offset
 
 STRIDE = 6
+TRACKED_HERE = "tracked here"
 DRAWS = 4000
 """Resamplings of the bootstrap."""
 
@@ -50,10 +52,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--tracked", type=Path, help="dataset made from the films by `python -m pipeline run`"
     )
+    parser.add_argument(
+        "--track", action="store_true", help="track the films here: bodies as `--tracked`, and with outlines"
+    )
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting to change")
     options = parser.parse_args(argv)
     settings = with_overrides(Settings(), [*options.set, "rendering.rasterizer=compiled"])
     starts = [*options.jitters, *([] if options.tracked is None else [options.tracked])]
+    starts += [TRACKED_HERE] if options.track else []
     found: dict[str, list[dict[str, float]]] = {}
     with options.out.open("a") as out:
         for film in sorted(options.films.glob("[!.]*.mp4")):
@@ -84,18 +90,25 @@ def interval(base: list[float], found: list[float]) -> tuple[float, float]:
 
 
 def track_of(
-    film: Path, clip: StudioClip, frames: list[Frame], start: float | Path, settings: Settings
+    film: Path, clip: StudioClip, frames: list[Frame], start: float | Path | str, settings: Settings
 ) -> Track | None:
-    """Bodies that err by so many cm and degrees, or those that a dataset holds; None where it has no usable track."""
-    if isinstance(start, Path):
-        tracks = [track for track in tracks_of_frames(start, clip.clip_id) if track.kept.sum() >= 2]
-        return max(tracks, key=lambda track: int(track.kept.sum()), default=None)
-    tracker = TrueTracker(film.parent, settings, BodyJitter(shift_cm=start, turn_deg=start))
+    """Bodies that err by so many cm and degrees, those that a dataset holds, or those that the tracker finds; None
+    where there is no usable track."""
+    if isinstance(start, Path | str):
+        if isinstance(start, Path):
+            tracks = tracks_of_frames(start, clip.clip_id)
+        else:
+            footage = Footage(unit_id=clip.clip_id, focal_px=float(clip.camera.K[0, 0]))
+            tracks = shared_resources(settings).tracker.track(frames, footage)
+        usable = [track for track in tracks if track.kept.sum() >= 2]
+        return max(usable, key=lambda track: int(track.kept.sum()), default=None)
+    models = landmark_models(settings) if settings.refine.outlines else None
+    tracker = TrueTracker(film.parent, settings, BodyJitter(shift_cm=start, turn_deg=start), models)
     (track,) = tracker.track(frames, Footage(unit_id=clip.clip_id))
     return track
 
 
-def measured(film: Path, start: float | Path, settings: Settings) -> dict[str, float] | None:
+def measured(film: Path, start: float | Path | str, settings: Settings) -> dict[str, float] | None:
     """Mean absolute errors in mm after one offset per image, by what is rendered; and by part."""
     clip, resources = StudioClip.load(film.with_suffix(".json")), shared_resources(settings)
     frames = list(read_film(film, clip.settings.fps))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +12,7 @@ import pytest
 from pipeline.config import Settings
 from pipeline.geometry.rigid import rotation_from_rotvec
 from pipeline.method.rendered_frames import body_from_vector
-from pipeline.records import Footage, Frame
+from pipeline.records import PERSON_PX, Footage, Frame
 from pipeline.rendering.compiled import CompiledRasterizer
 from pipeline.rendering.rasterizer import render
 from pipeline.studio import true_tracker
@@ -21,6 +21,8 @@ from pipeline.studio.filming import Film
 from pipeline.studio.settings import StudioSettings
 from pipeline.studio.true_tracker import BodyJitter, TrueTracker
 from pipeline.studio.truth import ClothingThickness, truth_at
+from pipeline.tracking.blazepose import LANDMARK_COUNT, SEGMENTATION_PX, Detections, Landmarks
+from pipeline.tracking.regions import Region, sample
 from schemas.conventions import IMAGE_PX, MAP_PX
 from schemas.errors import DatasetError, SettingsError
 from schemas.truth import JOINTS_OF_PARTS, PARTS, Truth
@@ -77,6 +79,53 @@ def test_the_tracker_finds_its_clip_by_the_units_name(clip: StudioClip, tmp_path
     assert tracker.track([], Footage(unit_id=f"{clip.clip_id}-s000-w000")) == []
     with pytest.raises(DatasetError, match="does not describe"):
         tracker.track(frames, Footage(unit_id="elsewhere-s000-w000"))
+
+
+@dataclass(frozen=True)
+class SharpEyes:
+    """A landmark network whose segmentation is the person as the studio dressed them."""
+
+    clip: StudioClip
+    regions: list[Region]
+
+    def detect_people(self, image: np.ndarray, threshold: float) -> Detections:
+        raise AssertionError("bodies are known: nobody is looked for")
+
+    def landmarks(self, image: np.ndarray, region: Region, *, heavier: bool = False) -> Landmarks:
+        self.regions.append(region)
+        time_s = self.clip.times_s[int(image[0, 0, 0])]
+        mesh, surface = self.clip.actor.mesh, self.clip.at(float(time_s)).surface
+        person = render(CompiledRasterizer(), surface, mesh.faces, self.clip.camera).mask
+        affine = region.image_from_crop(SEGMENTATION_PX)
+        return Landmarks(
+            xy_px=np.zeros((LANDMARK_COUNT, 2)), visibility=np.zeros(LANDMARK_COUNT),
+            presence=np.zeros(LANDMARK_COUNT), world_m=np.zeros((LANDMARK_COUNT, 3)), score=1.0,
+            segmentation=sample(255 * person.astype(np.uint8), affine, SEGMENTATION_PX),
+            image_from_segmentation=affine, next_region=region,
+        )  # fmt: skip
+
+
+def test_true_bodies_come_with_the_outline_that_the_network_sees(clip: StudioClip, tmp_path: Path) -> None:
+    true_tracker._clip.cache_clear()
+    clip.write(tmp_path)
+    frames = [
+        Frame(index=at, pts_s=float(time_s), image=np.full((*clip.camera.hw, 3), at, np.uint8))
+        for at, time_s in enumerate(clip.times_s)
+    ]
+    eyes = SharpEyes(clip, [])
+    footage = Footage(unit_id=f"{clip.clip_id}-s000-w000")
+    (track,) = TrueTracker(tmp_path, Settings(), models=eyes).track(frames, footage)
+    assert len(eyes.regions) == len(frames)
+    for at, crop in enumerate(track.crop_px):
+        camera = clip.camera.cropped(crop, IMAGE_PX).resized((PERSON_PX, PERSON_PX))
+        instant = clip.at(float(clip.times_s[at]))
+        dressed = render(CompiledRasterizer(), instant.surface, clip.actor.mesh.faces, camera).mask
+        seen = track.person_at(at)
+        assert seen is not None
+        assert (seen & dressed).sum() / (seen | dressed).sum() > 0.9
+    (blind,) = TrueTracker(tmp_path, Settings()).track(frames, footage)
+    assert blind.person is None
+    np.testing.assert_array_equal(blind.vector, track.vector)
 
 
 def test_jitter_has_the_size_that_was_asked_for(clip: StudioClip) -> None:
