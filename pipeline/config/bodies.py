@@ -235,6 +235,12 @@ class RefineSettings:
             self.offset_range_m,
             "Give the least and the most, about refine.offset_mean_m.",
         )
+        require(
+            self.person or not self.outlines,
+            "refine.outlines",
+            self.outlines,
+            "Give refine.person=true with it: the outlines are the segmentation's.",
+        )
         for name in (
             "window_s", "iterations", "points", "node_spacing_m", "colour_sigma", "picture_weight",
             "rotation_sigma_rad", "translation_sigma_m", "rotation_acceleration_sigma_rad_s2",

@@ -100,7 +100,6 @@ class Alignment:
         self._parents = np.ascontiguousarray(body.parents, np.int64)
         mesh = TrackMesh(body, start.betas)
         self._visibility = Visibility(self._surface, frames, mesh, rasterizer)
-        self._side_px = MAP_PX
         self._pictures = TrackPictures(frames, boxes_px(start, frames, body, mesh), settings.levels_px)
         self._appearance = Appearance(frames, self._visibility, self._surface.points.node_count, settings)
         self._solver = StepSolver(start, frames, settings)
@@ -116,11 +115,10 @@ class Alignment:
             sigma_m = self._offset_system.uncertainty_m(settings.offset_sigma_m)
             return DressedShape(points=points, offset_m=self._offset_m, sigma_m=sigma_m)
         placed, most_m = self.bodies.transforms(self._body), settings.offset_range_m[1]
-        self._visibility.update(self.bodies, placed, self._side_px, most_outline_m=most_m)
         offset_m, sigma_m = with_outlines(
             self._offset_system,
             self._offset_before_m,
-            self._visibility.outline_m,
+            self._visibility.outlines(self.bodies, placed, most_m),
             self._offset_prior,
             settings.outline_sigma_m,
         )
@@ -132,7 +130,6 @@ class Alignment:
 
     def update_visibility(self, side_px: int) -> None:
         """Which points each frame sees, by the bodies as they are now."""
-        self._side_px = side_px
         self._visibility.update(self.bodies, self.bodies.transforms(self._body), side_px)
 
     def step(self, level: LevelPictures, *, update_lighting: bool) -> None:

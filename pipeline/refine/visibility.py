@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.body.skinning import JointTransforms
+from pipeline.geometry.array_types import Floats
 from pipeline.geometry.camera import Camera
 from pipeline.refine.outline_kernel import reach_outline
 from pipeline.refine.outlines import LEAST_M, MOST_COSINE
@@ -35,46 +38,50 @@ class Visibility:
         """The Q points that are compared."""
         self.weight = np.zeros((len(frames), surface.count), np.float32)
         """(T, Q)."""
-        self.outline_m = np.full_like(self.weight, np.nan)
-        """(T, Q) metres along the normals to the person's outline; NaN for points that do not lie on the rim, and
-        where nobody looked."""
+        self._side_px = MAP_PX
         self._cameras: dict[int, list[Camera]] = {}
 
-    def update(
-        self,
-        bodies: TrackBodies,
-        placed: JointTransforms,
-        side_px: int,
-        *,
-        most_outline_m: float | None = None,
-    ) -> None:
+    def update(self, bodies: TrackBodies, placed: JointTransforms, side_px: int) -> None:
         """Draws the bodies, without what they wear, at pictures of side_px, or at map size if that is less.
 
         Of pictures below map size every second, fourth, ... point is compared: neighbours repeat each other there,
-        and a step takes as long as it has points. Outlines are looked for up to `most_outline_m` off the skin; None:
-        not at all.
+        and a step takes as long as it has points.
         """
-        side_px = min(side_px, MAP_PX)
-        self.stride = max(1, MAP_PX // side_px)
+        self._side_px = min(side_px, MAP_PX)
+        self.stride = max(1, MAP_PX // self._side_px)
         surface = self.surface = self._whole.every(self.stride)
         points = surface.points
-        self.weight = np.zeros((len(self._frames), self.surface.count), np.float32)
-        self.outline_m = np.full_like(self.weight, np.nan)
+        self.weight = np.zeros((len(self._frames), surface.count), np.float32)
+        margin_px = OUTLINE_MARGIN_PX if self._side_px == MAP_PX else 1
+        for at, (camera, inverse_depth) in enumerate(self._drawn(bodies, placed)):
+            see_points(
+                surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
+                camera.lens, inverse_depth, self._frames.person_at(at), DEPTH_TOLERANCE_M, margin_px, LEAST_COSINE,
+                self.weight[at],
+            )  # fmt: skip
+
+    def outlines(self, bodies: TrackBodies, placed: JointTransforms, most_m: float) -> np.ndarray:
+        """(T, Q) metres along the normals of the compared points to the person's outline, `most_m` at the most; NaN for
+        points that do not lie on the rim of the bodies, and where nobody knows the person."""
+        surface, points = self.surface, self.surface.points
+        way_m = np.empty((len(self._frames), surface.count), np.float32)
+        for at, (camera, inverse_depth) in enumerate(self._drawn(bodies, placed)):
+            reach_outline(
+                surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
+                camera.lens, inverse_depth, self._frames.person_at(at), MOST_COSINE, LEAST_M, most_m, way_m[at],
+            )  # fmt: skip
+        return way_m
+
+    def _drawn(self, bodies: TrackBodies, placed: JointTransforms) -> Iterator[tuple[Camera, Floats]]:
+        """Each frame's camera at the size of the last update, and its picture of inverse depths."""
+        side_px = self._side_px
         if side_px not in self._cameras:
             self._cameras[side_px] = [each.resized((side_px, side_px)) for each in self._frames.cameras]
         for at, camera in enumerate(self._cameras[side_px]):
             vertices = self._mesh.vertices(bodies, placed, at)
-            inverse_depth = self._rasterizer.inverse_depth(
-                vertices, self._mesh.faces, camera, is_closed=self._mesh.is_closed
+            yield (
+                camera,
+                self._rasterizer.inverse_depth(
+                    vertices, self._mesh.faces, camera, is_closed=self._mesh.is_closed
+                ),
             )
-            margin_px = OUTLINE_MARGIN_PX if side_px == MAP_PX else 1
-            person = self._frames.person_at(at)
-            see_points(
-                surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
-                camera.lens, inverse_depth, person, DEPTH_TOLERANCE_M, margin_px, LEAST_COSINE, self.weight[at],
-            )  # fmt: skip
-            if most_outline_m is not None:
-                reach_outline(
-                    surface.rest, surface.normal, points.joint, points.weight, placed.rotation[at], placed.offset[at],
-                    camera.lens, inverse_depth, person, MOST_COSINE, LEAST_M, most_outline_m, self.outline_m[at],
-                )  # fmt: skip

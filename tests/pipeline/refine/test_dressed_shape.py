@@ -88,6 +88,11 @@ def test_a_range_that_leaves_the_expectation_out_is_refused(change: str) -> None
         with_overrides(Settings(), [change])
 
 
+def test_outlines_without_the_segmentation_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"refine\.outlines.*refine\.person=true"):
+        with_overrides(Settings(), ["refine.person=false", "refine.outlines=true"])
+
+
 def test_the_second_base_mesh_lies_outside_by_the_offset(body: BodyModel) -> None:
     offset_m = np.linspace(0, 0.03, len(body.template))
     moved = dressed(body.template, offset_m, body.faces)

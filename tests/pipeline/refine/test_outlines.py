@@ -47,7 +47,7 @@ def ways(person: np.ndarray, body: np.ndarray, most_m: float = 0.08, most_cosine
     way = np.zeros(len(normals), np.float32)
     reach_outline(
         RADIUS_M * normals, normals, np.zeros((4000, 1), np.int64), np.ones((4000, 1)), np.eye(3)[None],
-        np.array([[0, 0, DEPTH_M]]), LENS, np.where(body, 1 / DEPTH_M, 0.0).astype(np.float32),
+        np.array([[0, 0, DEPTH_M]]), LENS, np.where(body, 1 / DEPTH_M, 0.0),
         person.astype(np.uint8), most_cosine, -0.03, most_m, way,
     )  # fmt: skip
     return way

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.tracking.regions import Region, invert, sample, transform
+from pipeline.tracking.regions import NECK, PELVIS, Region, invert, sample, transform
 
 
 def region(centre=(0.0, 0.0), side=100.0, rotation=0.0) -> Region:
@@ -105,3 +105,30 @@ def test_distance_is_in_sides_of_the_larger_region():
     assert near.distance(far) == pytest.approx(0.25)
     assert far.distance(near) == pytest.approx(0.25)
     assert near.distance(near) == 0
+
+
+def test_the_region_of_known_joints_holds_them_all_upright():
+    """Joints of a body that lies on its side: the trunk points up in the region, and the farthest joint is inside."""
+    joints = np.full((24, 2), [60.0, 50.0])
+    joints[PELVIS], joints[NECK], joints[15] = (60.0, 50.0), (80.0, 50.0), (90.0, 50.0)
+    found = Region.from_joints(joints, (100, 120))
+    assert found is not None
+    np.testing.assert_allclose(found.centre_px, [60.0, 50.0])
+    assert found.side_px == pytest.approx(2 * 1.25 * 1.1 * 30)
+    neck = transform(invert(found.image_from_crop(100)), joints[NECK])
+    assert neck[0] == pytest.approx(50.0)
+    assert 0 < neck[1] < 50
+    folded = joints.copy()
+    folded[NECK] = folded[PELVIS]  # seen along the trunk: upright as the picture is
+    upright = Region.from_joints(folded, (100, 120))
+    assert upright is not None
+    assert upright.rotation_rad == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("at", [(-5.0, 50.0), (60.0, 101.0), (np.nan, 50.0)])
+def test_joints_outside_the_picture_have_no_region(at: tuple[float, float]):
+    assert Region.from_joints(np.array(at) + np.linspace(0, 3, 24)[:, None] * [-1, 1], (100, 120)) is None
+
+
+def test_a_body_that_is_a_point_has_no_region():
+    assert Region.from_joints(np.full((24, 2), 50.0), (100, 120)) is None
